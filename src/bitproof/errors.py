@@ -1,0 +1,29 @@
+"""Errors a user can mend: every message names the value, the rule it broke and the remedy."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """A mistake in what the user handed over; the command line prints it and exits with code 2."""
+
+    def __init__(self, what: str, *, rule: str, remedy: str) -> None:
+        super().__init__(f"{what}: {rule}. {remedy}.")
+        self.what = what
+        self.rule = rule
+        self.remedy = remedy
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """The entry called `name`; an unknown name raises `InputError` with the nearest known one."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
+    raise InputError(
+        f"unknown {kind} {name!r}",
+        rule=f"known are {', '.join(sorted(table))}",
+        remedy=f"Did you mean {near[0]!r}?" if near else "Pick one of these names",
+    )

@@ -1,0 +1,110 @@
+"""Uniform grids: which values a quantized tensor may take, and the rounding onto them.
+
+A grid of b bits has the codes qmin..qmax; code q stands for scale * (q - zero_point). Weights and
+activations are simulated in float: `fake_quantize` returns grid values, with a straight-through
+gradient (Jacob et al. 2018, Eq. 1 and Section 3).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes:
+    """The integers of a grid: qmin..qmax, signed (symmetric around zero) or unsigned."""
+
+    qmin: int
+    qmax: int
+
+    @staticmethod
+    def of(bits: int, *, symmetric: bool) -> "Codes":
+        """Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1, so that -q and q both exist. Otherwise 0..2^b - 1."""
+        return Codes(qmin=-(2 ** (bits - 1) - 1), qmax=2 ** (bits - 1) - 1) if symmetric else Codes(qmin=0, qmax=2**bits - 1)
+
+
+def affine_grid(
+    low: Float[Tensor, "..."], high: Float[Tensor, "..."], codes: Codes, *, symmetric: bool
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """Scale and zero point (both float, the zero point integer-valued) of the grid that spans [low, high].
+
+    The range is widened to hold zero, which every grid must represent exactly (padding, ReLU).
+    A range of width zero gets scale 1: the tensor holds only zeros and stays zero.
+    """
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    if symmetric:
+        scale = torch.maximum(-low, high) / codes.qmax
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        return scale, torch.zeros_like(scale)
+    scale = (high - low) / (codes.qmax - codes.qmin)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return scale, (codes.qmin - (low / scale).round()).clamp(codes.qmin, codes.qmax)
+
+
+def fake_quantize(
+    x: Float[Tensor, "..."], scale: Tensor, zero_point: Tensor, codes: Codes
+) -> Float[Tensor, "..."]:
+    """Round `x` half to even onto the grid, saturating; the gradient passes where nothing saturates.
+
+    `scale` and `zero_point` broadcast against `x`.
+
+    Example:
+        >>> x = torch.tensor([-3.0, 0.3, 0.6, 9.0], requires_grad=True)
+        >>> y = fake_quantize(x, torch.tensor(0.5), torch.tensor(0.0), Codes(qmin=0, qmax=15))
+        >>> y.sum().backward(); y.tolist(), x.grad.tolist()
+        ([0.0, 0.5, 0.5, 7.5], [0.0, 1.0, 1.0, 0.0])
+    """
+    return _FakeQuantize.apply(x, scale, codes.qmin - zero_point, codes.qmax - zero_point)  # type: ignore[no-any-return]
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """In place on one fresh tensor: several times faster on a CPU than torch's fused operator."""
+
+    @staticmethod
+    def forward(ctx, x, scale, lowest, highest):
+        ctx.save_for_backward(x, scale, lowest, highest)
+        y = torch.div(x, scale).round_()
+        return torch.clamp_(y, lowest, highest).mul_(scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, scale, lowest, highest = ctx.saved_tensors
+        low, high = (lowest - 0.5) * scale, (highest + 0.5) * scale
+        if low.numel() == 1:  # one fused pass: the clamp's own gradient
+            return torch.ops.aten.hardtanh_backward(gradient, x, low.item(), high.item()), None, None, None
+        return gradient * ((x > low) & (x < high)), None, None, None
+
+
+class AffineQuantizer(nn.Module):
+    """Rounds a tensor onto a fixed uniform grid.
+
+    Args:
+        codes: the integers of the grid.
+        shape: shape of scale and zero point; () for one grid, (channels, 1, ...) for one a channel.
+
+    The grid is set by `set_range` and travels in the state dict.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, codes: Codes, *, symmetric: bool, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.codes = codes
+        self.symmetric = symmetric
+        self.register_buffer("scale", torch.ones(shape))
+        self.register_buffer("zero_point", torch.zeros(shape))
+
+    def set_range(self, low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> None:
+        """Choose the grid that spans [low, high], element by element of `shape`."""
+        scale, zero_point = affine_grid(low, high, self.codes, symmetric=self.symmetric)
+        self.scale.copy_(scale.view_as(self.scale))
+        self.zero_point.copy_(zero_point.view_as(self.zero_point))
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return fake_quantize(x, self.scale, self.zero_point, self.codes)
+
+    def extra_repr(self) -> str:
+        return f"codes=[{self.codes.qmin}, {self.codes.qmax}], symmetric={self.symmetric}, shape={tuple(self.scale.shape)}"

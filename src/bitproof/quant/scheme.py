@@ -1,0 +1,99 @@
+"""How a model is quantized, as a value."""
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from bitproof import settings
+from bitproof.errors import InputError, lookup
+from bitproof.quant.ranges import RANGES
+
+METHODS = {"affine": range(2, 9), "dorefa": range(1, 9)}
+"""The methods and the bits each is defined for."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Which quantizers go where.
+
+    Attributes:
+        method: "affine" (uniform grid over the observed range, post-training) or "dorefa".
+        weight_bits, act_bits: bits of weights and of the inputs of each layer; 32 = not quantized.
+        granularity: one weight grid a "tensor" or one an output "channel"; activations have one a tensor.
+        symmetric: weight grids symmetric around zero (2^b - 1 levels), else affine (2^b levels).
+        act_symmetric: the same for activations.
+        weight_range, act_range: the part of the values that the grid spans, "minmax" or "percentile".
+        percentile: how many percent of the values lie inside a "percentile" range.
+        first_last: what the first and the last compute layer get: "8bit", "same" or "float".
+
+    Raises:
+        InputError: an unknown name, or bits outside the method's range.
+
+    Example:
+        >>> Scheme("affine", weight_bits=4, act_bits=4).label
+        'affine w4a4'
+        >>> Scheme.parse("dorefa:w2a32").act_bits
+        32
+    """
+
+    method: str = "affine"
+    _: KW_ONLY
+    weight_bits: int = 8
+    act_bits: int = 8
+    granularity: Literal["tensor", "channel"] = "channel"
+    symmetric: bool = True
+    act_symmetric: bool = False
+    weight_range: str = "minmax"
+    act_range: str = "minmax"
+    percentile: float = 99.9
+    first_last: Literal["8bit", "same", "float"] = "8bit"
+
+    def __post_init__(self) -> None:
+        allowed = lookup(METHODS, self.method, "quantization method")
+        for name in ("weight_bits", "act_bits"):
+            bits = getattr(self, name)
+            if bits != 32 and bits not in allowed:
+                raise InputError(
+                    f"{name} is {bits}",
+                    rule=f"{self.method} is defined for {allowed[0]} to {allowed[-1]} bits",
+                    remedy="Use 32 for what should stay float",
+                )
+        for value, choices, name in (
+            (self.granularity, ("tensor", "channel"), "granularity"),
+            (self.first_last, ("8bit", "same", "float"), "first_last"),
+            (self.weight_range, tuple(RANGES), "weight_range"),
+            (self.act_range, tuple(RANGES), "act_range"),
+        ):
+            lookup(dict.fromkeys(choices), value, name)
+        if not 50 < self.percentile <= 100:
+            raise InputError(
+                f"percentile is {self.percentile}",
+                rule="it says how many percent of the values the grid spans",
+                remedy="Use a number above 50 and up to 100, such as 99.9",
+            )
+
+    @property
+    def label(self) -> str:
+        """Short form for people: method, bits, and whatever differs from the defaults."""
+        default = Scheme(self.method, weight_bits=self.weight_bits, act_bits=self.act_bits)
+        fields = ("granularity", "weight_range", "act_range", "first_last", "symmetric", "act_symmetric", "percentile")
+        extra = [f"{f}={getattr(self, f)}" for f in fields if getattr(self, f) != getattr(default, f)]
+        return " ".join([self.method, f"w{self.weight_bits}a{self.act_bits}", *extra])
+
+    @staticmethod
+    def parse(text: str) -> "Scheme":
+        """Read `[METHOD:]w4a4[,field=value...]`, the form the command line takes."""
+        method, colon, rest = text.partition(":")
+        if not colon:
+            method, rest = "affine", text
+        lookup(METHODS, method, "quantization method")
+        bits, _, more = rest.partition(",")
+        match = re.fullmatch(r"w(\d+)a(\d+)", bits)
+        if not match:
+            raise InputError(
+                f"scheme {text!r}",
+                rule="a scheme is written [METHOD:]wBITSaBITS[,field=value...]",
+                remedy="Write for example w8a8, affine:w4a4,granularity=tensor or dorefa:w4a32",
+            )
+        fields = f"method={method},weight_bits={match[1]},act_bits={match[2]}" + (f",{more}" if more else "")
+        return settings.parse(f"scheme:{fields}", {"scheme": Scheme}, "scheme")

@@ -1,0 +1,133 @@
+"""What a result is: one cell = one model under one condition on one data set, example by example.
+
+A cell holds arrays, not scores. Every metric is a pure function of cells (`bitproof.metrics`), so a new
+metric never needs a new run. This module knows nothing of torch, so results can be read without it.
+"""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitproof.settings import digest
+
+SCHEMA = 1
+"""Version of the layout of cells and store; part of every cell's key. A reader refuses newer ones."""
+
+KINDS = ("clean", "attack", "corruption", "systematic")
+"""What a condition can be. Metrics select cells by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """Which model was tested: its name in the experiment, the hash of its weights and code, its scheme."""
+
+    name: str
+    fingerprint: str
+    scheme: dict[str, Any] | None = None
+    weight_bits: int = 32
+    act_bits: int = 32
+
+    @property
+    def identity(self) -> tuple[str, Any]:
+        """What the cell's key takes from the model: everything that can change a prediction, not the name."""
+        return self.fingerprint, self.scheme
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """Which examples were used: name, split, count, class names and the hash of images and labels."""
+
+    name: str
+    split: str
+    fingerprint: str
+    count: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionRecord:
+    """Under what: the kind, a label for people, a group (conditions that differ in severity only), the setting."""
+
+    kind: str
+    label: str
+    group: str
+    setting: dict[str, Any]
+
+
+def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
+    """The content address of a cell: 32 hexadecimal digits over everything that determines its arrays."""
+    return digest(SCHEMA, model.identity, condition.kind, condition.setting, data.fingerprint, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """A few of the images the model really saw, for the report's gallery.
+
+    `rows` are positions in the cell's arrays, `images` is float16 [k, c, h, w] in [0, 1].
+    """
+
+    rows: NDArray[np.int64]
+    images: NDArray[np.float16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model under one condition on one data set. All arrays have one entry an example.
+
+    Attributes:
+        ids: int64 [n], the example's number in its split.
+        labels, predictions: int64 [n], class indices.
+        confidences: float32 [n], softmax probability of the prediction.
+        linf, l2: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        forwards, backwards: passes spent on all examples together (one pass = one example, once).
+        seconds: wall time, for orientation only; shared machines make it noisy.
+        run: which run of the store computed it; None before it is stored.
+    """
+
+    model: ModelRecord
+    condition: ConditionRecord
+    data: DataRecord
+    seed: int
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    linf: NDArray[np.float32]
+    l2: NDArray[np.float32]
+    forwards: int
+    backwards: int
+    seconds: float
+    pictures: Pictures
+    run: int | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The content address under which the store keeps this cell."""
+        return cell_key(self.model, self.condition, self.data, self.seed)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """bool [n]: the prediction equals the label."""
+        return self.predictions == self.labels
+
+
+ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2")
+
+
+def pack(cell: Cell) -> bytes:
+    """The cell's arrays as compressed NPZ bytes (no pickled objects)."""
+    buffer = io.BytesIO()
+    arrays = {name: getattr(cell, name) for name in ARRAYS}
+    np.savez_compressed(buffer, **arrays, rows=cell.pictures.rows, images=cell.pictures.images)
+    return buffer.getvalue()
+
+
+def unpack(blob: bytes) -> dict[str, Any]:
+    """The arrays of `pack` by field name, ready for `Cell(**...)`."""
+    with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
+        arrays: dict[str, Any] = {name: stored[name] for name in ARRAYS}
+        arrays["pictures"] = Pictures(rows=stored["rows"], images=stored["images"])
+    return arrays
