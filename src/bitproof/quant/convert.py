@@ -7,14 +7,16 @@ padding, one ReLU used many times), state dicts round-trip, and copies are indep
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.modes import device_of, evaluating
+from bitproof.core.modes import device_of
 from bitproof.errors import InputError
 from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
 from bitproof.quant.grid import AffineQuantizer, Codes
@@ -44,11 +46,14 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Iterable[Tensor] | N
             calibration where it is needed, or a layer that no calibration image reaches.
     """
     quantized = prepare(model, scheme)
-    for _, layer in compute_layers(quantized):
+    layers = dict(compute_layers(quantized))
+    for layer in layers.values():
         _set_weight_range(layer, scheme)
-    observed = [(name, layer) for name, layer in compute_layers(quantized) if _observes(layer)]
+    observed = [name for name, layer in layers.items() if isinstance(_input_quantizer(layer), AffineQuantizer)]
     if observed:
-        _calibrate(quantized, observed, scheme, _batches(calibration))
+        ranges = observe_inputs(model, observed, scheme.act_range, scheme.percentile, _batches(calibration))
+        for name, (low, high) in ranges.items():
+            _input_quantizer(layers[name]).set_range(torch.tensor(low), torch.tensor(high))
     return quantized
 
 
@@ -75,11 +80,12 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 rule="only finite weights have a grid",
                 remedy="Check the checkpoint this model was loaded from",
             )
-        weight_bits, act_bits = _bits(scheme, edge=position in (0, len(layers) - 1))
-        if weight_bits < 32:
-            parametrize.register_parametrization(layer, "weight", _weight_quantizer(layer.weight, scheme, weight_bits))
-        if act_bits < 32:
-            layer.add_module(INPUT_QUANTIZER, _act_quantizer(scheme, act_bits).to(layer.weight.device))
+        here = _edge(scheme) if position in (0, len(layers) - 1) else scheme
+        device = layer.weight.device
+        if here.weight_bits < 32:
+            parametrize.register_parametrization(layer, "weight", _weight_quantizer(layer.weight, here).to(device))
+        if here.act_bits < 32:
+            layer.add_module(INPUT_QUANTIZER, _act_quantizer(here).to(device))
             layer.register_forward_pre_hook(_quantize_input)
     quantized.scheme = scheme  # pyright: ignore
     return quantized
@@ -104,34 +110,35 @@ def compute_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, COMPUTE_LAYERS))
 
 
-def _bits(scheme: Scheme, *, edge: bool) -> tuple[int, int]:
-    if not edge or scheme.first_last == "same":
-        return scheme.weight_bits, scheme.act_bits
-    if scheme.first_last == "float":
-        return 32, 32
-    return tuple(bits if bits == 32 else 8 for bits in (scheme.weight_bits, scheme.act_bits))  # type: ignore[return-value]
+def _edge(scheme: Scheme) -> Scheme:
+    """What the first and the last layer get: the scheme itself, nothing, or a plain 8-bit affine grid."""
+    if scheme.first_last == "same":
+        return scheme
+    edge = 32 if scheme.first_last == "float" else 8
+    weight_bits, act_bits = (32 if bits == 32 else edge for bits in (scheme.weight_bits, scheme.act_bits))
+    return replace(scheme, method="affine", weight_bits=weight_bits, act_bits=act_bits)
 
 
-def _weight_quantizer(weight: Tensor, scheme: Scheme, bits: int) -> nn.Module:
+def _weight_quantizer(weight: Tensor, scheme: Scheme) -> nn.Module:
     if scheme.method == "dorefa":
-        return DoReFaWeights(bits)
+        return DoReFaWeights(scheme.weight_bits)
     shape = (weight.shape[0], *[1] * (weight.dim() - 1)) if scheme.granularity == "channel" else ()
-    codes = Codes.of(bits, symmetric=scheme.symmetric)
-    return AffineQuantizer(codes, symmetric=scheme.symmetric, shape=shape).to(weight.device)
+    codes = Codes.of(scheme.weight_bits, symmetric=scheme.symmetric)
+    return AffineQuantizer(codes, symmetric=scheme.symmetric, shape=shape)
 
 
-def _act_quantizer(scheme: Scheme, bits: int) -> nn.Module:
+def _act_quantizer(scheme: Scheme) -> nn.Module:
     if scheme.method == "dorefa":
-        return DoReFaActivations(bits)
-    return AffineQuantizer(Codes.of(bits, symmetric=scheme.act_symmetric), symmetric=scheme.act_symmetric)
+        return DoReFaActivations(scheme.act_bits)
+    return AffineQuantizer(Codes.of(scheme.act_bits, symmetric=scheme.act_symmetric), symmetric=scheme.act_symmetric)
 
 
 def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return layer.get_submodule(INPUT_QUANTIZER)(args[0]), *args[1:]
 
 
-def _observes(layer: nn.Module) -> bool:
-    return isinstance(getattr(layer, INPUT_QUANTIZER, None), AffineQuantizer)
+def _input_quantizer(layer: nn.Module) -> Any:
+    return getattr(layer, INPUT_QUANTIZER, None)
 
 
 @torch.no_grad()
@@ -162,58 +169,52 @@ def _batches(calibration: Any) -> Callable[[], Iterable[Tensor]]:
 
 
 @torch.no_grad()
-def _calibrate(
-    model: nn.Module, layers: list[tuple[str, Any]], scheme: Scheme, batches: Callable[[], Iterable[Tensor]]
-) -> None:
-    """Two passes of the float activations: first the extremes of each layer's input, then its histogram."""
+def observe_inputs(
+    model: nn.Module, names: list[str], rule: str, percentile: float, batches: Callable[[], Iterable[Tensor]]
+) -> dict[str, tuple[float, float]]:
+    """The range that `rule` gives the inputs of the named layers, over all batches.
+
+    The float model is run twice: first for the extremes of each input, then, for rules that need more,
+    for its histogram between them. Neither depends on how the images are batched.
+    """
+    watched = copy.deepcopy(model).eval()
     extremes: dict[str, tuple[float, float]] = {}
-    histograms: dict[str, Histogram] = {}
 
     def see_extremes(name: str, x: Tensor) -> None:
         low, high = (v.item() for v in torch.aminmax(x))
         before = extremes.get(name, (low, high))
         extremes[name] = min(low, before[0]), max(high, before[1])
 
-    _watch(model, layers, see_extremes, batches)
-    for name, _ in layers:
+    _watch(watched, names, see_extremes, batches)
+    for name in names:
         if name not in extremes:
             raise InputError(
                 f"layer {name!r} was never called on the calibration data",
                 rule="each layer with quantized inputs needs a range for them",
                 remedy="Pass data that reaches it, or use act_bits=32",
             )
-        if not all(abs(v) < float("inf") for v in extremes[name]):
+        if not all(math.isfinite(v) for v in extremes[name]):
             raise InputError(
                 f"layer {name!r} received NaN or infinity on the calibration data",
                 rule="only finite activations have a range",
                 remedy="Check the calibration images and the model's weights",
             )
-        histograms[name] = Histogram(*extremes[name])
-    if scheme.act_range != "minmax":
-        _watch(model, layers, lambda name, x: histograms[name].add(x), batches)
-    for name, layer in layers:
-        low, high = RANGES[scheme.act_range][1](histograms[name], scheme.percentile)
-        getattr(layer, INPUT_QUANTIZER).set_range(torch.tensor(low), torch.tensor(high))
+    histograms = {name: Histogram(*extremes[name]) for name in names}
+    _, stream_rule = RANGES[rule]
+    if rule != "minmax":
+        _watch(watched, names, lambda name, x: histograms[name].add(x), batches)
+    return {name: stream_rule(histogram, percentile) for name, histogram in histograms.items()}
 
 
 def _watch(
-    model: nn.Module,
-    layers: list[tuple[str, Any]],
-    see: Callable[[str, Tensor], None],
-    batches: Callable[[], Iterable[Tensor]],
+    model: nn.Module, names: list[str], see: Callable[[str, Tensor], None], batches: Callable[[], Iterable[Tensor]]
 ) -> None:
-    """Run all batches through the model as if it were float, showing `see` the input of each layer."""
-    hooks = []
-    weights = {}
-    for name, layer in layers:
-        hook = layer.register_forward_pre_hook(lambda _, args, name=name: see(name, args[0]), prepend=True)
-        hooks.append(hook)
-        del weights
-        weights = {}
-    try:
-        with evaluating(model):
-            for batch in batches():
-                model(batch.to(device_of(model)))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    """Run all batches through the model, showing `see` what each named layer receives."""
+    hooks = [
+        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: see(name, args[0]))
+        for name in names
+    ]
+    for batch in batches():
+        model(batch.to(device_of(model)))
+    for hook in hooks:
+        hook.remove()
