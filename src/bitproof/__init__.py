@@ -1,1 +1,56 @@
-"""bitproof."""
+"""bitproof: is a quantized image classifier still accurate, robust and trustworthy?
+
+The public face. Names are loaded when they are first used, so that `import bitproof` costs no time and
+results can be read without torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Data": "data",
+    "from_arrays": "data",
+    "load_data": "data",
+    "load_model": "deploy",
+    "save_model": "deploy",
+    "Scheme": "quant",
+    "freeze": "quant",
+    "quantize": "quant",
+    "Experiment": "experiment",
+    "Result": "experiment",
+    "evaluate": "experiment",
+    "Store": "store",
+    "InputError": "errors",
+    "Rng": "core.rng",
+    "write_report": "report",
+}
+_PACKAGES = ("attacks", "data", "deploy", "experiment", "metrics", "models", "quant", "report", "shifts", "store", "train")
+
+__all__ = [*sorted(_HOME), *_PACKAGES]
+
+if TYPE_CHECKING:
+    from bitproof import attacks, data, deploy, experiment, metrics, models, quant, report, shifts, store, train
+    from bitproof.core.rng import Rng
+    from bitproof.data import Data, from_arrays, load_data
+    from bitproof.deploy import load_model, save_model
+    from bitproof.errors import InputError
+    from bitproof.experiment import Experiment, Result, evaluate
+    from bitproof.quant import Scheme, freeze, quantize
+    from bitproof.report import write_report
+    from bitproof.store import Store
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"bitproof.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _PACKAGES:
+        return importlib.import_module(f"bitproof.{name}")
+    raise AttributeError(f"module 'bitproof' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,12 +5,14 @@ metric never needs a new run. This module knows nothing of torch, so results can
 """
 
 import io
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitproof.errors import InputError
 from bitproof.settings import digest
 
 SCHEMA = 1
@@ -81,7 +83,7 @@ class Cell:
         ids: int64 [n], the example's number in its split.
         labels, predictions: int64 [n], class indices.
         confidences: float32 [n], softmax probability of the prediction.
-        linf, l2: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
         run: which run of the store computed it; None before it is stored.
@@ -97,6 +99,7 @@ class Cell:
     confidences: NDArray[np.float32]
     linf: NDArray[np.float32]
     l2: NDArray[np.float32]
+    l1: NDArray[np.float32]
     forwards: int
     backwards: int
     seconds: float
@@ -114,7 +117,7 @@ class Cell:
         return self.predictions == self.labels
 
 
-ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2")
+ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
 
 
 def pack(cell: Cell) -> bytes:
@@ -126,8 +129,19 @@ def pack(cell: Cell) -> bytes:
 
 
 def unpack(blob: bytes) -> dict[str, Any]:
-    """The arrays of `pack` by field name, ready for `Cell(**...)`."""
-    with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
-        arrays: dict[str, Any] = {name: stored[name] for name in ARRAYS}
-        arrays["pictures"] = Pictures(rows=stored["rows"], images=stored["images"])
+    """The arrays of `pack` by field name, ready for `Cell(**...)`.
+
+    Raises:
+        InputError: the bytes are not what `pack` writes; pickled objects are never read.
+    """
+    try:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
+            arrays: dict[str, Any] = {name: stored[name] for name in ARRAYS}
+            arrays["pictures"] = Pictures(rows=stored["rows"], images=stored["images"])
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"the arrays of a stored result are damaged ({error})",
+            rule="they are the NPZ that bitproof wrote",
+            remedy="Restore the store from a copy or start a new one",
+        ) from error
     return arrays

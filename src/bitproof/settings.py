@@ -11,15 +11,30 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from bitproof.errors import InputError, lookup
+
+T = TypeVar("T")
 
 
 def describe(setting: Any) -> dict[str, Any]:
     """Plain data (JSON types only) that holds the class name and every field of `setting`."""
     fields = {f.name: getattr(setting, f.name) for f in dataclasses.fields(setting)}
     return {"type": type(setting).__name__, **{k: _plain(v) for k, v in fields.items()}}
+
+
+def build(kind: type[T], description: Mapping[str, Any]) -> T:
+    """The setting of class `kind` that `describe` described; foreign descriptions raise `InputError`."""
+    fields = dict(description)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if fields.pop("type", None) != kind.__name__ or not fields.keys() <= known:
+        raise InputError(
+            f"{dict(description)!r} does not describe a {kind.__name__}",
+            rule=f"its fields are {', '.join(sorted(known))}",
+            remedy="Use a file that this version of bitproof wrote",
+        )
+    return kind(**fields)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ PGD, Madry et al. 2018 (1706.06083), whose step of 2.5 eps / steps is the defaul
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from bitproof.attacks.base import Attack, Model, format_eps
 from bitproof.core import losses
-from bitproof.core.balls import BALLS, Norm, check_eps
+from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
@@ -26,8 +25,8 @@ LOSSES = {"ce": losses.cross_entropy, "margin": losses.margin, "dlr": losses.dlr
 class PGD(Attack):
     """Projected gradient ascent inside an lp ball.
 
-    An example leaves the batch at its first hit, with the image that hit. So an example that breaks
-    at iterate t costs t forwards and t - 1 backwards, one that never breaks `steps` of each.
+    An example leaves the batch at its first hit, with the image that hit. So an example that breaks at
+    the t-th forward costs at most t forwards and t backwards, one that never breaks `steps` of each.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
@@ -42,12 +41,12 @@ class PGD(Attack):
         'pgd-20 linf 8/255'
     """
 
-    norm: Norm = "linf"
+    norm: str = "linf"
     eps: float = 8 / 255
     steps: int = 20
     step_size: float | None = None
     random_start: bool = True
-    loss: Literal["ce", "margin", "dlr"] = "ce"
+    loss: str = "ce"
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -118,6 +117,6 @@ class PGD(Attack):
         return -loss if targeted else loss
 
 
-def FGSM(*, norm: Norm = "linf", eps: float = 8 / 255) -> PGD:
+def FGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
     """Fast gradient (sign) method: one step of length eps from the image itself."""
     return PGD(norm=norm, eps=eps, steps=1, random_start=False)

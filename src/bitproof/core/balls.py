@@ -14,7 +14,6 @@ sparse l1 step, Tramer & Boneh 2019 (SLIDE).
 
 import abc
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -22,9 +21,6 @@ from torch import Tensor
 
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-
-Norm = Literal["linf", "l2", "l1"]
-
 
 def _per_example(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
@@ -115,13 +111,13 @@ class L1Ball(Ball):
 
     def project(self, delta: Float[Tensor, "n ..."], eps: float) -> Float[Tensor, "n ..."]:
         flat = delta.flatten(1)
-        size = flat.abs()
+        size = flat.abs().double()  # float32 sums would overstep small budgets
         ordered = size.sort(dim=1, descending=True).values
         excess = ordered.cumsum(1) - eps
         count = torch.arange(1, flat.shape[1] + 1, device=flat.device)
         kept = (ordered * count > excess).sum(1, keepdim=True).clamp(min=1)
         threshold = (excess.gather(1, kept - 1) / kept).clamp(min=0)
-        return (flat.sign() * (size - threshold).clamp(min=0)).view_as(delta)
+        return (flat.sign() * (size - threshold).clamp(min=0)).to(delta.dtype).view_as(delta)
 
     def sample(self, rng: Rng, shape: tuple[int, ...], eps: float) -> Float[Tensor, "n ..."]:
         dimensions = torch.Size(shape).numel()

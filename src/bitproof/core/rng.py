@@ -9,7 +9,8 @@ The bits come from NumPy's Philox (Salmon et al. 2011, "Parallel random numbers:
 """
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,24 +59,21 @@ class Rng:
 
     def normal(self, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
         """Standard normal draws, float32 [n, *shape], on the CPU."""
-        draws = np.empty((len(self), *shape), np.float32)
-        for row, generator in zip(draws, self.generators(), strict=True):
-            generator.standard_normal(out=row, dtype=np.float32)
-        return torch.from_numpy(draws)
+        return self._draw(shape, np.random.Generator.standard_normal)
 
     def uniform(self, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
         """Uniform draws from [0, 1), float32 [n, *shape], on the CPU."""
-        draws = np.empty((len(self), *shape), np.float32)
-        for row, generator in zip(draws, self.generators(), strict=True):
-            generator.random(out=row, dtype=np.float32)
-        return torch.from_numpy(draws)
+        return self._draw(shape, np.random.Generator.random)
 
     def exponential(self, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
         """Standard exponential draws, float32 [n, *shape], on the CPU."""
-        draws = np.empty((len(self), *shape), np.float32)
+        return self._draw(shape, np.random.Generator.standard_exponential)
+
+    def _draw(self, shape: tuple[int, ...], fill: Callable[..., object]) -> Tensor:
+        draws = np.empty((len(self), math.prod(shape)), np.float32)
         for row, generator in zip(draws, self.generators(), strict=True):
-            generator.standard_exponential(out=row, dtype=np.float32)
-        return torch.from_numpy(draws)
+            fill(generator, out=row, dtype=np.float32)
+        return torch.from_numpy(draws.reshape(len(self), *shape))
 
     def permutation(self, count: int) -> Int[Tensor, "n count"]:
         """A random order of 0..count-1 for every example, int64 [n, count], on the CPU."""

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,18 @@ from bitproof.quant.grid import AffineQuantizer, Codes
 from bitproof.quant.ranges import RANGES, Histogram
 from bitproof.quant.scheme import Scheme
 
+@runtime_checkable
+class Images(Protocol):
+    """Data whose `inputs()` yields batches of images, anew at each call."""
+
+    def inputs(self) -> Iterable[Tensor]: ...
+
+
 COMPUTE_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 INPUT_QUANTIZER = "input_quantizer"
 
 
-def quantize(model: nn.Module, scheme: Scheme, calibration: Iterable[Tensor] | None = None) -> nn.Module:
+def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Tensor] | None = None) -> nn.Module:
     """A quantized copy of `model`, in eval mode; the model itself is left as it is.
 
     Args:
@@ -47,8 +54,6 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Iterable[Tensor] | N
     """
     quantized = prepare(model, scheme)
     layers = dict(compute_layers(quantized))
-    for layer in layers.values():
-        _set_weight_range(layer, scheme)
     observed = [name for name, layer in layers.items() if isinstance(_input_quantizer(layer), AffineQuantizer)]
     if observed:
         ranges = observe_inputs(model, observed, scheme.act_range, scheme.percentile, _batches(calibration))
@@ -58,7 +63,7 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Iterable[Tensor] | N
 
 
 def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
-    """The copy with its quantizers in place and their grids not yet set: what a checkpoint is loaded into."""
+    """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into."""
     if getattr(model, "scheme", None) is not None:
         raise InputError(
             f"the model is quantized already ({model.scheme.label})",  # pyright: ignore
@@ -83,7 +88,7 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
         here = _edge(scheme) if position in (0, len(layers) - 1) else scheme
         device = layer.weight.device
         if here.weight_bits < 32:
-            parametrize.register_parametrization(layer, "weight", _weight_quantizer(layer.weight, here).to(device))
+            parametrize.register_parametrization(layer, "weight", _weight_quantizer(layer.weight, here))
         if here.act_bits < 32:
             layer.add_module(INPUT_QUANTIZER, _act_quantizer(here).to(device))
             layer.register_forward_pre_hook(_quantize_input)
@@ -97,11 +102,15 @@ def freeze(model: nn.Module) -> nn.Module:
     The logits equal those of the model in eval mode bit for bit. Works on float models too.
     """
     frozen = copy.deepcopy(model).eval()
-    with torch.no_grad():
-        for module in list(frozen.modules()):
-            if parametrize.is_parametrized(module):
-                for name in list(module.parametrizations):  # pyright: ignore
-                    parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    for module in list(frozen.modules()):
+        if parametrize.is_parametrized(module):
+            # Not remove_parametrizations: it edits the class, which the copy shares with the original.
+            names = list(module.parametrizations)  # pyright: ignore
+            values = {name: getattr(module, name).detach() for name in names}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
     return frozen.requires_grad_(False)
 
 
@@ -122,9 +131,12 @@ def _edge(scheme: Scheme) -> Scheme:
 def _weight_quantizer(weight: Tensor, scheme: Scheme) -> nn.Module:
     if scheme.method == "dorefa":
         return DoReFaWeights(scheme.weight_bits)
-    shape = (weight.shape[0], *[1] * (weight.dim() - 1)) if scheme.granularity == "channel" else ()
-    codes = Codes.of(scheme.weight_bits, symmetric=scheme.symmetric)
-    return AffineQuantizer(codes, symmetric=scheme.symmetric, shape=shape)
+    by_channel = scheme.granularity == "channel"
+    shape = (weight.shape[0], *[1] * (weight.dim() - 1)) if by_channel else ()
+    quantizer = AffineQuantizer(Codes.of(scheme.weight_bits, symmetric=scheme.symmetric), symmetric=scheme.symmetric, shape=shape)
+    rows = weight.detach().flatten(1) if by_channel else weight.detach().reshape(1, -1)
+    quantizer.to(weight.device).set_range(*RANGES[scheme.weight_range][0](rows, scheme.percentile))
+    return quantizer
 
 
 def _act_quantizer(scheme: Scheme) -> nn.Module:
@@ -141,28 +153,14 @@ def _input_quantizer(layer: nn.Module) -> Any:
     return getattr(layer, INPUT_QUANTIZER, None)
 
 
-@torch.no_grad()
-def _set_weight_range(layer: nn.Module, scheme: Scheme) -> None:
-    if not parametrize.is_parametrized(layer, "weight"):
-        return
-    holder = layer.parametrizations["weight"]  # pyright: ignore
-    quantizer = holder[-1]
-    if isinstance(quantizer, AffineQuantizer):
-        weight = holder.original
-        for earlier in list(holder)[:-1]:  # the model's own parametrizations, e.g. weight norm
-            weight = earlier(weight)
-        rows = weight.flatten(1) if quantizer.scale.dim() else weight.reshape(1, -1)
-        quantizer.set_range(*RANGES[scheme.weight_range][0](rows, scheme.percentile))
-
-
-def _batches(calibration: Any) -> Callable[[], Iterable[Tensor]]:
+def _batches(calibration: Images | Iterable[Tensor] | None) -> Callable[[], Iterable[Tensor]]:
     if calibration is None:
         raise InputError(
             "no calibration data",
             rule="activation ranges come from images that the model sees",
             remedy="Pass a few hundred training images as `calibration`, or use act_bits=32",
         )
-    if hasattr(calibration, "inputs"):
+    if isinstance(calibration, Images):
         return calibration.inputs
     batches = list(calibration)
     return lambda: batches

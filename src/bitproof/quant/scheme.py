@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
 
 from bitproof import settings
 from bitproof.errors import InputError, lookup
 from bitproof.quant.ranges import RANGES
 
-METHODS = {"affine": range(2, 9), "dorefa": range(1, 9)}
-"""The methods and the bits each is defined for."""
+METHODS = {
+    "affine": (range(2, 9), "Uniform grid over the observed range, post-training."),
+    "dorefa": (range(1, 9), "DoReFa-Net's tanh weights and clipped activations, for training."),
+}
+"""The methods: the bits each is defined for, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,16 @@ class Scheme:
     _: KW_ONLY
     weight_bits: int = 8
     act_bits: int = 8
-    granularity: Literal["tensor", "channel"] = "channel"
+    granularity: str = "channel"
     symmetric: bool = True
     act_symmetric: bool = False
     weight_range: str = "minmax"
     act_range: str = "minmax"
     percentile: float = 99.9
-    first_last: Literal["8bit", "same", "float"] = "8bit"
+    first_last: str = "8bit"
 
     def __post_init__(self) -> None:
-        allowed = lookup(METHODS, self.method, "quantization method")
+        allowed, _ = lookup(METHODS, self.method, "quantization method")
         for name in ("weight_bits", "act_bits"):
             bits = getattr(self, name)
             if bits != 32 and bits not in allowed:
@@ -71,6 +73,12 @@ class Scheme:
                 rule="it says how many percent of the values the grid spans",
                 remedy="Use a number above 50 and up to 100, such as 99.9",
             )
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `quantize` must see images: activation ranges are observed, not fixed by the method."""
+        observed = self.method == "affine" or self.first_last == "8bit"
+        return self.act_bits < 32 and observed
 
     @property
     def label(self) -> str:

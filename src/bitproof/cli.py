@@ -1,0 +1,214 @@
+"""The command line: reads arguments, calls the library, prints what comes back."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bitproof
+from bitproof.errors import InputError, lookup
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Is your quantized image classifier still accurate, robust and trustworthy? Measure it, with evidence.",
+)
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, torchvision:NAME; see `bitproof list models`.")]
+Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
+DataOption = Annotated[str, typer.Option("--data", help="digits, cifar10:ROOT or folder:ROOT.")]
+Limit = Annotated[int | None, typer.Option(help="Use the first so many examples only.")]
+CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
+CalibrationCount = Annotated[int, typer.Option(help="Number of calibration images.")]
+Classes = Annotated[int | None, typer.Option(help="Number of outputs, where it is not the architecture's own.")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake prints one message and exits with code 2."""
+    with contextlib.suppress(AttributeError):  # streams replaced by a test have no encoding to set
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    try:
+        app()
+    except InputError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"bitproof {bitproof.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    report: Annotated[Path, typer.Option(help="Where to write the HTML report.")] = Path("report.html"),
+    store: StoreOption = None,
+) -> None:
+    """Show the main job on embedded data: train a small network, quantize it, test it, write a report."""
+    from bitproof.experiment.demo import run_demo
+
+    result = run_demo(store=store)
+    _print_result(result)
+    print(f"\nreport: {result.report(report)}")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: DataOption,
+    weights: Weights = None,
+    scheme: Annotated[
+        list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")] = None,
+    split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
+    limit: Limit = None,
+    calibration_data: CalibrationData = None,
+    calibration_count: CalibrationCount = 512,
+    classes: Classes = None,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images a pass; results do not depend on it.")] = 128,
+    store: StoreOption = None,
+    report: ReportOption = None,
+) -> None:
+    """Test a model and quantized copies of it under a suite of conditions."""
+    schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
+    conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
+    examples = _load(data, split, limit)
+    original = bitproof.load_model(model, weights=weights, classes=classes)
+    tested = {getattr(original, "scheme", None) and original.scheme.label or "float": original}  # pyright: ignore
+    for wanted in schemes:
+        calibration = _calibration(data, calibration_data, calibration_count) if wanted.needs_calibration else None
+        tested[wanted.label] = bitproof.quantize(original, wanted, calibration)
+    result = bitproof.evaluate(
+        tested, examples, suite=suite, conditions=conditions, store=store, seed=seed, batch_size=batch_size
+    )
+    _print_result(result)
+    if report:
+        print(f"\nreport: {result.report(report)}")
+
+
+@app.command()
+def quantize(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
+    scheme: Annotated[str, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile.")] = "w8a8",
+    weights: Weights = None,
+    data: Annotated[str | None, typer.Option("--data", help="Calibration images: digits, cifar10:ROOT, folder:ROOT.")] = None,
+    calibration_count: CalibrationCount = 512,
+    classes: Classes = None,
+) -> None:
+    """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again."""
+    wanted = bitproof.Scheme.parse(scheme)
+    calibration = None
+    if data is not None and wanted.needs_calibration:
+        calibration = _calibration(data, None, calibration_count)
+    quantized = bitproof.quantize(bitproof.load_model(model, weights=weights, classes=classes), wanted, calibration)
+    size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
+    print(f"{wanted.label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
+    reference: Annotated[str | None, typer.Option(help="The model to compare with. [default: the float one]")] = None,
+) -> None:
+    """Write the HTML report of everything in a store."""
+    with bitproof.Store(store, readonly=True) as opened:
+        environments = list(opened.environments().values())
+        path = bitproof.write_report(opened.query(), output, reference=reference, environments=environments)
+    print(f"report: {path}")
+
+
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet or .csv.")],
+) -> None:
+    """Write every example's prediction, one row an example, model and condition."""
+    from bitproof.store import export as write
+
+    with bitproof.Store(store, readonly=True) as opened:
+        count = write(opened.query(), output)
+    print(f"{output}: {count:,} rows")
+
+
+@app.command("list")
+def list_names(
+    what: Annotated[str | None, typer.Argument(help="models, schemes, data, attacks, shifts or suites.")] = None,
+) -> None:
+    """What there is, by name."""
+    families = _families()
+    chosen = families if what is None else {what: lookup(families, what, "family")}
+    for family, table in chosen.items():
+        print(family)
+        for name, text in table.items():
+            print(f"  {name:<16} {text}")
+
+
+def _families() -> dict[str, dict[str, str]]:
+    from bitproof.attacks import ATTACKS
+    from bitproof.data import DATA
+    from bitproof.experiment import SUITES
+    from bitproof.models import MODELS
+    from bitproof.quant import METHODS
+    from bitproof.shifts import CORRUPTIONS, SYSTEMATIC
+
+    return {
+        "models": {name: _first_line(spec.build) for name, spec in MODELS.items()}
+        | {"timm:NAME": "Any timm model (extra: zoo).", "torchvision:NAME": "Any torchvision model (extra: zoo)."},
+        "schemes": {f"{name}:wXaY": f"{text} {bits[0]} to {bits[-1]} bits, or 32." for name, (bits, text) in METHODS.items()},
+        "data": {name: _first_line(build) for name, build in DATA.items()},
+        "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
+        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},
+        "suites": {name: _first_line(build) for name, build in SUITES.items()},
+    }
+
+
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
+
+
+def _load(text: str, split: str, limit: int | None) -> Any:
+    name, root = bitproof.data.parse_data(text)
+    return bitproof.load_data(name, root=root, split=split, limit=limit)
+
+
+def _calibration(data: str, calibration_data: str | None, count: int) -> Any:
+    return _load(calibration_data or data, "train", count)
+
+
+def _print_result(result: Any) -> None:
+    from rich.console import Console
+
+    from bitproof.report.terminal import comparison, metrics_table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(comparison(result.cells, result.reference))
+    console.print(metrics_table(result.cells))
+    console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Pictures as a deployed pipeline handles them: encoded bytes -> uint8 pixels -> the model's input.
+
+A picture is uint8 [height, width, channels], RGB or grey (one channel). Which library decodes and
+which one resizes is part of the condition a model is tested under (systematic noise, Liu et al. 2021,
+RobustART), so both are chosen by name from the tables here.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from bitproof.errors import InputError, lookup
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""What Pillow may read. Some of its other readers start programs (EPS starts Ghostscript)."""
+
+REFERENCE_DECODER = "pillow"
+REFERENCE_RESIZE = "pillow-bilinear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How a picture of any size becomes what the model sees.
+
+    Attributes:
+        channels, height, width: the model's input.
+        shorter: pixels to which the shorter side is resized before the centre crop. None resizes the
+            whole picture to height x width, whatever its proportions.
+    """
+
+    channels: int
+    height: int
+    width: int
+    shorter: int | None = None
+
+
+def framed(picture: UInt8[np.ndarray, "h w c"], framing: Framing, method: str) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """The picture resized by `method` (a name in RESIZES) and cropped as `framing` says.
+
+    Rounding follows torchvision's Resize (longer side rounded down) and CenterCrop.
+    """
+    if framing.shorter is None:
+        return resize(picture, framing.height, framing.width, method)
+    height, width = picture.shape[:2]
+    short = min(height, width)
+    picture = resize(picture, framing.shorter * height // short, framing.shorter * width // short, method)
+    top = round((picture.shape[0] - framing.height) / 2)
+    left = round((picture.shape[1] - framing.width) / 2)
+    return picture[top : top + framing.height, left : left + framing.width]
+
+
+def decode(
+    encoded: bytes, decoder: str, *, channels: int, source: str = "the encoded picture"
+) -> UInt8[np.ndarray, "h w c"]:
+    """The pixels of an image file's bytes, as `decoder` (a name in DECODERS) reads them.
+
+    Each library keeps its defaults: OpenCV turns a picture by its EXIF orientation, Pillow does not.
+
+    Args:
+        encoded: a whole JPEG, PNG, WebP or BMP file.
+        channels: 3 for RGB, 1 for grey; other pictures are converted.
+        source: what an error calls the picture, for example its path.
+
+    Raises:
+        InputError: an unknown decoder, or bytes that are cut off, damaged or no image.
+    """
+    read = lookup(DECODERS, decoder, "decoder")
+    try:
+        picture = read(encoded, channels)
+    except Exception as error:  # damaged files make the libraries raise almost anything, SyntaxError included
+        raise InputError(
+            f"{source} cannot be decoded by {decoder} ({error})",
+            rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
+            remedy="Replace the file or take it out of the data set",
+        ) from error
+    return picture.reshape(*picture.shape[:2], channels)
+
+
+def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method: str) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """The picture at height x width pixels, by `method` (a name in RESIZES)."""
+    apply = lookup(RESIZES, method, "resize method")
+    grey = picture.shape[2] == 1
+    resized = apply(picture[:, :, 0] if grey else picture, height, width)  # Pillow knows no one-channel axis
+    return resized.reshape(height, width, picture.shape[2])
+
+
+def encode_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """The picture, RGB or grey, as a lossless PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def to_tensor(pictures: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n c h w"]:
+    """Pictures as a model takes them: float32 in [0, 1], x / 255."""
+    planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    return torch.from_numpy(planes).float().div_(255)
+
+
+def _decode_pillow(encoded: bytes, channels: int) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+
+
+def _decode_opencv(encoded: bytes, channels: int) -> np.ndarray:
+    flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+    picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag) if encoded else None
+    if picture is None:
+        raise ValueError("no picture in it, or cut off")
+    return picture
+
+
+def _resize_pillow(picture: np.ndarray, height: int, width: int, *, resample: Image.Resampling) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize((width, height), resample))
+
+
+def _resize_opencv(picture: np.ndarray, height: int, width: int, *, interpolation: int) -> np.ndarray:
+    return cv2.resize(picture, (width, height), interpolation=interpolation)
+
+
+DECODERS: dict[str, Callable[[bytes, int], np.ndarray]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}
+
+RESIZES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "pillow-nearest": partial(_resize_pillow, resample=Image.Resampling.NEAREST),
+    "pillow-bilinear": partial(_resize_pillow, resample=Image.Resampling.BILINEAR),
+    "pillow-box": partial(_resize_pillow, resample=Image.Resampling.BOX),
+    "pillow-hamming": partial(_resize_pillow, resample=Image.Resampling.HAMMING),
+    "pillow-cubic": partial(_resize_pillow, resample=Image.Resampling.BICUBIC),
+    "pillow-lanczos": partial(_resize_pillow, resample=Image.Resampling.LANCZOS),
+    "opencv-nearest": partial(_resize_opencv, interpolation=cv2.INTER_NEAREST),
+    "opencv-bilinear": partial(_resize_opencv, interpolation=cv2.INTER_LINEAR),
+    "opencv-area": partial(_resize_opencv, interpolation=cv2.INTER_AREA),
+    "opencv-cubic": partial(_resize_opencv, interpolation=cv2.INTER_CUBIC),
+    "opencv-lanczos4": partial(_resize_opencv, interpolation=cv2.INTER_LANCZOS4),
+}

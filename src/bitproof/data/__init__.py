@@ -1,0 +1,54 @@
+"""Labelled pictures: the table of data sets, and how one is named in Python and on the command line."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bitproof.data.arrays import ArrayData, from_arrays
+from bitproof.data.base import Data
+from bitproof.data.cifar10 import load_cifar10
+from bitproof.data.digits import load_digits
+from bitproof.data.folder import FolderData, load_folder
+from bitproof.errors import InputError, lookup
+
+__all__ = ["DATA", "ArrayData", "Data", "FolderData", "from_arrays", "load_data", "parse_data"]
+
+DATA: dict[str, Callable[..., Data]] = {"digits": load_digits, "cifar10": load_cifar10, "folder": load_folder}
+
+
+def load_data(
+    name: str, *, root: str | Path | None = None, split: str = "test", limit: int | None = None, **options: Any
+) -> Data:
+    """A data set by its name in DATA.
+
+    Args:
+        root: the folder it is read from; none for "digits".
+        split: "train" or "test" (for "folder": what results call the data).
+        limit: use only the first so many examples.
+        options: what the data set takes beside these; "folder" takes `classes` and `size`.
+
+    Raises:
+        InputError: an unknown name, split or option, a limit below 1, or a root that is missing where one is
+            needed, does not exist or holds something else.
+
+    Example:
+        >>> load_data("digits", limit=100).shape
+        (1, 16, 16)
+    """
+    load = lookup(DATA, name, "data set")
+    for option in options:
+        lookup(inspect.signature(load).parameters, option, f"option of {name}")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}", rule="it must be at least 1", remedy="Leave it out to use all examples")
+    folder = None if root is None else Path(root).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
+    return load(folder, split=split, limit=limit, **options)
+
+
+def parse_data(text: str) -> tuple[str, str | None]:
+    """(name, root) of a data set as the command line names it: `digits` or `cifar10:ROOT`."""
+    name, _, root = text.partition(":")
+    lookup(DATA, name, "data set")
+    return name, root or None

@@ -1,0 +1,86 @@
+"""What every data set offers: labelled pictures, as the model sees them and as the files they come in."""
+
+import abc
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bitproof.core.pixels import Framing
+from bitproof.records import DataRecord
+from bitproof.settings import describe
+
+Rows = Sequence[int] | NDArray[np.integer[Any]]
+"""Positions of examples in a data set."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data(abc.ABC):
+    """The first `len(data)` examples of one split of a data set.
+
+    Attributes:
+        name, split: which data set and which part of it.
+        classes: class names; a label is a position among them.
+        labels: int64 [n].
+        framing: how a picture becomes the model's input.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    framing: Framing
+
+    @abc.abstractmethod
+    def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
+        """The examples at `rows` by the reference preprocessing, float32 in [0, 1]."""
+
+    @abc.abstractmethod
+    def encoded(self, row: int) -> bytes:
+        """The image file of one example, as a deployed pipeline would receive it."""
+
+    @abc.abstractmethod
+    def content(self) -> Iterator[bytes | memoryview]:
+        """All bytes that determine the pictures: what the fingerprint covers beside labels and framing."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """int64 [n], each example's number in its split; a limit does not change it."""
+        return np.arange(len(self), dtype=np.int64)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the model sees."""
+        return self.framing.channels, self.framing.height, self.framing.width
+
+    def inputs(self, batch_size: int = 128) -> Iterator[Float[Tensor, "n c h w"]]:
+        """All images in order, in batches; what calibration reads."""
+        for start in range(0, len(self), batch_size):
+            yield self.images(range(start, min(start + batch_size, len(self))))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over pictures, labels and framing, equal on every machine."""
+        hasher = hashlib.blake2b(digest_size=16)
+        hasher.update(json.dumps(describe(self.framing)).encode())
+        hasher.update(np.ascontiguousarray(self.labels, "<i8").data)
+        for part in self.content():
+            hasher.update(part)
+        return hasher.hexdigest()
+
+    @property
+    def record(self) -> DataRecord:
+        """What a stored result says of its data."""
+        return DataRecord(
+            name=self.name, split=self.split, fingerprint=self.fingerprint, count=len(self), classes=self.classes
+        )

@@ -1,0 +1,126 @@
+"""Pickles of plain values and uint8 arrays, read without running anything that the file asks for.
+
+A pickle is a program: it names functions and calls them. Here every name it may use stands for a
+function of this module, and every other name is refused, so neither foreign code nor NumPy's own
+unpickling (which trusts shapes and dtypes) ever runs on the file.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitproof.errors import InputError
+
+_LARGEST = 64 * 2**20  # bytes; an official CIFAR-10 batch has 31 million
+
+
+class Array:
+    """Stands for `numpy.ndarray` in a pickle.
+
+    Attributes:
+        values: what the file stored, uint8; empty until it was read.
+    """
+
+    def __init__(self) -> None:
+        self.values: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self.values = _rebuilt(data, dtype, shape, "F" if fortran else "C")
+
+
+def read_pickled(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle of dict, list, tuple, int, str, bytes and uint8 arrays (as `Array`).
+
+    Raises:
+        InputError: a file above 64 MiB, that is damaged, or that names anything else.
+    """
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise InputError(
+            f"{path} has {size:,} bytes",
+            rule=f"a batch has at most {_LARGEST:,}",
+            remedy="Check that this is the official file",
+        )
+    with path.open("rb") as file:
+        try:
+            stored = _Reader(file, encoding="latin1").load()
+            if not isinstance(stored, dict):
+                raise pickle.UnpicklingError(f"it holds a {type(stored).__name__}, not a dict")
+        except Exception as error:  # damaged pickles make the machine fail in any way
+            raise InputError(
+                f"{path} is refused ({error})",
+                rule="only dict, list, tuple, int, str, bytes and uint8 arrays are read from a pickle",
+                remedy="Nothing in the file was run. Use the official file, or the binary layout",
+            ) from error
+    return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in stored.items()}
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}")
+        return _STAND_INS[module_name, global_name]
+
+
+class _Function:
+    """A function that a pickle may call but, with slots and this `__setstate__`, not alter."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it sets the state of a function")
+
+
+class _Bytes:
+    """Stands for the dtype uint8; its state holds only a byte order, which bytes do not have."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _dtype(code: Any, *_: Any) -> _Bytes:
+    if code not in ("u1", b"u1"):
+        raise pickle.UnpicklingError(f"it holds an array of dtype {code!r}")
+    return _Bytes()
+
+
+def _rebuilt(data: Any, dtype: Any, shape: Any, order: Any) -> NDArray[np.uint8]:
+    if not isinstance(dtype, _Bytes) or order != "C":
+        raise pickle.UnpicklingError("it holds an array that is not uint8 in C order")
+    raw = data.encode("latin1") if isinstance(data, str) else bytes(memoryview(data))  # str: from Python 2
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    array = Array()
+    array.values = _rebuilt(data, dtype, shape, order)
+    return array
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"it encodes to {encoding!r}")
+    return text.encode("latin1")
+
+
+_STAND_INS = {
+    ("_codecs", "encode"): _Function(_encode),  # how Python 3 writes bytes in protocols 0 to 2
+    ("numpy", "ndarray"): _Function(Array),
+    ("numpy", "dtype"): _Function(_dtype),
+    **{
+        (f"numpy.{core}.multiarray", "_reconstruct"): _Function(lambda *_: Array())
+        for core in ("core", "_core")  # before and since NumPy 2
+    },
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Function(_from_buffer) for core in ("core", "_core")},  # protocol 5
+}

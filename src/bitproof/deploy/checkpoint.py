@@ -1,0 +1,109 @@
+"""Models on disk: float weights, and quantized checkpoints that carry their scheme.
+
+A quantized checkpoint is a safetensors file whose metadata names the architecture and the scheme, so
+that it can be opened again without calibration. Nothing is ever unpickled.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from bitproof import models
+from bitproof.errors import InputError
+from bitproof.models.weights import load_weights
+from bitproof.quant import Scheme, prepare
+from bitproof.settings import build, describe
+
+_FORMAT = "bitproof-quantized-1"
+
+
+def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
+    """Write a quantized model that `quantize` made to a .safetensors file; returns its size in bytes.
+
+    Args:
+        model: the quantized model, not frozen.
+        path: the file.
+        architecture: the name `load_model` knows it by, e.g. "resnet20".
+        classes: number of classes, where it is not the architecture's own.
+
+    Raises:
+        InputError: the model has no scheme, the suffix is another one, or the path cannot be written.
+    """
+    path = Path(path)
+    scheme = getattr(model, "scheme", None)
+    if scheme is None:
+        raise InputError(
+            "the model is not quantized",
+            rule="a quantized checkpoint holds a scheme",
+            remedy="Pass what `quantize` returned",
+        )
+    if path.suffix != ".safetensors":
+        raise InputError(
+            f"cannot write {path.name!r}",
+            rule="quantized checkpoints are safetensors files",
+            remedy="Give the file the suffix .safetensors",
+        )
+    metadata = {"format": _FORMAT, "architecture": architecture, "scheme": json.dumps(describe(scheme))}
+    if classes is not None:
+        metadata["classes"] = str(classes)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        save_file(state, path, metadata=metadata)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"cannot write {str(path)!r} ({error})",
+            rule="the checkpoint is one file",
+            remedy="Choose a writable path on a disk with room",
+        ) from error
+    return path.stat().st_size
+
+
+def load_model(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    classes: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> nn.Module:
+    """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
+
+    Args:
+        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME".
+        weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
+            then comes back quantized). None = random weights; nothing is ever downloaded.
+        classes: number of outputs, where it is not the architecture's own.
+        mean, std: normalisation a channel, where it is not the architecture's own.
+
+    Raises:
+        InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
+    """
+    about = _metadata(weights)
+    if about.get("format") != _FORMAT:
+        return models.load_model(name, weights=weights, classes=classes, mean=mean, std=std)
+    assert weights is not None
+    if about["architecture"] != name:
+        raise InputError(
+            f"{str(weights)!r} holds a quantized {about['architecture']}",
+            rule=f"the model to load is {name}",
+            remedy=f"Load it as {about['architecture']!r}",
+        )
+    scheme = build(Scheme, json.loads(about["scheme"]))
+    saved_classes = int(about["classes"]) if "classes" in about else None
+    model = prepare(models.load_model(name, classes=classes or saved_classes, mean=mean, std=std), scheme)
+    load_weights(model, weights)
+    return model
+
+
+def _metadata(path: str | Path | None) -> dict[str, Any]:
+    if path is None or Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except SafetensorError:  # the loader will say what is wrong with it
+        return {}

@@ -1,0 +1,8 @@
+"""Experiments: models under conditions, judged by one evaluator."""
+
+from bitproof.experiment.conditions import CONDITIONS, Clean, Condition, parse_condition
+from bitproof.experiment.experiment import Experiment, evaluate
+from bitproof.experiment.results import Result
+from bitproof.experiment.suites import SUITES
+
+__all__ = ["CONDITIONS", "SUITES", "Clean", "Condition", "Experiment", "Result", "evaluate", "parse_condition"]

@@ -1,0 +1,50 @@
+"""Conditions: what a model is tested under, and how each is named in a result."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bitproof.attacks import ATTACKS, Attack
+from bitproof.errors import InputError
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe, parse
+from bitproof.shifts import CORRUPTIONS, SYSTEMATIC, Corruption, Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """The images as they are."""
+
+    @property
+    def label(self) -> str:
+        return "clean"
+
+
+Condition = Clean | Attack | Corruption | Pipeline
+
+CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SYSTEMATIC}
+"""Every condition by the name that the command line and `parse_condition` take."""
+
+
+def record(condition: Condition) -> ConditionRecord:
+    """How the condition is stored. Corruptions of one kind share a group over their severities."""
+    match condition:
+        case Clean():
+            kind, group = "clean", "clean"
+        case Attack():
+            kind, group = "attack", condition.label
+        case Corruption():
+            kind, group = "corruption", condition.name
+        case Pipeline():
+            kind, group = "systematic", condition.name
+        case _:
+            raise InputError(
+                f"{condition!r} is not a condition",
+                rule="a condition is Clean(), an attack, a corruption or a systematic shift",
+                remedy="See `bitproof list attacks` and `bitproof list shifts`",
+            )
+    return ConditionRecord(kind=kind, label=condition.label, group=group, setting=describe(condition))
+
+
+def parse_condition(text: str) -> Any:
+    """Read `name:field=value,...`, e.g. `pgd:eps=2/255,steps=40` or `pipeline:resize=opencv-area`."""
+    return parse(text, CONDITIONS, "condition")

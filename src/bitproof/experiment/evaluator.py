@@ -1,0 +1,255 @@
+"""The one place where a model is judged.
+
+Methods never judge themselves. The evaluator freezes the model, hands it to the attack wrapped in a
+pass counter, checks what comes back (shape, finite, inside [0, 1], inside the budget), predicts again
+on the exact model, and only then believes it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bitproof.attacks import Attack
+from bitproof.core.balls import BALLS
+from bitproof.core.modes import device_of
+from bitproof.core.passes import Counted
+from bitproof.core.pixels import to_tensor
+from bitproof.core.rng import Rng
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.experiment.conditions import Clean, Condition, record
+from bitproof.records import Cell, ModelRecord, Pictures
+from bitproof.settings import digest
+from bitproof.shifts import Corruption, Pipeline
+
+PICTURES = 8
+"""How many of the first examples each cell keeps as pictures for the gallery."""
+
+Advance = Callable[[int], None]
+"""Told how many examples (times passes) are done, for progress bars."""
+
+
+@dataclass
+class _Draft:
+    """A cell while it is filled, batch by batch."""
+
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    linf: NDArray[np.float32]
+    l2: NDArray[np.float32]
+    l1: NDArray[np.float32]
+    images: NDArray[np.float16]
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.arange(PICTURES))
+
+    @staticmethod
+    def empty(data: Data) -> "_Draft":
+        n, k = len(data), min(PICTURES, len(data))
+        floats = [np.zeros(n, np.float32) for _ in range(4)]
+        return _Draft(np.full(n, -1), *floats, np.zeros((k, *data.shape), np.float16), rows=np.arange(k))
+
+    def fill(self, rows: NDArray[np.int64], clean: Tensor, tested: Tensor, logits: Tensor) -> None:
+        delta = tested - clean
+        for norm, ball in BALLS.items():
+            getattr(self, norm)[rows] = ball.norm(delta).cpu().numpy()
+        confidence, prediction = logits.softmax(1).max(1)
+        self.predictions[rows] = prediction.cpu().numpy()
+        self.confidences[rows] = confidence.cpu().numpy()
+        self.keep(rows, tested)
+
+    def keep(self, rows: NDArray[np.int64], tested: Tensor) -> None:
+        shown = rows < len(self.images)
+        self.images[rows[shown]] = tested[torch.from_numpy(shown)].cpu().numpy().astype(np.float16)
+
+    def cell(self, model: ModelRecord, condition: Condition, data: Data, seed: int) -> Cell:
+        return Cell(
+            model=model,
+            condition=record(condition),
+            data=data.record,
+            seed=seed,
+            ids=data.ids,
+            labels=data.labels,
+            predictions=self.predictions,
+            confidences=self.confidences,
+            linf=self.linf,
+            l2=self.l2,
+            l1=self.l1,
+            forwards=self.forwards,
+            backwards=self.backwards,
+            seconds=self.seconds,
+            pictures=Pictures(rows=self.rows, images=self.images),
+        )
+
+
+def judge_shift(
+    models: Mapping[str, tuple[ModelRecord, nn.Module]],
+    condition: Clean | Corruption | Pipeline,
+    data: Data,
+    *,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+) -> list[Cell]:
+    """One cell a model under a condition that does not look at the model: the images are made once for all.
+
+    Args:
+        models: frozen models, with the records of what they are.
+        condition: the images as they are, a corruption or a systematic shift.
+        data: the examples.
+        seed: of the experiment.
+        batch_size: images a pass; the result does not depend on it.
+        advance: called with the number of examples done, once a model and batch.
+
+    Raises:
+        InputError: images outside [0, 1], a label the model has no output for, NaN logits.
+    """
+    drafts = {name: _Draft.empty(data) for name in models}
+    for rows in _batches(np.arange(len(data)), batch_size):
+        clean = data.images(rows)
+        _check_images(clean, data.shape, f"data set {data.name!r}")
+        tested = _shifted(condition, clean, data, rows, seed)
+        for name, (_, model) in models.items():
+            start, draft = time.perf_counter(), drafts[name]
+            counted = Counted(model)
+            device = device_of(model)
+            logits = predict(counted, tested.to(device), data, name)
+            draft.fill(rows, clean.to(device), tested.to(device), logits)
+            draft.forwards += counted.forwards
+            draft.seconds += time.perf_counter() - start
+            advance(len(rows))
+    return [drafts[name].cell(models[name][0], condition, data, seed) for name in models]
+
+
+def judge_attack(
+    model_record: ModelRecord,
+    model: nn.Module,
+    attack: Attack,
+    data: Data,
+    *,
+    clean: Cell,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+) -> Cell:
+    """The cell of one model under one attack.
+
+    Only examples that the model gets right are attacked: the others are lost already, keep their clean
+    prediction, and cost nothing.
+
+    Args:
+        model_record: what the model is.
+        model: the frozen model.
+        attack: whose result is checked and predicted again.
+        data: the examples.
+        clean: the same model's cell on the clean images.
+        seed: of the experiment.
+        batch_size: images a pass.
+        advance: called with the number of examples done, times the attack's passes.
+
+    Raises:
+        InputError: the attack returned something else than images in [0, 1] within its budget.
+    """
+    draft = _Draft.empty(data)
+    draft.predictions, draft.confidences = clean.predictions.copy(), clean.confidences.copy()
+    draft.images = clean.pictures.images.copy()
+    device = device_of(model)
+    counted = Counted(model)
+    rng = _rng(attack, data, seed)
+    attacked = np.flatnonzero(clean.correct)
+    advance((len(data) - len(attacked)) * (attack.passes + 1))
+    start = time.perf_counter()
+    for rows in _batches(attacked, batch_size):
+        inputs = data.images(rows).to(device)
+        labels = torch.from_numpy(data.labels[rows]).to(device)
+        adversarial = attack(counted, inputs, labels, rng=rng.select(rows)).detach()
+        _check_images(adversarial, data.shape, f"attack {attack.label!r}")
+        _check_budget(attack, inputs, adversarial)
+        draft.fill(rows, inputs, adversarial, predict(counted, adversarial, data, model_record.name))
+        advance(len(rows) * (attack.passes + 1))
+    draft.seconds = time.perf_counter() - start
+    draft.forwards, draft.backwards = counted.forwards, counted.backwards
+    return draft.cell(model_record, attack, data, seed)
+
+
+@torch.no_grad()
+def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
+    """Logits in float32, checked: one row an image, a column for every label, finite."""
+    logits = model(inputs).float()
+    if logits.dim() != 2 or len(logits) != len(inputs):
+        raise InputError(
+            f"model {name!r} returned shape {tuple(logits.shape)} for {len(inputs)} images",
+            rule="a model maps images [n, c, h, w] to logits [n, classes]",
+            remedy="Wrap it so that it does",
+        )
+    if logits.shape[1] < len(data.classes):
+        raise InputError(
+            f"model {name!r} has {logits.shape[1]} outputs, data set {data.name!r} has {len(data.classes)} classes",
+            rule="every label needs an output",
+            remedy="Use a model made for this data set",
+        )
+    bad = ~torch.isfinite(logits).all(1)
+    if bad.any():
+        raise InputError(
+            f"model {name!r} returned NaN or infinity for {int(bad.sum())} of {len(inputs)} images",
+            rule="logits must be finite",
+            remedy="Check the model's weights and its normalisation layer",
+        )
+    return logits
+
+
+def _shifted(
+    condition: Clean | Corruption | Pipeline, clean: Tensor, data: Data, rows: NDArray[np.int64], seed: int
+) -> Tensor:
+    match condition:
+        case Clean():
+            return clean
+        case Corruption():
+            tested = condition(clean, rng=_rng(condition, data, seed).select(rows))
+        case Pipeline():
+            tested = to_tensor(np.stack([condition(data.encoded(int(r)), framing=data.framing) for r in rows]))
+    _check_images(tested, data.shape, f"shift {condition.label!r}")
+    return tested
+
+
+def _rng(condition: Attack | Corruption, data: Data, seed: int) -> Rng:
+    return Rng(seed, data.ids, (digest(record(condition).setting),))
+
+
+def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def _check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
+    if tuple(images.shape[1:]) != shape:
+        raise InputError(
+            f"{source} gave images of shape {tuple(images.shape[1:])}",
+            rule=f"images of this data set have shape {shape}",
+            remedy="Check its size setting",
+        )
+    low, high = (v.item() for v in torch.aminmax(images))
+    if not (low >= 0 and high <= 1):  # catches NaN too
+        raise InputError(
+            f"{source} gave values from {low:.4g} to {high:.4g}",
+            rule="images lie in [0, 1]; normalisation is the model's first layer",
+            remedy="Divide 8-bit images by 255 and clip what a method returns",
+        )
+
+
+def _check_budget(attack: Attack, inputs: Tensor, adversarial: Tensor) -> None:
+    ball = BALLS[attack.norm]
+    largest = ball.norm(adversarial - inputs).max().item()
+    rounding = 2**-23 * ball.diameter(inputs[0].numel())  # one unit in the last place of each value
+    if largest > attack.eps * (1 + 1e-6) + rounding:
+        raise InputError(
+            f"attack {attack.label!r} moved an image by {largest:.6g}",
+            rule=f"its budget is eps = {attack.eps:.6g} under {attack.norm}",
+            remedy="Project the result onto the ball",
+        )

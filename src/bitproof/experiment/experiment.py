@@ -1,0 +1,227 @@
+"""An experiment: models x conditions on one data set, and the cells it consists of."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+
+from bitproof import runner
+from bitproof.attacks import Attack
+from bitproof.core.fingerprint import fingerprint
+from bitproof.core.memory import keep_freed_memory
+from bitproof.data import Data
+from bitproof.errors import InputError, lookup
+from bitproof.experiment.conditions import Clean, Condition, parse_condition, record
+from bitproof.experiment.environment import environment
+from bitproof.experiment.evaluator import judge_attack, judge_shift
+from bitproof.experiment.results import Result
+from bitproof.experiment.suites import SUITES
+from bitproof.quant import freeze
+from bitproof.records import Cell, ModelRecord, cell_key
+from bitproof.settings import describe
+from bitproof.store import Store, relabel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A complete, immutable description of a run.
+
+    Attributes:
+        models: by name; the first one is the reference that the others are compared with. Each maps images
+            [n, c, h, w] in [0, 1] to logits; none is changed.
+        data: the examples.
+        conditions: what the models are tested under. The clean images always come first: attacks and
+            relative metrics need them.
+        seed: of all randomness.
+        batch_size: images a pass; results do not depend on it.
+    """
+
+    models: Mapping[str, nn.Module]
+    data: Data
+    conditions: tuple[Condition, ...]
+    seed: int = 0
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
+        if self.batch_size < 1:
+            raise InputError(
+                f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
+            )
+
+    @cached_property
+    def records(self) -> dict[str, ModelRecord]:
+        """What each model is, by its name."""
+        return {name: _model_record(name, model) for name, model in self.models.items()}
+
+    @cached_property
+    def _frozen(self) -> dict[str, nn.Module]:
+        return {name: freeze(model) for name, model in self.models.items()}
+
+    @cached_property
+    def all_conditions(self) -> tuple[Condition, ...]:
+        """The conditions in order, each once, the clean images first."""
+        return tuple(dict.fromkeys((Clean(), *self.conditions)))
+
+    def key(self, name: str, condition: Condition) -> str:
+        """The content address of one cell."""
+        return cell_key(self.records[name], record(condition), self.data.record, self.seed)
+
+    def tasks(self) -> list[runner.Task]:
+        """The work: one task a shift (for all models together), one a model and attack."""
+        tasks: list[runner.Task] = []
+        for condition in self.all_conditions:
+            if isinstance(condition, Attack):
+                tasks += [AttackTask(experiment=self, attack=condition, name=name) for name in self.models]
+            else:
+                tasks.append(ShiftTask(experiment=self, condition=condition))
+        return tasks
+
+    def run(self, store: Store, *, progress: bool = True) -> Result:
+        """Compute what the store does not hold yet, and collect the results under this experiment's names."""
+        keep_freed_memory()
+        tally = runner.run(self.tasks(), store, environment(), progress=progress)
+        cells = [
+            relabel(store.get(self.key(name, condition)), self.records[name], record(condition))
+            for name in self.models
+            for condition in self.all_conditions
+        ]
+        environments = store.environments()
+        return Result(
+            cells=cells,
+            reference=next(iter(self.models)),
+            computed=tally.computed,
+            reused=tally.reused,
+            environments=[environments[run] for run in sorted({c.run for c in cells if c.run is not None})],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftTask(runner.Task):
+    """All models under one condition that does not look at the model."""
+
+    experiment: Experiment
+    condition: Condition
+
+    @property
+    def label(self) -> str:
+        return self.condition.label
+
+    @property
+    def work(self) -> dict[str, int]:
+        return {self.experiment.key(name, self.condition): len(self.experiment.data) for name in self.experiment.models}
+
+    def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
+        e = self.experiment
+        models: dict[str, tuple[ModelRecord, nn.Module]] = {}
+        for name in e.models:
+            key = e.key(name, self.condition)
+            if key in missing and all(key != e.key(other, self.condition) for other in models):
+                models[name] = (e.records[name], e._frozen[name])
+        assert not isinstance(self.condition, Attack)
+        return judge_shift(
+            models, self.condition, e.data, seed=e.seed, batch_size=e.batch_size, advance=advance
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackTask(runner.Task):
+    """One model under one attack."""
+
+    experiment: Experiment
+    attack: Attack
+    name: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}: {self.attack.label}"
+
+    @property
+    def work(self) -> dict[str, int]:
+        cost = len(self.experiment.data) * (self.attack.passes + 1)
+        return {self.experiment.key(self.name, self.attack): cost}
+
+    def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
+        e = self.experiment
+        clean = store.get(e.key(self.name, Clean()))
+        return [
+            judge_attack(
+                e.records[self.name],
+                e._frozen[self.name],
+                self.attack,
+                e.data,
+                clean=clean,
+                seed=e.seed,
+                batch_size=e.batch_size,
+                advance=advance,
+            )
+        ]
+
+
+def evaluate(
+    models: Mapping[str, nn.Module] | nn.Module,
+    data: Data,
+    *,
+    suite: str | None = None,
+    conditions: Sequence[Condition | str] | None = None,
+    store: str | Path | Store | None = None,
+    seed: int = 0,
+    batch_size: int = 128,
+    progress: bool = True,
+) -> Result:
+    """Test models under a suite of conditions; the main job.
+
+    Args:
+        models: by name, the first one being the reference; or a single model. Any `nn.Module` that maps
+            images [n, c, h, w] in [0, 1] to logits. None is changed.
+        data: the examples.
+        suite: name of a suite ("quick" unless `conditions` are given), see `bitproof list suites`.
+        conditions: further conditions, or the only ones where no suite is named; settings, or text such as
+            "pgd:eps=2/255,steps=40".
+        store: a file (or an open store) where results are kept and found again: a second call computes
+            only what is missing. None keeps them in memory.
+        seed: of all randomness.
+        batch_size: images a pass; results do not depend on it.
+        progress: show a progress bar on standard error.
+
+    Returns:
+        The result: tables, metrics, report, and every example's prediction.
+
+    Raises:
+        InputError: an unknown suite, images or labels that do not fit, a store that cannot be used.
+
+    Example:
+        >>> import bitproof as bp
+        >>> data = bp.load_data("digits", limit=32)
+        >>> result = bp.evaluate(bp.load_model("digits_cnn"), data, suite="clean", progress=False)
+        >>> len(result.table())
+        1
+    """
+    chosen: tuple[Condition, ...] = tuple(parse_condition(c) if isinstance(c, str) else c for c in conditions or ())
+    if suite is not None or not chosen:
+        chosen = (*lookup(SUITES, suite or "quick", "suite")(data), *chosen)
+    experiment = Experiment(
+        models=models if isinstance(models, Mapping) else {"model": models},
+        data=data,
+        conditions=chosen,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    if isinstance(store, Store):
+        return experiment.run(store, progress=progress)
+    with Store(store) as opened:
+        return experiment.run(opened, progress=progress)
+
+
+def _model_record(name: str, model: nn.Module) -> ModelRecord:
+    scheme = getattr(model, "scheme", None)
+    return ModelRecord(
+        name=name,
+        fingerprint=fingerprint(model),
+        scheme=describe(scheme) if scheme else None,
+        weight_bits=scheme.weight_bits if scheme else 32,
+        act_bits=scheme.act_bits if scheme else 32,
+    )

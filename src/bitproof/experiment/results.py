@@ -1,0 +1,53 @@
+"""What an experiment gives back: cells, and views on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitproof import metrics
+from bitproof.records import Cell
+from bitproof.report import write_report
+from bitproof.store import export
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The cells of one experiment and everything that follows from them.
+
+    Attributes:
+        cells: one a model and condition, example by example.
+        reference: name of the model that the others are compared with.
+        computed, reused: how many cells this run computed and how many the store held already.
+        environments: what the cells were computed on, one entry a run of the store.
+    """
+
+    cells: Sequence[Cell]
+    reference: str
+    computed: int
+    reused: int
+    environments: Sequence[dict[str, Any]]
+
+    def table(self) -> "pd.DataFrame":
+        """One row a model and condition: accuracy with its 95% Wilson interval, the paired difference from the
+        reference with its bootstrap interval, exact McNemar p-values (raw and Holm-corrected), passes an example."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.compare(self.cells, self.reference))
+
+    def summary(self) -> "pd.DataFrame":
+        """One row a model and metric (ACC, AR, AAI, WCAR, mNR, NCI, SR, SNI, ASR), each with a 95% interval."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.summary(self.cells))
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the self-contained HTML report; returns its path."""
+        return write_report(self.cells, path, reference=self.reference, environments=self.environments)
+
+    def export(self, path: str | Path) -> int:
+        """Write every example's prediction to a .parquet or .csv file; returns the number of rows."""
+        return export(self.cells, path)

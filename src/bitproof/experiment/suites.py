@@ -1,0 +1,71 @@
+"""Suites: named lists of conditions, fitted to the size of the data set's images.
+
+A suite is a function from the data to conditions; add one by adding a function and a line in `SUITES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from bitproof.attacks import FGSM, PGD, Attack
+from bitproof.core.pixels import REFERENCE_DECODER, RESIZES, decode
+from bitproof.data import Data
+from bitproof.experiment.conditions import Clean, Condition
+from bitproof.shifts import CORRUPTIONS, Pipeline
+
+
+def profile(data: Data) -> str:
+    """The corruption parameters made for images of about this size."""
+    return "hendrycks-32" if data.shape[1] <= 64 else "hendrycks-224"
+
+
+def corruptions(data: Data, severities: tuple[int, ...] = (1, 2, 3, 4, 5)) -> tuple[Condition, ...]:
+    """Every corruption at the given severities."""
+    return tuple(build(severity=s, profile=profile(data)) for build in CORRUPTIONS.values() for s in severities)
+
+
+def resizes(data: Data) -> tuple[Condition, ...]:
+    """The eleven resize modes of Pillow and OpenCV; files that need no resize are enlarged twice before it."""
+    native = decode(data.encoded(0), REFERENCE_DECODER, channels=data.shape[0]).shape[:2]
+    untouched = data.framing.shorter is None and native == data.shape[1:]
+    return tuple(Pipeline(resize=mode, enlarge=2 if untouched else 1) for mode in RESIZES)
+
+
+def clean(data: Data) -> tuple[Condition, ...]:
+    """The images as they are, nothing else."""
+    return (Clean(),)
+
+
+def quick(data: Data) -> tuple[Condition, ...]:
+    """A first look: FGSM and PGD-20 (linf, 2/255), four corruptions at severity 3, the eleven resize modes."""
+    attacks = (FGSM(eps=2 / 255), PGD(eps=2 / 255))
+    return (Clean(), *attacks, *corruptions(data, severities=(3,)), *resizes(data))
+
+
+def demo(data: Data) -> tuple[Condition, ...]:
+    """What `bitproof demo` runs: attacks at budgets that fit bold black-and-white digits, all severities."""
+    attacks = tuple(build(eps=eps / 255) for eps in (8, 16, 32) for build in (FGSM, PGD))
+    return (Clean(), *cast("tuple[Attack, ...]", attacks), *corruptions(data), *resizes(data))
+
+
+def robustmq_small(data: Data) -> tuple[Condition, ...]:
+    """The grid of RobustMQ (Xiao et al. 2023) at its small budget, as far as bitproof has its conditions.
+
+    Attacks: FGSM-linf and PGD-20 under linf, l2 and l1. The paper prints eps = 0.5/255 for linf only; l2 0.5
+    and l1 100 at 224x224 are inferred from RobustART, by the same group, and scaled to other sizes by the
+    square root of the pixel ratio and by the pixel ratio. Corruptions: 4 of 15, at five severities.
+    Systematic: 11 of 14 (no decoders). AutoAttack is missing. So WCAR and mNR do not compare with the paper's.
+    """
+    ratio = data.shape[1] * data.shape[2] / 224**2
+    budgets = {"linf": 0.5 / 255, "l2": 0.5 * ratio**0.5, "l1": 100 * ratio}
+    pgd = PGD(steps=20)
+    attacks = (FGSM(eps=0.5 / 255), *(replace(pgd, norm=norm, eps=eps) for norm, eps in budgets.items()))
+    return (Clean(), *attacks, *corruptions(data), *resizes(data))
+
+
+SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
+    "clean": clean,
+    "quick": quick,
+    "demo": demo,
+    "robustmq-small": robustmq_small,
+}

@@ -1,0 +1,494 @@
+"""Every metric as a pure function of stored cells, with an interval; every comparison of models paired.
+
+A cell says which examples a model got right under one condition. `compare` puts models side by side under
+each condition, `summary` computes the robustness metrics of RobustMQ (Xiao et al. 2023, Visual Intelligence
+1:30, Section 3.2). All rates are fractions in [0, 1], all intervals are two-sided. The result depends on
+the examples, never on their order.
+
+A plain rate has a Wilson interval. Everything else has a bootstrap over examples: one set of weights over
+the examples serves all conditions of a draw, as the same examples were tested under each.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitproof.errors import InputError, lookup
+from bitproof.records import Cell
+from bitproof.settings import digest
+
+CHUNK = 2**21
+"""Weights held at a time while resampling; bounds the memory (16 MiB) whatever the number of examples."""
+
+Scores = NDArray[np.bool_] | NDArray[np.float64]
+Vector = NDArray[Any] | Sequence[Any]
+Interval = tuple[float, float]
+
+# ---- rates and pairs ---------------------------------------------------------------------------------------
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """The Wilson score interval of the rate successes / n (Wilson 1927), inside [0, 1]."""
+    if not 0 <= successes <= n or n == 0:
+        raise InputError(
+            f"{successes} successes of {n}",
+            rule="a rate needs at least one example and between 0 and n successes",
+            remedy="Pass counts of a data set that is not empty",
+        )
+    from scipy.stats import binomtest  # here and below: the import takes longer than most uses of this module
+
+    low, high = binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
+
+
+def mcnemar(a: Vector, b: Vector) -> float:
+    """The exact two-sided McNemar p-value of two bool [n] arrays of correctness on the same examples.
+
+    Only examples on which the two differ carry information: under the null hypothesis each is a fair coin
+    (McNemar 1947). Without any, 1.0.
+    """
+    a, b = _pair(a, b)
+    only_a, differ = int((a & ~b).sum()), int((a ^ b).sum())
+    if differ == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, differ).pvalue)
+
+
+def paired_difference(
+    a: Vector, b: Vector, *, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """accuracy(a) - accuracy(b) in [-1, 1] and its paired-bootstrap percentile interval.
+
+    `a` and `b` are bool [n], correctness on the same examples. The interval has no width where the two never
+    differ: resampling cannot invent a disagreement.
+    """
+    a, b = _pair(a, b)
+    means = resample(np.stack([a, b]), draws=draws, seed=seed)
+    low, high = _percentiles(means[:, 0] - means[:, 1], confidence)
+    return float(a.mean() - b.mean()), low, high
+
+
+def holm(p_values: Vector) -> NDArray[np.float64]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order of the input."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)).clip(max=1.0)
+    return adjusted
+
+
+def resample(scores: Scores, *, draws: int, seed: int) -> NDArray[np.float64]:
+    """Bootstrap means [draws, k] of `scores` [k, n]: n examples drawn with replacement, all k rows together.
+
+    Examples with equal scores are exchangeable, so a draw is one multinomial over the distinct columns. That
+    is exact, fast where they are few, and makes the result independent of the order of the examples.
+    """
+    columns, counts = np.unique(scores, axis=1, return_counts=True)
+    n, rng, size = scores.shape[1], np.random.default_rng(seed), max(1, CHUNK // counts.size)
+    chunks = [min(size, draws - start) for start in range(0, draws, size)]
+    return np.concatenate([rng.multinomial(n, counts / n, chunk) @ columns.T.astype(float) for chunk in chunks]) / n
+
+
+def _pair(a: Vector, b: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise InputError(
+            f"correctness of shapes {a.shape} and {b.shape}",
+            rule="a paired comparison needs two vectors over the same examples, at least one",
+            remedy="Evaluate both models on the same data",
+        )
+    return a, b
+
+
+def _percentiles(values: NDArray[np.float64], confidence: float) -> Interval:
+    """The middle `confidence` of the values; undefined ones (NaN) are left out."""
+    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+# ---- the formulas ------------------------------------------------------------------------------------------
+
+
+def relative_drop(clean: Vector | float, perturbed: Vector | float) -> NDArray[np.float64]:
+    """(clean - perturbed) / clean, at most 1 and negative for a gain; NaN where clean is 0 (Eqs. 4, 7, 11)."""
+    clean, perturbed = np.broadcast_arrays(np.asarray(clean, float), np.asarray(perturbed, float))
+    return np.divide(clean - perturbed, clean, out=np.full(clean.shape, np.nan), where=clean != 0)
+
+
+def mean_over_groups(values: Vector, groups: Sequence[str]) -> NDArray[np.float64]:
+    """The mean over the first axis within each group, then over the groups: severities first, then kinds."""
+    values, of = np.asarray(values), np.array(groups)
+    means = [values[of == group].mean(axis=0) for group in dict.fromkeys(groups)]
+    return np.asarray(np.mean(means, axis=0))
+
+
+def sample_std(accuracies: Vector) -> NDArray[np.float64]:
+    """The standard deviation over the last axis with n - 1 in the denominator, as printed for Eq. 12."""
+    return np.asarray(np.std(accuracies, axis=-1, ddof=1))
+
+
+# ---- the table of metrics ----------------------------------------------------------------------------------
+
+# Each metric is `value(mean of scores over examples)`. The scores [k, n] come from `correct` [conditions, n],
+# in which the clean row is first if the metric needs one, and from the group of each condition.
+
+
+def _correct(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return correct
+
+
+def _always_correct(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return np.atleast_2d(correct.all(axis=0))
+
+
+def _broken(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return ~correct[1:, correct[0]]
+
+
+def _broken_or_both(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    # If no example is right under attack only, AAI is the rate of broken ones. Wilson then serves the commonest
+    # result of all, AR = 0, for which every bootstrap draw is 1 and the interval would claim certainty.
+    return correct if (correct[1] & ~correct[0]).any() else _broken(correct, groups)
+
+
+def _group_means(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return mean_over_groups(correct, groups)[None]
+
+
+def _clean_and_group_means(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return np.stack([correct[0], mean_over_groups(correct[1:], groups[1:])])
+
+
+def _clean_and_mean(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+    return np.stack([correct[0], correct[1:].mean(axis=0)])
+
+
+def _share(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    return means[..., 0]
+
+
+def _impact(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _share(means) if means.shape[-1] == 1 else relative_drop(means[..., 0], means[..., 1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What a metric means, which way is better, and how it follows from the correctness of one model.
+
+    Attributes:
+        needs: kinds of condition; the metric is computed for models that have cells of each.
+        least: how many conditions of the last kind it takes.
+        each: one value for each condition of the last kind, instead of one over all of them.
+        scores: from correct, bool [conditions, n], and the condition groups, to scores [k, m] an example.
+        value: from the means [..., k] of the scores to the metric [...]; NaN where it is undefined.
+        spread: the value is a standard deviation over conditions (see `estimate`).
+    """
+
+    name: str
+    symbol: str
+    description: str
+    source: str
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    needs: tuple[str, ...]
+    least: int = 1
+    each: bool = False
+    scores: Callable[[NDArray[np.bool_], Sequence[str]], Scores]
+    value: Callable[[NDArray[np.float64]], NDArray[np.float64]] = _share
+    spread: bool = False
+
+
+_RATE = (0.0, 1.0)
+_DROP = (-np.inf, 1.0)
+
+ACCURACY = Metric(
+    name="accuracy",
+    symbol="ACC",
+    description="share of clean examples classified right",
+    source="Xiao et al. 2023, Section 3.2.1",
+    higher_is_better=True,
+    bounds=_RATE,
+    needs=("clean",),
+    scores=_correct,
+)
+AR = Metric(
+    name="ar",
+    symbol="AR",
+    description="adversarial robustness: accuracy under one attack",
+    source="Xiao et al. 2023, Eq. 3",
+    higher_is_better=True,
+    bounds=_RATE,
+    needs=("attack",),
+    each=True,
+    scores=_correct,
+)
+AAI = Metric(
+    name="aai",
+    symbol="AAI",
+    description="adversarial attack impact: share of the clean accuracy lost to one attack, (ACC - AR) / ACC",
+    source="Xiao et al. 2023, Eq. 4",
+    higher_is_better=False,
+    bounds=_DROP,
+    needs=("clean", "attack"),
+    each=True,
+    scores=_broken_or_both,
+    value=_impact,
+)
+ASR = Metric(
+    name="asr",
+    symbol="ASR",
+    description="attack success rate: of the examples right when clean, the share wrong under one attack",
+    source="Xiao et al. 2023, Section 3.2.1, which divides by all examples, so that ASR = 1 - AR",
+    higher_is_better=False,
+    bounds=_RATE,
+    needs=("clean", "attack"),
+    each=True,
+    scores=_broken,
+)
+WCAR = Metric(
+    name="wcar",
+    symbol="WCAR",
+    description="worst-case adversarial robustness: share of examples right under every attack",
+    source="Xiao et al. 2023, Eq. 5",
+    higher_is_better=True,
+    bounds=_RATE,
+    needs=("attack",),
+    scores=_always_correct,
+)
+MNR = Metric(
+    name="mnr",
+    symbol="mNR",
+    description="mean natural robustness: accuracy averaged over severities, then over corruptions",
+    source="Xiao et al. 2023, Eq. 8",
+    higher_is_better=True,
+    bounds=_RATE,
+    needs=("corruption",),
+    scores=_group_means,
+)
+NCI = Metric(
+    name="nci",
+    symbol="NCI",
+    description="natural corruption impact: share of the clean accuracy lost to corruptions, (ACC - mNR) / ACC",
+    source="Xiao et al. 2023, Eqs. 7 and 8",
+    higher_is_better=False,
+    bounds=_DROP,
+    needs=("clean", "corruption"),
+    scores=_clean_and_group_means,
+    value=_impact,
+)
+SNI = Metric(
+    name="sni",
+    symbol="SNI",
+    description="systematic noise impact: share of the clean accuracy lost, on average, to decoders and resizes",
+    source="Xiao et al. 2023, Eq. 11, with the mean over noises of Table 9",
+    higher_is_better=False,
+    bounds=_DROP,
+    needs=("clean", "systematic"),
+    scores=_clean_and_mean,
+    value=_impact,
+)
+SR = Metric(
+    name="sr",
+    symbol="SR",
+    description="systematic robustness: sample standard deviation of the accuracies over decoders and resizes",
+    source="Xiao et al. 2023, Eq. 12, with n - 1 as in Table 10",
+    higher_is_better=False,
+    bounds=(0.0, 0.5**0.5),  # two conditions, one always right and one never
+    needs=("systematic",),
+    least=2,
+    scores=_correct,
+    value=sample_std,
+    spread=True,
+)
+
+METRICS: dict[str, Metric] = {m.name: m for m in (ACCURACY, AR, AAI, ASR, WCAR, MNR, NCI, SNI, SR)}
+
+
+def estimate(
+    metric: Metric,
+    correct: NDArray[np.bool_],
+    groups: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float] | None:
+    """The metric and its interval, low <= value <= high; None where it is undefined (no example right).
+
+    Args:
+        metric: one of `METRICS`.
+        correct: bool [conditions, n], the conditions that the metric needs, the clean one first.
+        groups: the group of each condition.
+        confidence: of the interval, in (0, 1).
+        draws: bootstrap draws.
+        seed: of the draws.
+    """
+    scores = metric.scores(correct, groups)
+    if scores.shape[1] == 0:
+        return None
+    value = float(metric.value(scores.mean(axis=1)))
+    if np.isnan(value):
+        return None
+    if scores.dtype == bool and len(scores) == 1:  # a plain rate
+        low, high = wilson(int(scores.sum()), scores.shape[1], confidence)
+    else:
+        low, high = _percentiles(metric.value(resample(scores, draws=draws, seed=seed)), confidence)
+    if metric.spread:
+        # The variance of the accuracies is that of the conditions plus sampling noise, and a draw adds the noise
+        # once more: where conditions hardly differ, percentiles always miss the truth and often the value itself.
+        # Reflecting the squares about the value takes off the noise of the draw and that of the value.
+        low, high = (max(0.0, 2 * value**2 - end**2) ** 0.5 for end in (high, low))
+    return value, min(low, value), max(high, value)
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
+
+
+def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
+    """One row a cell, in the given order: its accuracy, its paired difference from the reference, its cost.
+
+    Args:
+        cells: of one data set and seed, at most one a model and condition.
+        reference: name of the model that the others are compared with, each under the same condition.
+
+    Returns:
+        Rows with model, weight_bits, act_bits, kind, condition (its label), group, n; accuracy, low, high (Wilson);
+        difference (from the reference), diff_low, diff_high, p_value (McNemar), p_holm (Holm over the table),
+        None for the reference and where it has no such cell; forwards and backwards an example; seconds.
+
+    Raises:
+        InputError: an unknown reference, different examples, or two cells of one model and condition.
+    """
+    table = _table(cells)
+    lookup({cell.model.name: cell for cell in cells}, reference, "reference model")
+    rows: list[dict[str, Any]] = []
+    for (model, condition), (cell, correct) in table.items():
+        n = correct.size
+        low, high = wilson(int(correct.sum()), n)
+        difference = diff_low = diff_high = p_value = None
+        if model != reference and (reference, condition) in table:
+            _, baseline = table[reference, condition]
+            difference, diff_low, diff_high = paired_difference(correct, baseline)
+            p_value = mcnemar(correct, baseline)
+        rows.append(
+            {
+                "model": model,
+                "weight_bits": cell.model.weight_bits,
+                "act_bits": cell.model.act_bits,
+                "kind": cell.condition.kind,
+                "condition": cell.condition.label,
+                "group": cell.condition.group,
+                "n": n,
+                "accuracy": float(correct.mean()),
+                "low": low,
+                "high": high,
+                "difference": difference,
+                "diff_low": diff_low,
+                "diff_high": diff_high,
+                "p_value": p_value,
+                "p_holm": None,
+                "forwards": cell.forwards / n,
+                "backwards": cell.backwards / n,
+                "seconds": cell.seconds,
+            }
+        )
+    compared = [row for row in rows if row["p_value"] is not None]
+    for row, adjusted in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
+        row["p_holm"] = float(adjusted)
+    return rows
+
+
+def summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """One row a model and metric that its cells allow; one an attack for AR, AAI and ASR.
+
+    WCAR is the union over all the model's attack cells; pass cells of one budget for the WCAR of that budget.
+
+    Args:
+        cells: of one data set and seed, at most one a model and condition.
+
+    Returns:
+        Rows with model, weight_bits, act_bits, metric, symbol, condition (the attack's label, or ""), value, low,
+        high (all three None where undefined), higher_is_better, n (examples of the cells).
+
+    Raises:
+        InputError: different examples, or two cells of one model and condition.
+    """
+    table = _table(cells)
+    rows: list[dict[str, Any]] = []
+    for model in {cell.model.name: cell.model for cell in cells}.values():
+        own = [entry for (name, _), entry in table.items() if name == model.name]
+        for metric in METRICS.values():
+            for label, chosen in _selections(metric, own):
+                correct = np.stack([correct for _, correct in chosen])
+                found = estimate(metric, correct, [cell.condition.group for cell, _ in chosen])
+                value, low, high = found or (None, None, None)
+                rows.append(
+                    {
+                        "model": model.name,
+                        "weight_bits": model.weight_bits,
+                        "act_bits": model.act_bits,
+                        "metric": metric.name,
+                        "symbol": metric.symbol,
+                        "condition": label,
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                        "higher_is_better": metric.higher_is_better,
+                        "n": correct.shape[1],
+                    }
+                )
+    return rows
+
+
+Entry = tuple[Cell, NDArray[np.bool_]]
+
+
+def _selections(metric: Metric, entries: list[Entry]) -> list[tuple[str, list[Entry]]]:
+    """The sets of one model's cells that the metric is computed from, each with the label of its row."""
+    *first, last = ([entry for entry in entries if entry[0].condition.kind == kind] for kind in metric.needs)
+    if not all(first) or len(last) < metric.least:
+        return []
+    shared = [entry for part in first for entry in part]
+    if metric.each:
+        return [(entry[0].condition.label, [*shared, entry]) for entry in last]
+    return [("", [*shared, *last])]
+
+
+def _table(cells: Sequence[Cell]) -> dict[tuple[str, str], Entry]:
+    """Cells by model and condition, with their correctness in the order of the ids; checks that they are paired."""
+    table: dict[tuple[str, str], Entry] = {}
+    for cell in cells:
+        _check_same_examples(cell, cells[0])
+        c = cell.condition
+        # A model has one clean condition, whatever it is called.
+        condition = c.kind if c.kind == "clean" else digest(c.kind, c.label, c.setting)
+        if (cell.model.name, condition) in table:
+            raise InputError(
+                f"two cells of model {cell.model.name!r} under {c.label!r}",
+                rule="a table has at most one cell a model and condition",
+                remedy="Pass the cells of one seed, and give different models different names",
+            )
+        table[cell.model.name, condition] = cell, cell.correct[np.argsort(cell.ids)]
+    return table
+
+
+def _check_same_examples(cell: Cell, other: Cell) -> None:
+    order, other_order = np.argsort(cell.ids), np.argsort(other.ids)
+    if not np.array_equal(cell.ids[order], other.ids[other_order]):
+        new = np.setdiff1d(cell.ids, other.ids).size
+        what = f"{cell.ids.size} examples, {new} of them not among the {other.ids.size}"
+    elif not np.array_equal(cell.labels[order], other.labels[other_order]):
+        what = "other labels than those"
+    else:
+        return
+    raise InputError(
+        f"the cell of model {cell.model.name!r} under {cell.condition.label!r} has {what} of {other.model.name!r} "
+        f"under {other.condition.label!r}",
+        rule="the comparison is paired, so all cells of a table must hold the same examples",
+        remedy="Pass the cells of one data set, split and limit",
+    )

@@ -1,0 +1,49 @@
+"""Normalisation as the model's first layer, so that every attack, shift and defence works in [0, 1] pixels."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.errors import InputError
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std by channel, for x in [0, 1].
+
+    Raises:
+        InputError: no or unequally many numbers, a std that is not positive, or a mean that is not finite.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        means, stds = torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+        finite = bool(means.isfinite().all() and stds.isfinite().all())
+        if not (len(means) == len(stds) > 0 and finite and (stds > 0).all()):
+            raise InputError(
+                f"mean is {tuple(mean)} and std {tuple(std)}",
+                rule="there must be one finite mean and one positive std a channel",
+                remedy="Give both in units of [0, 1] pixels, for example 0.485,0.456,0.406 and 0.229,0.224,0.225",
+            )
+        self.register_buffer("mean", means.view(-1, 1, 1))
+        self.register_buffer("std", stds.view(-1, 1, 1))
+
+    def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        return (inputs - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={_short(self.mean)}, std={_short(self.std)}"
+
+
+def _short(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.flatten().tolist()]
+
+
+def normalized(backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Sequential:
+    """A model of [0, 1] images from one of normalised images; its layers are called normalize and backbone."""
+    return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), backbone=backbone))

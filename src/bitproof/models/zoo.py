@@ -1,0 +1,66 @@
+"""Architectures of timm and torchvision. Pretrained weights are never downloaded: pass a file to `load_model`."""
+
+import difflib
+import importlib.util
+
+from bitproof.errors import InputError
+from bitproof.models.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
+from bitproof.models.torchvision_ops import declare_missing_operators
+
+
+def timm_spec(name: str) -> ModelSpec:
+    """The image classifier that timm calls `name`, with timm's normalisation for it."""
+    _need("timm", "torchvision")
+    declare_missing_operators()
+    import timm
+
+    try:  # is_model ignores the tag of a name, as in resnet18.a1_in1k, and the next call refuses unknown ones
+        config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:
+        config = None
+    if config is None:
+        raise _unknown(name, timm.list_models(), "timm")
+    return ModelSpec(
+        build=lambda classes: timm.create_model(name, pretrained=False, num_classes=classes),
+        mean=config.mean,
+        std=config.std,
+        shape=config.input_size,
+        classes=1000,
+    )
+
+
+def torchvision_spec(name: str) -> ModelSpec:
+    """The image classifier that torchvision calls `name`, with ImageNet's normalisation."""
+    _need("torchvision")
+    declare_missing_operators()
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise _unknown(name, known, "torchvision")
+    return ModelSpec(
+        build=lambda classes: models.get_model(name, weights=None, num_classes=classes),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        shape=(3, 224, 224),
+        classes=1000,
+    )
+
+
+def _unknown(name: str, known: list[str], zoo: str) -> InputError:
+    near = difflib.get_close_matches(name, known, n=5)
+    return InputError(
+        f"unknown {zoo} model {name!r}",
+        rule=f"{zoo} knows {len(known):,} classifiers" + (f", near it {', '.join(near)}" if near else ""),
+        remedy="Write the name exactly as the package does",
+    )
+
+
+def _need(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"{package} is not installed",
+                rule="models of timm and torchvision need the extra `zoo`",
+                remedy="Run pip install 'bitproof[zoo]'",
+            )

@@ -1,0 +1,168 @@
+"""Accuracy against bits (or against an attack's budget) as small inline SVG plots, one a group of conditions."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitproof import metrics
+from bitproof.records import ModelRecord
+from bitproof.report.sections import Group, Section
+from bitproof.report.text import bits, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = 7
+"""How many model colours the style sheet defines, as --m0, --m1, ...; --m0 is the reference's."""
+
+MARKERS = (("o", "●"), ("s", "■"), ("D", "◆"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("p", "⬟"), ("h", "⬢"))
+"""Matplotlib's markers and the characters that look like them; more than colours, so that pairs do not repeat soon."""
+
+# Matplotlib wants real colours, the page wants variables that follow light and dark: these stand in for them.
+_INK, _FAINT = "#00fe01", "#00fe02"
+_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)"} | {f"#00fd{i:02x}": f"var(--m{i})" for i in range(COLOURS)}
+
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, sharp, and in the page's font
+    "svg.hashsalt": "bitproof",  # equal cells give equal bytes
+    "text.parse_math": False,
+    "font.size": 9.5,
+    "axes.edgecolor": _FAINT,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One plot: its title, what it shows, the same in words for screen readers, and the SVG."""
+
+    title: str
+    note: str
+    description: str
+    svg: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    """An accuracy with its interval; `members` are the accuracies that it is the mean of."""
+
+    value: float
+    low: float
+    high: float
+    members: Sequence[float] = ()
+
+
+def panels(section: Section, prefix: str) -> list[Panel]:
+    """One panel a group of conditions; `prefix` keeps the SVG's ids apart from those of other sections."""
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        return [_panel(section, group, f"{prefix}p{i}-") for i, group in enumerate(section.groups)]
+
+
+def _panel(section: Section, group: Group, prefix: str) -> Panel:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4, 2.4))
+    axes = figure.subplots(gridspec_kw={"left": 0.1, "right": 0.99, "bottom": 0.19, "top": 0.98})
+    count = len(group.conditions)
+    if group.kind == "attack" and count > 1:
+        words = _against_budget(axes, section, group)
+        note = "against the budget eps"
+    else:
+        words = _against_bits(axes, section, group)
+        note = f"mean of {count} {'severities' if group.kind == 'corruption' else 'modes'}" if count > 1 else ""
+    axes.set(ylim=(-3, 112), yticks=range(0, 101, 25))
+    axes.grid(axis="y", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    return Panel(title=group.name, note=note, description=words, svg=_svg(figure, prefix))
+
+
+def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
+    places = list(dict.fromkeys(_place(m) for m in sorted(section.models, key=lambda m: (-m.weight_bits, -m.act_bits))))
+    words: list[str] = []
+    if len(places) == len(section.models):  # with two models of the same bits a line would join the wrong ones
+        line = [(places.index(_place(m)), 100 * p.value) for m in section.models if (p := _point(section, m, group))]
+        axes.plot(*zip(*sorted(line), strict=True), color=_FAINT, linewidth=1.3)
+    for place in places:
+        here = [m for m in section.models if _place(m) == place]
+        for model, shift in zip(here, _dodge(len(here)), strict=True):
+            if (point := _point(section, model, group)) is None:
+                continue
+            x = places.index(place) + shift
+            axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=_INK, alpha=0.35, ms=7)
+            _draw(axes, section, model, [x], [point])
+            if len(here) == 1:
+                axes.annotate(percent(point.value), (x, 100 * point.value), (7, 3), textcoords="offset points", size=8.5)
+            words.append(f"{model.name} {percent(point.value)}%")
+    axes.set(xlim=(-0.45, len(places) - 0.35), xticks=range(len(places)), xlabel="bits (weights/activations)")
+    axes.set_xticklabels(places)
+    return f"Accuracy under {group.name}: {', '.join(words)}"
+
+
+def _against_budget(axes: "Axes", section: Section, group: Group) -> str:
+    ticks = ["0", *(group.short(c) for c in group.conditions)]
+    words: list[str] = []
+    for model, shift in zip(section.models, _dodge(len(section.models)), strict=True):
+        labels = ["clean", *(c.label for c in group.conditions)]
+        rows = {x: row for x, label in enumerate(labels) if (row := section.rows.get((model.name, label)))}
+        found = [_Point(value=row["accuracy"], low=row["low"], high=row["high"]) for row in rows.values()]
+        _draw(axes, section, model, [x + shift / 2 for x in rows], found)
+        words.append(f"{model.name} {', '.join(f'{percent(p.value)}% at {ticks[x]}' for x, p in zip(rows, found, strict=True))}")
+    axes.set(xlim=(-0.45, len(ticks) - 0.55), xticks=range(len(ticks)), xlabel="eps")
+    axes.set_xticklabels(ticks)
+    return f"Accuracy under {group.name}: {'; '.join(words)}"
+
+
+def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:
+    index = section.models.index(model)
+    y = np.array([[p.value, p.value - p.low, p.high - p.value] for p in drawn]).reshape(-1, 3).T * 100
+    axes.errorbar(
+        x, y[0], y[1:], fmt=f"{MARKERS[index % len(MARKERS)][0]}-", color=f"#00fd{index % COLOURS:02x}",
+        ms=6, linewidth=1.3, elinewidth=1.3, capsize=3,
+    )  # fmt: skip
+
+
+def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
+    rows = section.rows_of(model, group)
+    if not rows:
+        return None
+    if len(rows) == 1:
+        return _Point(value=rows[0]["accuracy"], low=rows[0]["low"], high=rows[0]["high"])
+    cells = [section.cells[model.name, c.label] for c in group.conditions]
+    correct = np.stack([cell.correct[np.argsort(cell.ids)] for cell in cells])
+    mean = metrics.estimate(metrics.MNR, correct, [group.name] * len(cells))  # accuracy, averaged over conditions
+    assert mean is not None
+    return _Point(value=mean[0], low=mean[1], high=mean[2], members=[row["accuracy"] for row in rows])
+
+
+def _place(model: ModelRecord) -> str:
+    return "float" if model.weight_bits == model.act_bits == 32 else bits(model.weight_bits, model.act_bits)
+
+
+def _dodge(count: int) -> list[float]:
+    """Offsets that keep up to `count` markers at one tick apart."""
+    width = min(0.5, 0.12 * (count - 1))
+    return list(np.linspace(-width / 2, width / 2, count)) if count > 1 else [0.0]
+
+
+def _svg(figure: "Figure", prefix: str) -> str:  # noqa: F821
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg

@@ -1,0 +1,69 @@
+"""Results as tables for a terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from bitproof import metrics
+from bitproof.records import Cell
+
+
+def comparison(cells: Sequence[Cell], reference: str) -> Table:
+    """Conditions down, models across: accuracy, and for all but the reference the difference from it.
+
+    A star marks differences that are significant at 5% (exact McNemar, Holm-corrected over the table).
+    """
+    rows = metrics.compare(cells, reference)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    count = rows[0]["n"]
+    table = Table(
+        title=f"accuracy in % [95% interval], n = {count:,}",
+        caption=f"in brackets after the first model: points against {reference}; * p < 0.05, McNemar with Holm correction",
+    )
+    table.add_column("condition", no_wrap=True)
+    for model in models:
+        table.add_column(model, justify="right", no_wrap=True)
+    by_condition: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_condition.setdefault(row["condition"], {})[row["model"]] = row
+    last_kind = None
+    for condition, found in by_condition.items():
+        kind = next(iter(found.values()))["kind"]
+        if last_kind not in (None, kind):
+            table.add_section()
+        last_kind = kind
+        table.add_row(condition, *(_accuracy(found[model]) if model in found else "" for model in models))
+    return table
+
+
+def metrics_table(cells: Sequence[Cell]) -> Table:
+    """Metrics down, models across, with their 95% intervals; an arrow shows which way is better."""
+    rows = metrics.summary(cells)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    table = Table(title="metrics, as fractions [95% interval]")
+    table.add_column("metric", no_wrap=True)
+    for model in models:
+        table.add_column(model, justify="right", no_wrap=True)
+    by_metric: dict[str, dict[str, str]] = {}
+    for row in rows:
+        arrow = "↑" if row["higher_is_better"] else "↓"
+        name = f"{row['symbol']} {arrow} {row['condition']}".strip()
+        by_metric.setdefault(name, {})[row["model"]] = _value(row)
+    for name, found in by_metric.items():
+        table.add_row(name, *(found.get(model, "") for model in models))
+    return table
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    text = f"{row['accuracy'] * 100:.2f} [dim]\\[{row['low'] * 100:.1f}, {row['high'] * 100:.1f}][/dim]"
+    if row["difference"] is None:
+        return text
+    star = "*" if row["p_holm"] is not None and row["p_holm"] < 0.05 else " "
+    return f"{text} ({row['difference'] * 100:+.2f}{star})"
+
+
+def _value(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "undefined"
+    return f"{row['value']:.4f} [dim]\\[{row['low']:.4f}, {row['high']:.4f}][/dim]"

@@ -1,0 +1,40 @@
+"""How numbers are written: rates in percent, differences in percentage points, always with a true minus."""
+
+from typing import Any
+
+MISSING = "–"
+
+
+def percent(rate: float | None) -> str:
+    """A rate in percent with one decimal: 0.9725 is "97.2"."""
+    return MISSING if rate is None else _signed(100 * rate, "")
+
+
+def points(difference: float | None) -> str:
+    """A difference of rates in percentage points with its sign: -0.031 is "−3.1"."""
+    return MISSING if difference is None else _signed(100 * difference, "+")
+
+
+def unsigned_points(difference: float) -> str:
+    """The size of a difference of rates in percentage points."""
+    return percent(abs(difference))
+
+
+def interval(row: dict[str, Any]) -> str:
+    """The interval of a row's value, in percent."""
+    return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with three decimals."""
+    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def bits(weight_bits: int, act_bits: int) -> str:
+    """Bits of weights and activations, e.g. "4/8"."""
+    return f"{weight_bits}/{act_bits}"
+
+
+def _signed(value: float, sign: str) -> str:
+    text = f"{value:{sign}.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")

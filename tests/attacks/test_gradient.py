@@ -1,0 +1,140 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bitproof.attacks import FGSM, PGD
+from bitproof.core.balls import BALLS
+from bitproof.core.passes import Counted
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+from closed_form import LinearTwoClass
+
+NORMS = ["linf", "l2", "l1"]
+
+
+@pytest.fixture
+def linear():
+    generator = torch.Generator().manual_seed(0)
+    # every |w| alike: the top 1% of an l1 step is then as steep as the single steepest value
+    weight = torch.where(torch.rand(1, 8, 8, generator=generator) < 0.5, -1.0, 1.0)
+    return LinearTwoClass(weight, offset=0.1)
+
+
+@pytest.fixture
+def inputs():
+    return 0.48 + 0.04 * torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def labels_of(model, inputs):
+    return model(inputs).argmax(1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("steps", [1, 20])
+def test_on_a_linear_model_the_known_minimum_decides(linear, inputs, rng, norm, steps):
+    labels = labels_of(linear, inputs)
+    distance = linear.distance(inputs, norm)
+    for factor, success in ((1.02, True), (0.98, False)):
+        for i in range(len(inputs)):
+            eps = factor * distance[i].item()
+            attack = PGD(norm=norm, eps=eps, steps=steps, random_start=False)
+            adversarial = attack(linear, inputs[i : i + 1], labels[i : i + 1], rng=rng.select([i]))
+            assert (linear(adversarial).argmax(1) != labels[i]).item() == success
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("random_start", [True, False])
+def test_the_budget_and_the_box_are_kept(norm, random_start, rng):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5))
+    inputs = torch.rand(8, 3, 8, 8).round(decimals=1)  # some pixels lie on the edge of the box
+    labels = labels_of(model, inputs)
+    eps = {"linf": 0.1, "l2": 3.0, "l1": 100.0}[norm]
+    attack = PGD(norm=norm, eps=eps, steps=7, random_start=random_start)
+    adversarial = attack(model, inputs, labels, rng=rng)
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    size = BALLS[norm].norm(adversarial - inputs)
+    assert (size <= eps * (1 + 1e-6) + 1e-6).all()
+    assert (model(adversarial).argmax(1) != labels).any()
+
+
+def test_fgsm_by_hand(linear, rng):
+    inputs = torch.full((1, 1, 8, 8), 0.5)
+    inputs[0, 0, 0, 0] = 0.0  # at the edge of the box: this pixel can move one way only
+    labels = labels_of(linear, inputs)
+    step = FGSM(eps=0.01)(linear, inputs, labels, rng=rng.select([0])) - inputs
+    direction = -linear.weight.detach() if labels.item() == 1 else linear.weight.detach()
+    expected = (0.01 * direction)[None].clone()
+    expected[0, 0, 0, 0].clamp_(min=0)
+    torch.testing.assert_close(step, expected, atol=1e-7, rtol=0)
+
+
+def test_targeted_attacks_reach_their_targets(rng):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    inputs = 0.3 + 0.4 * torch.rand(8, 3, 2, 2)
+    labels = labels_of(model, inputs)
+    targets = (labels + 1) % 4
+    for loss in ("ce", "margin"):
+        attack = PGD(eps=0.3, steps=40, loss=loss)
+        adversarial = attack(model, inputs, labels, targets=targets, rng=rng)
+        assert (model(adversarial).argmax(1) == targets).float().mean() > 0.6
+        untargeted = attack(model, inputs, labels, rng=rng)
+        assert (model(untargeted).argmax(1) == targets).float().mean() < 1
+
+
+def test_passes_stop_at_the_first_hit(linear, inputs, rng):
+    labels = labels_of(linear, inputs)
+    never, at_once = Counted(linear), Counted(linear)
+    PGD(eps=1e-4, steps=20)(never, inputs, labels, rng=rng)
+    assert (never.forwards, never.backwards) == (8 * 20, 8 * 20)
+    PGD(eps=0.3, steps=20, step_size=0.3, random_start=False)(at_once, inputs, labels, rng=rng)
+    assert (at_once.forwards, at_once.backwards) == (8 * 2, 8 * 1)
+
+
+def test_an_example_keeps_the_image_that_hit_first(linear, inputs, rng):
+    # Steps far beyond the boundary: whoever went on after the hit would end further away.
+    labels = labels_of(linear, inputs)
+    one = FGSM(eps=0.2)(linear, inputs, labels, rng=rng)
+    many = PGD(eps=0.4, steps=10, step_size=0.2, random_start=False)(linear, inputs, labels, rng=rng)
+    assert (linear(one).argmax(1) != labels).all()
+    assert torch.equal(one, many)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_results_do_not_depend_on_the_batch(norm, inputs):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 4)).double()
+    inputs, rng = inputs.double(), Rng(0, np.arange(8))
+    labels = labels_of(model, inputs)
+    attack = PGD(norm=norm, eps={"linf": 0.05, "l2": 0.4, "l1": 2.0}[norm], steps=5)
+    whole = attack(model, inputs, labels, rng=rng)
+    parts = [attack(model, inputs[i : i + 1], labels[i : i + 1], rng=rng.select([i])) for i in range(8)]
+    torch.testing.assert_close(whole, torch.cat(parts), atol=1e-10, rtol=0)
+
+
+def test_model_gradients_and_inputs_are_left_alone(inputs, rng):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    before = copy.deepcopy(model.state_dict())
+    kept = inputs.clone()
+    adversarial = PGD()(model, inputs, labels_of(model, inputs), rng=rng)
+    assert not adversarial.requires_grad
+    assert torch.equal(inputs, kept)
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_equal_settings_are_equal_values():
+    assert FGSM(eps=0.1) == PGD(eps=0.1, steps=1, random_start=False)
+    assert FGSM(eps=2 / 255).label == "fgsm linf 2/255"
+    assert PGD(norm="l2", eps=0.5, loss="dlr").label == "pgd-20 l2 0.5 dlr"
+
+
+def test_a_budget_beyond_the_image_is_refused(linear, inputs, rng):
+    with pytest.raises(InputError, match="eps is 128 under l2.*no budget exceeds 8"):
+        PGD(norm="l2", eps=128)(linear, inputs, torch.zeros(8, dtype=torch.long), rng=rng)

@@ -1,0 +1,35 @@
+"""Shared test set-up: shape annotations are checked, and the real data are found where they lie."""
+
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+with install_import_hook("bitproof", "shape_checks.check"):
+    import bitproof.experiment  # noqa: F401  (imports every module that has annotated shapes)
+    import bitproof.train  # noqa: F401
+
+import numpy as np
+import pytest
+import torch
+
+from bitproof.core.rng import Rng
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads():
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # two test workers share the cores
+
+
+@pytest.fixture
+def rng() -> Rng:
+    return Rng(seed=0, ids=np.arange(8))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data beside the checkout; tests that need it skip where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the shared data folder beside the checkout")
+    return SHARED

@@ -1,0 +1,81 @@
+"""Straight-through estimators, pass counting, modes and fingerprints."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bitproof.core.fingerprint import fingerprint
+from bitproof.core.modes import evaluating
+from bitproof.core.passes import Counted
+from bitproof.core.ste import round_ste, sign_ste
+
+
+@pytest.mark.parametrize(
+    ("step", "values", "forward", "backward"),
+    [
+        (round_ste, [-1.5, -0.2, 0.5, 2.5], [-2, 0, 0, 2], [1, 1, 1, 1]),
+        (sign_ste, [-1.5, -0.2, 0.0, 0.7, 2.0], [-1, -1, 1, 1, 1], [0, 1, 1, 1, 0]),
+    ],
+)
+def test_straight_through_values_and_gradients(step, values, forward, backward):
+    x = torch.tensor(values, requires_grad=True)
+    y = step(x)
+    y.sum().backward()
+    assert y.tolist() == forward
+    assert x.grad is not None
+    assert x.grad.tolist() == backward
+
+
+def test_passes_are_counted_in_examples():
+    counted = Counted(nn.Linear(4, 2))
+    x = torch.randn(5, 4, requires_grad=True)
+    counted(x).sum().backward()
+    with torch.no_grad():
+        counted(x[:3])
+    counted(x)  # no backward through this one
+    assert (counted.forwards, counted.backwards) == (13, 5)
+
+
+def test_every_modules_own_mode_comes_back():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(nn.Dropout()))
+    model.train()
+    model[0].eval()  # a frozen BatchNorm in a model in training
+    with pytest.raises(RuntimeError), evaluating(model):
+        assert not any(m.training for m in model.modules())
+        raise RuntimeError
+    assert [m.training for m in model.modules()] == [True, False, True, True]
+
+
+def test_fingerprint_sees_what_changes_the_function():
+    class Mine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+            self.activation = nn.ReLU()
+
+        def forward(self, x):
+            return self.linear(self.activation(x))
+
+    model = Mine()
+    same = fingerprint(copy.deepcopy(model))
+    assert fingerprint(model) == same
+    other_weight, other_layer = copy.deepcopy(model), copy.deepcopy(model)
+    with torch.no_grad():
+        other_weight.linear.weight[0, 0] += 1e-6
+    other_layer.activation = nn.ReLU6()
+
+    class Yours(Mine):
+        def forward(self, x):
+            return -self.linear(self.activation(x))
+
+    other_code = Yours()
+    other_code.load_state_dict(model.state_dict())
+    prints = {same, *(fingerprint(m) for m in (other_weight, other_layer, other_code))}
+    assert len(prints) == 4
+
+
+def test_fingerprint_reads_every_dtype():
+    half, brain = nn.Linear(2, 2).half(), nn.Linear(2, 2).bfloat16()
+    assert fingerprint(half) != fingerprint(brain)

@@ -1,0 +1,249 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bitproof as bp
+from bitproof.attacks import FGSM, PGD, Attack
+from bitproof.core.fingerprint import fingerprint
+from bitproof.errors import InputError
+from bitproof.experiment import SUITES, Clean, Experiment
+from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
+from bitproof.experiment.suites import corruptions, quick, resizes
+from bitproof.records import ARRAYS
+from bitproof.shifts import GaussianNoise
+from bitproof.store import Store
+from bitproof.train import Standard
+
+
+@pytest.fixture(scope="module")
+def data():
+    return bp.load_data("digits", split="test", limit=60)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    train = bp.load_data("digits", split="train")
+    return Standard(epochs=3)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
+
+
+@pytest.fixture(scope="module")
+def models(model):
+    calibration = bp.load_data("digits", split="train", limit=128)
+    return {"float": model, "w4a4": bp.quantize(model, bp.Scheme(weight_bits=4, act_bits=4), calibration)}
+
+
+def run(models, data, conditions, **options):
+    return bp.evaluate(models, data, conditions=conditions, progress=False, **options)
+
+
+def test_accuracy_is_what_a_plain_loop_finds(models, data):
+    result = run(models, data, [Clean()])
+    images = data.images(range(len(data)))
+    for name, model in models.items():
+        expected = (model(images).argmax(1).numpy() == data.labels).mean()
+        row = result.table().set_index("model").loc[name]
+        assert row["accuracy"] == pytest.approx(expected)
+    assert result.table()["accuracy"].min() > 0.8
+
+
+def test_cells_hold_what_was_tested(models, data):
+    noise, attack = GaussianNoise(severity=5), PGD(norm="l2", eps=0.5, steps=4)
+    result = run(models, data, [noise, attack])
+    clean, noisy, attacked = result.cells[:3]
+    assert [c.condition.kind for c in (clean, noisy, attacked)] == ["clean", "corruption", "attack"]
+    assert not clean.linf.any()
+    shown = noisy.pictures.images.astype(np.float32) - clean.pictures.images
+    np.testing.assert_allclose(np.abs(shown).max((1, 2, 3)), noisy.linf[:8], atol=2e-3)
+    right = clean.correct
+    assert (attacked.l2[right] <= 0.5 + 1e-6).all()
+    assert not attacked.l2[~right].any()  # what is lost already is not attacked
+    assert not attacked.correct[~right].any()
+    assert attacked.forwards <= right.sum() * 5
+    assert attacked.backwards <= right.sum() * 4
+    assert (clean.forwards, clean.backwards) == (60, 0)
+
+
+def test_shifted_images_are_the_same_for_all_models(models, data):
+    result = run(models, data, [GaussianNoise(severity=3)])
+    noisy = [c for c in result.cells if c.condition.kind == "corruption"]
+    assert np.array_equal(noisy[0].pictures.images, noisy[1].pictures.images)
+    assert np.array_equal(noisy[0].linf, noisy[1].linf)
+
+
+def test_predictions_do_not_depend_on_the_batch_size(models, data):
+    data = bp.load_data("digits", split="test", limit=20)
+    conditions = [*corruptions(data, (3,)), *resizes(data)]
+    results = [run(models, data, conditions, batch_size=size) for size in (1, 7, 128)]
+    for cells in zip(*(r.cells for r in results), strict=True):
+        for other in cells[1:]:
+            assert np.array_equal(cells[0].predictions, other.predictions), other.condition.label
+            assert np.array_equal(cells[0].linf, other.linf), other.condition.label
+
+
+def test_adversarial_examples_depend_on_the_batch_size_by_rounding_only(models, data):
+    attacks = [FGSM(eps=16 / 255), PGD(norm="l2", eps=1.0, steps=5)]
+    results = [run({"float": models["float"]}, data, attacks, batch_size=size) for size in (1, 7, 128)]
+    for cells in zip(*(r.cells for r in results), strict=True):
+        for other in cells[1:]:
+            difference = np.abs(cells[0].pictures.images.astype(np.float32) - other.pictures.images)
+            assert np.quantile(difference, 0.99) <= 1e-3  # the pictures are kept in float16
+            assert (cells[0].predictions != other.predictions).mean() <= 0.02
+
+
+def test_conditions_may_be_text(models, data):
+    labels = [c.condition.label for c in run(models["float"], data, ["fgsm:eps=4/255", FGSM(eps=2 / 255)]).cells]
+    assert labels == ["clean", "fgsm linf 4/255", "fgsm linf 2/255"]
+
+
+def test_the_seed_decides_the_noise(models, data):
+    cells = [run(models, data, [GaussianNoise()], seed=seed).cells[1] for seed in (0, 0, 1)]
+    assert np.array_equal(cells[0].linf, cells[1].linf)
+    assert not np.array_equal(cells[0].linf, cells[2].linf)
+
+
+def test_models_are_left_as_they_were(models, data):
+    model = copy.deepcopy(models["w4a4"]).train()
+    before = fingerprint(model)
+    run(model, data, [FGSM()])
+    assert all(m.training for m in model.modules())
+    assert fingerprint(model) == before
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_a_second_run_computes_only_what_is_missing(models, data, tmp_path):
+    path = tmp_path / "runs.db"
+    first = run(models, data, [FGSM()], store=path)
+    assert (first.computed, first.reused) == (4, 0)
+    again = run(models, data, [FGSM(), GaussianNoise()], store=path)
+    assert (again.computed, again.reused) == (2, 4)
+    third = run({"renamed": models["w4a4"]}, data, [FGSM()], store=path)
+    assert (third.computed, third.reused) == (0, 2)
+    assert {c.model.name for c in third.cells} == {"renamed"}
+    changed = copy.deepcopy(models["float"])
+    with torch.no_grad():
+        changed.backbone.get_parameter(next(iter(dict(changed.backbone.named_parameters())))).mul_(1.01)
+    assert run(changed, data, [FGSM()], store=path).computed == 2
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(models, data, tmp_path):
+    conditions = [FGSM(), GaussianNoise(), PGD(steps=3)]
+
+    class Stop(Exception):
+        pass
+
+    class Interrupted(Store):
+        left = 3
+
+        def append(self, cell, run):
+            if self.left == 0:
+                raise Stop
+            self.left -= 1
+            Store.append(self, cell, run)
+
+    path = tmp_path / "runs.db"
+    with Interrupted(path) as store, pytest.raises(Stop):
+        run(models, data, conditions, store=store)
+    resumed = run(models, data, conditions, store=path)
+    assert (resumed.computed, resumed.reused) == (5, 3)
+    whole = run(models, data, conditions)
+    for a, b in zip(resumed.cells, whole.cells, strict=True):
+        assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ARRAYS)
+    columns = [c for c in whole.table().columns if c != "seconds"]
+    assert resumed.table()[columns].equals(whole.table()[columns])
+
+
+def test_a_model_under_two_names_is_tested_once(models, data):
+    result = run({"one": models["float"], "two": models["float"]}, data, [FGSM()])
+    assert (result.computed, result.reused) == (2, 0)
+    assert np.array_equal(result.cells[0].predictions, result.cells[2].predictions)
+
+
+class Cheat(Attack):
+    """Returns whatever it is told to."""
+
+    norm = "linf"
+    eps = 0.1
+    passes = 0
+    label = "cheat"
+    __dataclass_fields__ = {}  # noqa: RUF012  (a setting without fields)
+
+    def __init__(self, change):
+        self.change = change
+
+    def __call__(self, model, inputs, labels, *, targets=None, rng):
+        return self.change(inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: (x + 0.2).clamp(0, 1), "moved an image by .*its budget is eps = 0.1 under linf"),
+        (lambda x: x - 0.05, r"gave values from -0.05 to .*images lie in \[0, 1\]"),
+        (lambda x: x * torch.nan, "gave values from nan to nan"),
+        (lambda x: x[:, :, :-1], "gave images of shape .*have shape"),
+    ],
+)
+def test_an_attack_is_not_believed(models, data, change, words):
+    with pytest.raises(InputError, match=words):
+        run(models["float"], data, [Cheat(change)])
+
+
+def test_an_attack_that_does_nothing_breaks_nothing(models, data):
+    result = run(models["float"], data, [Cheat(lambda x: x)])
+    assert np.array_equal(result.cells[1].predictions, result.cells[0].predictions)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(256, 7)), "'model' has 7 outputs, data set 'digits' has 10 classes"),
+        (nn.Flatten(0), "'model' returned shape .*logits"),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(256), nn.Linear(256, 10)), "NaN or infinity for 60 of 60 images"),
+    ],
+)
+def test_models_that_do_not_fit_are_explained(model, words, data):
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.fill_(torch.nan)
+    with pytest.raises(InputError, match=words):
+        run(model, data, [])
+
+
+def test_mistakes_are_explained(models, data, tmp_path):
+    with pytest.raises(InputError, match="unknown suite 'quik'.*Did you mean 'quick'"):
+        bp.evaluate(models, data, suite="quik")
+    with pytest.raises(InputError, match="no models"):
+        Experiment(models={}, data=data, conditions=())
+    with pytest.raises(InputError, match="batch_size is 0"):
+        run(models, data, [], batch_size=0)
+    with pytest.raises(InputError, match="unknown condition 'fgms'.*Did you mean 'fgsm'"):
+        run(models, data, ["fgms"])
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_fits_every_size(suite, data):
+    large = bp.from_arrays(np.zeros((1, 3, 224, 224), np.uint8), [0])
+    for examples in (data, large):
+        conditions = SUITES[suite](examples)
+        records = [record(c) for c in conditions]
+        assert len({r.label for r in records}) == len(records)
+        assert sum(r.kind == "clean" for r in records) == 1
+    profiles = {c.profile for c in quick(large) if record(c).kind == "corruption"}
+    assert profiles <= {"hendrycks-224"}
+
+
+def test_resizes_enlarge_only_files_that_need_no_resize(data):
+    small = bp.from_arrays(np.zeros((1, 3, 32, 32), np.uint8), [0])
+    assert {c.enlarge for c in resizes(small)} == {2}
+    assert {c.enlarge for c in resizes(data)} == {1}  # the digits are 8x8, the network sees 16x16
+
+
+def test_conditions_can_be_written_as_text():
+    assert parse_condition("clean") == Clean()
+    assert parse_condition("gaussian-noise:severity=5") == GaussianNoise(severity=5)
+    for name in CONDITIONS:
+        assert record(parse_condition(name)).kind in ("clean", "attack", "corruption", "systematic")

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitproof.quant.grid import AffineQuantizer, Codes, affine_grid, fake_quantize
+
+T = torch.tensor
+
+
+def quantizer_for(x: torch.Tensor, bits: int, symmetric: bool) -> AffineQuantizer:
+    quantizer = AffineQuantizer(Codes.of(bits, symmetric=symmetric), symmetric=symmetric)
+    quantizer.set_range(x.min(), x.max())
+    return quantizer
+
+
+def test_codes_by_hand():
+    assert [(Codes.of(b, symmetric=True).qmin, Codes.of(b, symmetric=True).qmax) for b in (2, 8)] == [(-1, 1), (-127, 127)]
+    assert [(Codes.of(b, symmetric=False).qmin, Codes.of(b, symmetric=False).qmax) for b in (1, 4)] == [(0, 1), (0, 15)]
+
+
+def test_a_grid_by_hand():
+    scale, zero = affine_grid(T(-1.0), T(2.0), Codes.of(2, symmetric=False), symmetric=False)
+    assert (scale.item(), zero.item()) == (1.0, 1.0)
+    y = fake_quantize(T([-9.0, -1.0, 0.4, 0.5, 0.6, 1.5, 2.5, 9.0]), scale, zero, Codes.of(2, symmetric=False))
+    assert y.tolist() == [-1, -1, 0, 0, 1, 2, 2, 2]  # ties go to the even code
+
+
+def test_gradients_by_hand():
+    x = T([-0.76, -0.74, 0.0, 0.3, 1.74, 1.76], requires_grad=True)
+    codes, scale, zero = Codes.of(2, symmetric=False), T(0.5), T(1.0)
+    y = fake_quantize(x, scale, zero, codes)
+    (3 * y).sum().backward()
+    assert y.tolist() == [-0.5, -0.5, 0, 0.5, 1, 1]
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 3, 3, 3, 0, 0]  # beyond half a step outside the grid the value saturates
+    channels = T([[0.1, 9.0], [0.1, 9.0]], requires_grad=True)
+    fake_quantize(channels, T([[1.0], [10.0]]), T([[0.0], [0.0]]), codes).sum().backward()
+    assert channels.grad is not None
+    assert channels.grad.tolist() == [[1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_equals_torchs_own_operator(bits, symmetric):
+    codes = Codes.of(bits, symmetric=symmetric)
+    x = torch.randn(64, 33, generator=torch.Generator().manual_seed(bits)) * 3
+    scale, zero = affine_grid(x.min(), x.max(), codes, symmetric=symmetric)
+    scale = 2.0 ** scale.log2().round()  # a power of two: dividing and multiplying by 1/scale round alike
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = fake_quantize(ours, scale, zero, codes)
+    z = torch.fake_quantize_per_tensor_affine(theirs, scale.item(), int(zero), codes.qmin, codes.qmax)
+    assert torch.equal(y, z)
+    weights = torch.randn_like(x)
+    (y * weights).sum().backward()
+    (z * weights).sum().backward()
+    assert torch.equal(ours.grad, theirs.grad)  # pyright: ignore
+
+
+def test_per_channel_equals_torchs_own_operator():
+    codes = Codes.of(4, symmetric=True)
+    weight = torch.randn(6, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    rows = weight.flatten(1)
+    quantizer = AffineQuantizer(codes, symmetric=True, shape=(6, 1, 1, 1))
+    quantizer.set_range(rows.amin(1), rows.amax(1))
+    zero = torch.zeros(6, dtype=torch.int32)
+    theirs = torch.fake_quantize_per_channel_affine(weight, quantizer.scale.flatten(), zero, 0, codes.qmin, codes.qmax)
+    torch.testing.assert_close(quantizer(weight), theirs, rtol=0, atol=1e-6)
+
+
+FLOATS = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=FLOATS, bits=st.integers(2, 8), symmetric=st.booleans())
+def test_properties_of_every_grid(values, bits, symmetric):
+    x = torch.tensor(values, dtype=torch.float32)
+    quantizer = quantizer_for(x, bits, symmetric)
+    y = quantizer(x)
+    assert torch.equal(quantizer(y), y)  # idempotent
+    assert len(y.unique()) <= 2**bits
+    assert (y[x.argsort()].diff() >= 0).all()  # monotone
+    assert quantizer(torch.zeros(1)).item() == 0  # zero is exact
+    step = quantizer.scale
+    low, high = (quantizer.codes.qmin - quantizer.zero_point) * step, (quantizer.codes.qmax - quantizer.zero_point) * step
+    inside = (x >= low) & (x <= high)
+    assert ((y - x).abs()[inside] <= step / 2 * (1 + 1e-4)).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=FLOATS, power=st.integers(-8, 8))
+def test_scaling_the_tensor_scales_the_result(values, power):
+    x = torch.tensor(values, dtype=torch.float32)
+    # below about 1e-30 the scale itself loses bits
+    x = torch.where(x.abs() < 1e-20, torch.zeros_like(x), x)
+    factor = 2.0**power
+    assert torch.equal(quantizer_for(x * factor, 4, True)(x * factor), quantizer_for(x, 4, True)(x) * factor)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("values", [[0.0, 0.0], [3.0, 3.0], [-2.0], [1e-45, 0.0]])
+def test_degenerate_tensors_stay_finite(values, symmetric):
+    x = T(values)
+    y = quantizer_for(x, 4, symmetric)(x)
+    np.testing.assert_allclose(y, x, rtol=1e-6, atol=1e-40)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import torch
+
+from bitproof.quant.ranges import BINS, RANGES, Histogram
+
+
+def stream(values: torch.Tensor, batch: int) -> Histogram:
+    histogram = Histogram(values.min().item(), values.max().item())
+    for i in range(0, len(values), batch):
+        histogram.add(values[i : i + batch])
+    return histogram
+
+
+def test_weight_rules_by_row():
+    rows = torch.stack([torch.arange(101.0), -torch.arange(101.0)])
+    low, high = RANGES["minmax"][0](rows, 99.9)
+    assert (low.tolist(), high.tolist()) == ([0, -100], [100, 0])
+    low, high = RANGES["percentile"][0](rows, 90.0)
+    np.testing.assert_allclose(low, [5, -95], rtol=1e-5)
+    np.testing.assert_allclose(high, [95, -5], rtol=1e-5)
+
+
+def test_percentile_of_weights_equals_numpys():
+    rows = torch.randn(3, 500, generator=torch.Generator().manual_seed(0))
+    low, high = RANGES["percentile"][0](rows, 99.0)
+    np.testing.assert_allclose(low, np.percentile(rows, 0.5, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(high, np.percentile(rows, 99.5, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_percentile_of_a_stream_is_within_a_bin_and_ignores_the_batching(shift):
+    values = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) + shift
+    width = (values.max() - values.min()).item() / BINS
+    low, high = RANGES["percentile"][1](stream(values, 17), 99.0)
+    if shift == 0:
+        np.testing.assert_allclose([low, high], np.percentile(values, [0.5, 99.5]), atol=2 * width)
+    else:  # no value below zero: the whole tail is cut above
+        assert low == 0
+        np.testing.assert_allclose(high, np.percentile(values, 99.0), atol=2 * width)
+    assert RANGES["percentile"][1](stream(values, 20_000), 99.0) == (low, high)
+
+
+def test_minmax_of_a_stream_is_exact():
+    values = torch.randn(1000)
+    assert RANGES["minmax"][1](stream(values, 10), 99.9) == (values.min().item(), values.max().item())
+
+
+def test_a_constant_stream_has_its_constant_as_range():
+    values = torch.full((100,), -2.5)
+    assert RANGES["percentile"][1](stream(values, 10), 99.9) == (-2.5, -2.5)

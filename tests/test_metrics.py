@@ -1,0 +1,583 @@
+"""Metrics against hand-made tables, independent implementations and the tables printed in RobustMQ."""
+
+import csv
+import tracemalloc
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from bitproof import metrics
+from bitproof.errors import InputError
+from bitproof.metrics import (
+    AAI,
+    METRICS,
+    MNR,
+    NCI,
+    SR,
+    compare,
+    estimate,
+    holm,
+    mcnemar,
+    mean_over_groups,
+    paired_difference,
+    relative_drop,
+    resample,
+    sample_std,
+    summary,
+    wilson,
+)
+from bitproof.records import ARRAYS, Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "published"
+Z = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(np.array)
+matrices = st.integers(2, 5).flatmap(
+    lambda rows: st.lists(st.lists(st.booleans(), min_size=rows, max_size=rows), min_size=1, max_size=30).map(
+        lambda columns: np.array(columns).T
+    )
+)
+
+
+def make_cell(
+    correct: Sequence[int] | np.ndarray,
+    *,
+    model: str = "float",
+    kind: str = "clean",
+    label: str | None = None,
+    group: str | None = None,
+    first_id: int = 0,
+    bits: int = 32,
+) -> Cell:
+    """A cell whose correctness is `correct`; 3 forwards and 2 backwards an example."""
+    right = np.asarray(correct, bool)
+    n, label = right.size, label or kind
+    ids = np.arange(n, dtype=np.int64) + first_id
+    zeros = np.zeros(n, np.float32)
+    return Cell(
+        model=ModelRecord(name=model, fingerprint=model, weight_bits=bits, act_bits=bits),
+        condition=ConditionRecord(kind=kind, label=label, group=group or label, setting={"label": label}),
+        data=DataRecord(name="made", split="test", fingerprint="made", count=n, classes=("a", "b")),
+        seed=0,
+        ids=ids,
+        labels=ids % 2,
+        predictions=np.where(right, ids % 2, 1 - ids % 2),
+        confidences=zeros,
+        linf=zeros,
+        l1=zeros,
+        l2=zeros,
+        forwards=3 * n,
+        backwards=2 * n,
+        seconds=1.5,
+        pictures=Pictures(rows=np.zeros(0, np.int64), images=np.zeros((0, 1, 1, 1), np.float16)),
+    )
+
+
+def shuffled(cell: Cell, order: np.ndarray) -> Cell:
+    """The same cell with its examples in another order."""
+    return replace(cell, **{name: getattr(cell, name)[order] for name in ARRAYS})
+
+
+def random_cells(n: int = 40) -> list[Cell]:
+    """Two models under one condition of each kind and more."""
+    draw = np.random.default_rng(3)
+    conditions = [
+        ("clean", "clean", None, 0.9),
+        ("attack", "fgsm", None, 0.5),
+        ("attack", "pgd", None, 0.3),
+        ("corruption", "fog 1", "fog", 0.8),
+        ("corruption", "fog 5", "fog", 0.6),
+        ("corruption", "snow 3", "snow", 0.5),
+        ("systematic", "pillow", None, 0.9),
+        ("systematic", "opencv", None, 0.8),
+    ]
+    return [
+        make_cell(draw.random(n) < rate, model=model, kind=kind, label=label, group=group, bits=bits)
+        for model, bits in (("float", 32), ("w4a4", 4))
+        for kind, label, group, rate in conditions
+    ]
+
+
+def values(cells: Sequence[Cell]) -> dict[tuple[str, str], float | None]:
+    """The summary of one model as {(metric, condition): value}."""
+    return {(row["metric"], row["condition"]): row["value"] for row in summary(cells)}
+
+
+# ---- rates and pairs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 50), (7, 50), (25, 50), (50, 50), (49_321, 50_000)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_agrees_with_statsmodels(successes: int, n: int, confidence: float) -> None:
+    expected = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    assert wilson(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
+
+
+def test_wilson_of_no_success_is_z2_over_n_plus_z2() -> None:
+    assert wilson(0, 20) == pytest.approx((0, Z**2 / (20 + Z**2)), abs=1e-12)
+
+
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@settings(deadline=None, max_examples=60)
+def test_wilson_contains_the_rate_and_stays_in_the_unit_interval(count: tuple[int, int]) -> None:
+    low, high = wilson(*count)
+    assert 0 <= low <= count[0] / count[1] <= high <= 1
+    assert high - low > 0
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(InputError, match=f"^{successes} successes of {n}: a rate needs at least one example"):
+        wilson(successes, n)
+
+
+def test_mcnemar_closed_form() -> None:
+    a = np.array([1, 1, 1, 1, 1, 0, 1])
+    b = np.array([0, 0, 0, 0, 0, 0, 1])
+    assert mcnemar(a, b) == pytest.approx(2 * 0.5**5)
+    assert mcnemar(a, a) == 1.0
+
+
+@given(outcomes)
+@settings(deadline=None)
+def test_mcnemar_agrees_with_statsmodels(pairs: np.ndarray) -> None:
+    a, b = pairs.T
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    assert mcnemar(a, b) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue, abs=1e-12)
+    assert mcnemar(a, b) == pytest.approx(mcnemar(b, a), abs=1e-12)
+
+
+def test_paired_difference_has_the_distribution_of_a_loop_over_examples() -> None:
+    draw = np.random.default_rng(0)
+    n = 300
+    a = draw.random(n) < 0.8
+    b = np.where(draw.random(n) < 0.2, draw.random(n) < 0.3, a)
+    loop = []
+    for _ in range(4000):
+        picked = draw.integers(n, size=n)
+        loop.append(a[picked].mean() - b[picked].mean())
+    difference, low, high = paired_difference(a, b)
+    assert difference == pytest.approx(a.mean() - b.mean())
+    assert (low, high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=2 / n)
+    # An unpaired interval of these data would be half as wide again: the test would notice it.
+    unpaired = Z * np.sqrt((a.var() + b.var()) / n)
+    assert (high - low) / 2 < 0.8 * unpaired
+
+
+def test_paired_difference_of_many_examples_has_the_normal_interval() -> None:
+    a, b = np.random.default_rng(0).random((2, 100_000)) < [[0.8], [0.7]]
+    difference, low, high = paired_difference(a, b)
+    half = Z * np.std(a.astype(float) - b) / np.sqrt(a.size)
+    assert (difference - low, high - difference) == pytest.approx((half, half), rel=0.06)
+
+
+def test_paired_difference_is_fixed_by_its_seed() -> None:
+    draw = np.random.default_rng(1)
+    a, b = draw.random((2, 2000)) < 0.5
+    assert paired_difference(a, b, seed=4) == paired_difference(a, b, seed=4)
+    assert paired_difference(a, b, draws=200, seed=4) != paired_difference(a, b, draws=200, seed=5)
+
+
+def test_paired_difference_without_disagreement_has_no_width() -> None:
+    a = np.array([1, 0, 1, 1])
+    assert paired_difference(a, a) == (0, 0, 0)
+
+
+def test_a_higher_confidence_is_wider() -> None:
+    a, b = np.random.default_rng(2).random((2, 500)) < 0.5
+    _, low, high = paired_difference(a, b, confidence=0.8)
+    _, lower, higher = paired_difference(a, b, confidence=0.99)
+    assert lower < low < high < higher
+
+
+@given(outcomes)
+@settings(deadline=None, max_examples=30)
+def test_paired_difference_changes_sign_with_the_order_of_the_models(pairs: np.ndarray) -> None:
+    a, b = pairs.T
+    difference, low, high = paired_difference(a, b)
+    mirrored, mirrored_low, mirrored_high = paired_difference(b, a)
+    assert mirrored == -difference
+    assert (mirrored_low, mirrored_high) == pytest.approx((-high, -low), abs=2 / a.size)  # other draws
+    assert low <= difference <= high
+
+
+@given(outcomes, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=30)
+def test_the_order_of_the_examples_does_not_matter(pairs: np.ndarray, random) -> None:
+    order = list(range(len(pairs)))
+    random.shuffle(order)
+    assert paired_difference(*pairs.T) == paired_difference(*pairs[order].T)
+
+
+def test_unpaired_arrays_are_refused() -> None:
+    for compute in (mcnemar, paired_difference):
+        with pytest.raises(InputError, match=r"shapes \(2,\) and \(3,\): a paired comparison needs two vectors"):
+            compute([True, False], [True, False, True])
+        with pytest.raises(InputError, match=r"Evaluate both models on the same data\.$"):
+            compute([], [])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 (raised to 0.06 before it), 0.9 x 1.
+    assert holm([0.03, 0.9, 0.01, 0.02]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([]).size == 0
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    p_values = np.random.default_rng(0).random(50).round(2) ** 4  # many small ones and ties
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert (adjusted >= np.array(p_values)).all()
+    assert (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p_values)]) >= 0).all()
+
+
+# ---- resampling --------------------------------------------------------------------------------------------
+
+
+def test_resample_has_the_mean_and_covariance_of_the_bootstrap() -> None:
+    scores = np.random.default_rng(0).random((3, 50))
+    scores[1] = scores[0] > 0.5
+    means = resample(scores, draws=20_000, seed=0)
+    spread = np.cov(scores, bias=True) / 50  # exact: a mean of 50 independent draws of the columns
+    assert means.shape == (20_000, 3)
+    assert means.mean(axis=0) == pytest.approx(scores.mean(axis=1), abs=5 * np.sqrt(spread.max() / 20_000))
+    assert np.cov(means.T) == pytest.approx(spread, abs=0.05 * spread.max())
+
+
+def test_resample_holds_a_chunk_of_weights_and_does_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).random((2, 2000))
+
+    def run() -> tuple[np.ndarray, int]:
+        tracemalloc.start()
+        means = resample(scores, draws=500, seed=7)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return means, peak
+
+    whole, large = run()
+    monkeypatch.setattr(metrics, "CHUNK", 14_000)
+    chunked, small = run()
+    assert chunked == pytest.approx(whole, rel=1e-12)
+    assert large > 8 * 500 * 2000  # bytes of all the weights at once
+    assert small < 1_000_000
+
+
+@pytest.mark.parametrize("metric", [AAI, NCI, MNR], ids=lambda m: m.name)
+def test_intervals_match_a_loop_over_examples(metric: metrics.Metric) -> None:
+    draw = np.random.default_rng(5)
+    n = 200
+    skill = draw.random(n)
+    rates = {"aai": [0.1, 0.6], "nci": [0.1, 0.3, 0.5, 0.6], "mnr": [0.3, 0.5, 0.6]}[metric.name]
+    correct = np.stack([skill + 0.2 * draw.standard_normal(n) > rate for rate in rates])
+    groups = {"aai": ["", ""], "nci": ["", "fog", "fog", "snow"], "mnr": ["fog", "fog", "snow"]}[metric.name]
+
+    def by_hand(rows: np.ndarray) -> float:
+        accuracies = [row.mean() for row in rows]
+        if metric is AAI:
+            return 1 - accuracies[1] / accuracies[0]
+        *clean, fog_1, fog_5, snow = accuracies
+        mean = ((fog_1 + fog_5) / 2 + snow) / 2
+        return 1 - mean / clean[0] if clean else mean
+
+    loop = [by_hand(correct[:, draw.integers(n, size=n)]) for _ in range(3000)]
+    found = estimate(metric, correct, groups, draws=3000)
+    assert found is not None
+    value, low, high = found
+    assert value == pytest.approx(by_hand(correct))
+    assert (low, high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=0.15 * np.ptp([low, high]))
+
+
+# ---- the formulas against print ----------------------------------------------------------------------------
+
+
+def test_formulas_by_hand() -> None:
+    assert relative_drop(0.8, 0.6) == pytest.approx(0.25)
+    assert relative_drop(0.5, 0.6) == pytest.approx(-0.2)
+    assert np.isnan(relative_drop([0.0, 0.5], 0.0)).tolist() == [True, False]
+    assert sample_std([1.0, 3.0]) == pytest.approx(2**0.5)
+    assert mean_over_groups([1.0, 0.0, 0.0], ["fog", "fog", "snow"]) == pytest.approx(0.25)
+
+
+def printed(table: int, *columns: str) -> dict[tuple[str, ...], dict[str, float]]:
+    """The values of one table of Xiao et al. 2023 by the named columns, as {metric: value}."""
+    path = PUBLISHED / f"xiao2023_table{table}.csv"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; the printed tables are kept beside the repository")
+    found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["value"]:
+                found[tuple(row[c] for c in columns)][row["metric"]] = float(row["value"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "perturbed", "impact"), [(3, "AR", "AAI"), (4, "AR", "AAI"), (5, "mNR", "NCI"), (9, "ACCs", "SNI")]
+)
+def test_impacts_agree_with_the_printed_ones(table: int, perturbed: str, impact: str) -> None:
+    who = ("model", "method", "weight_bits")
+    clean = printed(1, *who)
+    rows = printed(table, *who)
+    assert len(rows) == 40  # models that converged
+    for name, row in rows.items():
+        drop = 100 * relative_drop(clean[name]["clean_accuracy"], row[perturbed])
+        assert drop == pytest.approx(row[impact], abs=0.02), name
+
+
+def test_systematic_robustness_agrees_with_the_printed_one() -> None:
+    who = ("method", "weight_bits")
+    rows = printed(10, *who, "noise_group", "noise")
+    models = {name[:2] for name in rows}
+    assert len(models) == 12
+    for model in models:
+        noises = [row["ACCs"] for name, row in rows.items() if name[:2] == model and "ACCs" in row]
+        (spread,) = [row["SR"] for name, row in rows.items() if name[:2] == model and "SR" in row]
+        assert len(noises) == 14
+        assert sample_std(noises) == pytest.approx(spread, abs=0.02), model
+
+
+# ---- summary -----------------------------------------------------------------------------------------------
+
+
+def test_every_metric_by_hand() -> None:
+    found = values(
+        [
+            make_cell([1, 1, 1, 1, 0]),
+            make_cell([1, 1, 0, 0, 1], kind="attack", label="fgsm"),
+            make_cell([0, 1, 1, 0, 0], kind="attack", label="pgd"),
+            make_cell([1, 1, 1, 0, 0], kind="corruption", label="fog 1", group="fog"),
+            make_cell([1, 0, 0, 0, 0], kind="corruption", label="fog 5", group="fog"),
+            make_cell([1, 0, 0, 0, 0], kind="corruption", label="snow 3", group="snow"),
+            make_cell([1, 1, 1, 1, 0], kind="systematic", label="pillow"),
+            make_cell([1, 1, 0, 0, 0], kind="systematic", label="opencv"),
+        ]
+    )
+    assert found == pytest.approx(
+        {
+            ("accuracy", ""): 4 / 5,
+            ("ar", "fgsm"): 3 / 5,
+            ("ar", "pgd"): 2 / 5,
+            ("aai", "fgsm"): (4 - 3) / 4,
+            ("aai", "pgd"): (4 - 2) / 4,
+            ("asr", "fgsm"): 2 / 4,  # the last example became right, which AAI credits and ASR does not
+            ("asr", "pgd"): 2 / 4,
+            ("wcar", ""): 1 / 5,
+            ("mnr", ""): ((3 / 5 + 1 / 5) / 2 + 1 / 5) / 2,
+            ("nci", ""): (0.8 - 0.3) / 0.8,
+            ("sni", ""): (0.8 - 0.6) / 0.8,
+            ("sr", ""): 0.4 / 2**0.5,
+        }
+    )
+
+
+def test_rows_say_what_they_are() -> None:
+    rows = summary([make_cell([1, 1, 0, 0], model="w4a4", bits=4), make_cell([0, 0, 1, 0], kind="attack", label="pgd")])
+    low, high = proportion_confint(2, 4, method="wilson")
+    assert rows[0] == {
+        "model": "w4a4",
+        "weight_bits": 4,
+        "act_bits": 4,
+        "metric": "accuracy",
+        "symbol": "ACC",
+        "condition": "",
+        "value": 0.5,
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+        "higher_is_better": True,
+        "n": 4,
+    }
+    # The other model has no clean cell, so no AAI and no ASR.
+    assert [(row["model"], row["metric"]) for row in rows[1:]] == [("float", "ar"), ("float", "wcar")]
+
+
+def test_metrics_need_their_conditions() -> None:
+    assert set(values([make_cell([1, 0])])) == {("accuracy", "")}
+    one_noise = [make_cell([1, 0]), make_cell([1, 0], kind="systematic")]
+    assert set(values(one_noise)) == {("accuracy", ""), ("sni", "")}  # SR takes two
+    assert summary([]) == []
+
+
+def test_drops_are_undefined_where_nothing_is_right_when_clean() -> None:
+    kinds = ("attack", "corruption", "systematic")
+    for perturbed in ([0, 0, 0], [0, 1, 0]):
+        rows = summary([make_cell([0, 0, 0]), *(make_cell(perturbed, kind=kind) for kind in kinds)])
+        undefined = {row["metric"] for row in rows if row["value"] is row["low"] is row["high"] is None}
+        assert undefined == {"aai", "asr", "nci", "sni"}
+        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ar", "wcar", "mnr"}
+
+
+def test_a_drop_to_nothing_is_not_claimed_as_certain() -> None:
+    rows = summary([make_cell([1] * 30 + [0] * 10), make_cell([0] * 40, kind="attack")])
+    (aai,) = [row for row in rows if row["metric"] == "aai"]
+    assert (aai["value"], aai["high"]) == (1, 1)
+    assert aai["low"] == pytest.approx(1 - Z**2 / (30 + Z**2))
+
+
+def test_a_drop_counts_examples_that_only_the_attack_made_right() -> None:
+    cells = [make_cell([1, 1, 0]), make_cell([0, 0, 1], kind="attack")]
+    assert values(cells)["aai", "attack"] == pytest.approx(1 / 2)
+    assert values(cells)["asr", "attack"] == 1
+
+
+def test_the_two_intervals_of_aai_agree_where_both_hold() -> None:
+    draw = np.random.default_rng(0)
+    clean = draw.random(3000) < 0.8
+    attacked = clean & (draw.random(3000) < 0.4)
+    found = estimate(AAI, np.stack([clean, attacked]), ["", ""])
+    drops = relative_drop(*resample(np.stack([clean, attacked]), draws=4000, seed=0).T)
+    assert found is not None
+    assert found[1:] == pytest.approx(np.quantile(drops, [0.025, 0.975]), abs=0.003)
+
+
+def test_systematic_robustness_interval_covers_the_true_spread() -> None:
+    # 0.8 accuracy under each of 8 noises: the true spread is 0. Percentiles of the draws never reach down to it.
+    draw = np.random.default_rng(0)
+    covered, by_percentiles = 0, 0
+    for _ in range(60):
+        easy = draw.random(300) < 0.8
+        correct = np.stack([np.where(draw.random(300) < 0.1, draw.random(300) < 0.8, easy) for _ in range(8)])
+        found = estimate(SR, correct, [""] * 8, draws=200)
+        assert found is not None
+        assert found[1] <= found[0] <= found[2]
+        covered += found[1] < 1e-3
+        by_percentiles += np.quantile(sample_std(resample(correct, draws=200, seed=0)), 0.025) < 1e-3
+    assert covered >= 54
+    assert by_percentiles == 0
+
+
+@given(matrices, matrices)
+@settings(deadline=None, max_examples=25)
+def test_values_lie_in_their_intervals_and_these_in_the_bounds(correct: np.ndarray, other: np.ndarray) -> None:
+    n = min(correct.shape[1], other.shape[1])
+    cells = [make_cell(correct[0, :n])]
+    for kind, rows in (("attack", correct[1:]), ("corruption", other), ("systematic", other)):
+        cells += [make_cell(row[:n], kind=kind, label=f"{kind} {i}", group=f"{i % 2}") for i, row in enumerate(rows)]
+    rows = summary(cells)
+    for row in rows:
+        if row["value"] is not None:
+            least, most = METRICS[row["metric"]].bounds
+            assert least - 1e-9 <= row["low"] <= row["value"] <= row["high"] <= most + 1e-9, row
+    worst = min(row["value"] for row in rows if row["metric"] == "ar")
+    assert all(row["value"] <= worst for row in rows if row["metric"] == "wcar")
+
+
+def test_directions_are_declared_right() -> None:
+    kinds = ("clean", "attack", "corruption", "systematic")
+    good = [make_cell([1] * 9 + [0], kind=kind) for kind in kinds]
+    bad = [good[0]] + [make_cell([1] * 5 + [0] * 5, kind=kind) for kind in kinds[1:]]
+    good.append(make_cell([1] * 9 + [0], kind="systematic", label="other"))
+    bad.append(make_cell([0] * 10, kind="systematic", label="other"))
+    better, worse = values(good), values(bad)
+    assert {name for name, _ in better} == set(METRICS)
+    for name, condition in better:
+        change = better[name, condition] - worse[name, condition]
+        assert change == 0 if name == "accuracy" else (change > 0) == METRICS[name].higher_is_better, name
+        assert name != METRICS[name].symbol
+
+
+def test_tables_do_not_depend_on_the_order_of_the_examples() -> None:
+    cells = random_cells()
+    draw = np.random.default_rng(0)
+    mixed = [shuffled(cell, draw.permutation(40)) for cell in cells]  # each in its own order
+    assert summary(mixed) == summary(cells)
+    assert compare(mixed, "float") == compare(cells, "float")
+
+
+# ---- compare -----------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_comparison() -> None:
+    right, wrong = [1] * 12 + [0] * 8, [0] * 12 + [0] * 8
+    rows = compare([make_cell(right, group="clean"), make_cell(wrong, model="w2", bits=2, group="clean")], "float")
+    low, high = proportion_confint(12, 20, method="wilson")
+    shared = {"kind": "clean", "condition": "clean", "group": "clean", "n": 20}
+    cost = {"forwards": 3.0, "backwards": 2.0, "seconds": 1.5}
+    nothing = dict.fromkeys(("difference", "diff_low", "diff_high", "p_value", "p_holm"))
+    assert rows[0] == shared | cost | nothing | {
+        "model": "float",
+        "weight_bits": 32,
+        "act_bits": 32,
+        "accuracy": 0.6,
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+    }
+    assert (rows[1]["model"], rows[1]["weight_bits"], rows[1]["accuracy"]) == ("w2", 2, 0)
+    assert rows[1]["difference"] == pytest.approx(-0.6)
+    assert rows[1]["diff_low"] < -0.6 < rows[1]["diff_high"] < 0
+    assert rows[1]["p_value"] == rows[1]["p_holm"] == pytest.approx(2 * 0.5**12)
+
+
+def test_the_reference_is_taken_under_the_same_condition() -> None:
+    cells = random_cells()
+    lonely = make_cell([1] * 40, model="w4a4", kind="attack", label="apgd")
+    rows = compare([*cells, lonely], "float")
+    assert [(row["model"], row["condition"]) for row in rows] == [
+        (cell.model.name, cell.condition.label) for cell in [*cells, lonely]
+    ]
+    assert rows[-1]["difference"] is rows[-1]["p_value"] is rows[-1]["p_holm"] is None
+    half = len(cells) // 2
+    compared = rows[half:-1]
+    for row, a, b in zip(compared, cells[half:], cells[:half], strict=True):
+        assert (row["difference"], row["diff_low"], row["diff_high"]) == paired_difference(a.correct, b.correct)
+        assert row["p_value"] == mcnemar(a.correct, b.correct)
+    expected = multipletests([row["p_value"] for row in compared], method="holm")[1]
+    assert [row["p_holm"] for row in compared] == pytest.approx(expected)
+
+
+def test_rows_are_plain_data() -> None:
+    for row in compare(random_cells(), "float") + summary(random_cells()):
+        assert {type(value) for value in row.values()} <= {str, int, float, bool, type(None)}, row
+
+
+def test_an_unknown_reference_is_named() -> None:
+    with pytest.raises(InputError, match=r"unknown reference model 'flaot': known are float\. Did you mean 'float'\?"):
+        compare([make_cell([1, 0])], "flaot")
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (make_cell([1, 0, 1], model="w4", first_id=1), "3 examples, 1 of them not among the 3"),
+        (make_cell([1, 0], model="w4"), "2 examples, 0 of them not among the 3"),
+        (replace(make_cell([1, 0, 1], model="w4"), labels=np.zeros(3, np.int64)), "other labels than those"),
+    ],
+    ids=["other ids", "fewer", "other labels"],
+)
+def test_cells_on_different_examples_are_refused(other: Cell, what: str) -> None:
+    cells = [make_cell([1, 0, 1]), other]
+    message = f"the cell of model 'w4' under 'clean' has {what} of 'float' under 'clean': the comparison is paired"
+    with pytest.raises(InputError, match=message):
+        compare(cells, "float")
+    with pytest.raises(InputError, match=r"Pass the cells of one data set, split and limit\.$"):
+        summary(cells)
+
+
+def test_two_cells_of_one_model_and_condition_are_refused() -> None:
+    cells = [make_cell([1, 0]), replace(make_cell([1, 1]), seed=1)]
+    with pytest.raises(InputError, match="two cells of model 'float' under 'clean': a table has at most one cell"):
+        summary(cells)
+    renamed = [make_cell([1, 0]), make_cell([1, 1], label="original")]  # still the clean condition
+    with pytest.raises(InputError, match="two cells of model 'float' under 'original'"):
+        compare(renamed, "float")
+
+
+def test_equal_labels_with_other_settings_are_not_compared() -> None:
+    other = make_cell([1, 1], model="w4", kind="attack", label="pgd")
+    other = replace(other, condition=replace(other.condition, setting={"eps": 0.1}))
+    rows = compare([make_cell([1, 0], kind="attack", label="pgd"), other], "float")
+    assert rows[1]["difference"] is None
