@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -461,6 +461,7 @@ def test_systematic_robustness_interval_covers_the_true_spread() -> None:
 
 
 @given(matrices, matrices)
+@example(np.zeros((2, 4), bool), np.array([[0, 0, 0, 0], [0, 1, 1, 1]], bool))  # SR near its largest value
 @settings(deadline=None, max_examples=25)
 def test_values_lie_in_their_intervals_and_these_in_the_bounds(correct: np.ndarray, other: np.ndarray) -> None:
     n = min(correct.shape[1], other.shape[1])

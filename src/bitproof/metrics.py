@@ -342,8 +342,8 @@ def estimate(
         # The variance of the accuracies is that of the conditions plus sampling noise, and a draw adds the noise
         # once more: where conditions hardly differ, percentiles always miss the truth and often the value itself.
         # Reflecting the squares about the value takes off the noise of the draw and that of the value.
-        low, high = (max(0.0, 2 * value**2 - end**2) ** 0.5 for end in (high, low))
-    return value, min(low, value), max(high, value)
+        low, high = np.clip([2 * value**2 - high**2, 2 * value**2 - low**2], *np.square(metric.bounds)) ** 0.5
+    return value, min(float(low), value), max(float(high), value)
 
 
 # ---- tables ------------------------------------------------------------------------------------------------

@@ -46,9 +46,11 @@ def affine_grid(
 def fake_quantize(
     x: Float[Tensor, "..."], scale: Tensor, zero_point: Tensor, codes: Codes
 ) -> Float[Tensor, "..."]:
-    """Round `x` half to even onto the grid, saturating; the gradient passes where nothing saturates.
+    """Round `x` half to even onto the grid, saturating; the gradient passes up to one step outside the grid.
 
-    `scale` and `zero_point` broadcast against `x`.
+    `scale` and `zero_point` broadcast against `x`. The step of slack matters: rounding the zero point moves
+    the grid by up to half a step against the range it was made for, and a mask that is cut at the grid
+    would hide every black pixel of an image from a gradient-based attack.
 
     Example:
         >>> x = torch.tensor([-3.0, 0.3, 0.6, 9.0], requires_grad=True)
@@ -71,7 +73,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, scale, lowest, highest = ctx.saved_tensors
-        low, high = (lowest - 0.5) * scale, (highest + 0.5) * scale
+        low, high = (lowest - 1) * scale, (highest + 1) * scale
         if low.numel() == 1:  # one fused pass: the clamp's own gradient
             return torch.ops.aten.hardtanh_backward(gradient, x, low.item(), high.item()), None, None, None
         return gradient * ((x > low) & (x < high)), None, None, None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bitproof.records import ModelRecord
-from bitproof.report.sections import Group, Row, Section
+from bitproof.report.sections import Group, Row, Section, mean_accuracy
 from bitproof.report.text import interval, percent, points, unsigned_points
 
 SIGNIFICANT = 0.05
@@ -143,7 +143,7 @@ def _entry(rows: list[Row]) -> Entry:
     else:
         hint = f"mean of {len(rows)}, from {percent(min(accuracies))}% to {percent(max(accuracies))}%"
     return Entry(
-        accuracy=sum(accuracies) / len(rows),
+        accuracy=mean_accuracy(rows),
         difference=sum(differences) / len(rows) if len(differences) == len(rows) else None,
         worse=sum(significant(row) and row["difference"] < 0 for row in rows),
         better=sum(significant(row) and row["difference"] > 0 for row in rows),

@@ -13,8 +13,8 @@ from bitproof.report.sections import Section
 EXAMPLES = 3
 """Pictures shown a condition."""
 
-MOST = {"attack": 3, "corruption": 4}
-"""Conditions shown a kind; of resizes and decoders the two between which accuracy differs most."""
+MOST = {"attack": 4, "corruption": 4}
+"""How many conditions of a kind are shown; of resizes it is the two between which accuracy differs most."""
 
 SIDE = 160
 """Longer side above which pictures are scaled down: a report should fit into a mail."""
@@ -58,10 +58,9 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One condition: how often its differences are amplified, and its examples."""
+    """One condition, whether each model has its own image under it, and its examples."""
 
     title: str
-    factor: float
     own_images: bool
     examples: tuple[Example, ...]
 
@@ -78,7 +77,7 @@ def exhibits(section: Section) -> list[Exhibit]:
 
 
 def _conditions(section: Section) -> list[ConditionRecord]:
-    """Each attack at its largest budget, each corruption at its highest severity, the resizes that differ most."""
+    """Attacks and corruptions at their strongest, the hardest first, and the resizes that differ most."""
 
     def accuracy(c: ConditionRecord) -> float:
         return float(np.mean([row["accuracy"] for (_, label), row in section.rows.items() if label == c.label]))
@@ -105,11 +104,11 @@ def _sights(cell: Cell) -> dict[int, _Sight]:
     return {
         int(cell.ids[row]): _Sight(
             image=image.astype(np.float32),
-            label=_class(cell, cell.labels[row]),
+            label=_class(cell, int(cell.labels[row])),
             verdict=Verdict(
                 model=cell.model.name,
                 right=bool(cell.correct[row]),
-                said=_class(cell, cell.predictions[row]),
+                said=_class(cell, int(cell.predictions[row])),
                 confidence=float(cell.confidences[row]),
             ),
         )
@@ -117,7 +116,7 @@ def _sights(cell: Cell) -> dict[int, _Sight]:
     }
 
 
-def _class(cell: Cell, index: np.int64) -> str:
+def _class(cell: Cell, index: int) -> str:
     """The name of a class; a model may have more outputs than the data set has classes."""
     return cell.data.classes[index] if index < len(cell.data.classes) else f"class {index}"
 
@@ -130,17 +129,21 @@ def _exhibit(section: Section, condition: ConditionRecord) -> Exhibit | None:
         return None
     ids = [i for i in next(iter(seen.values()))[0] if all(i in sights for pair in seen.values() for sights in pair)]
     # Models whose outcome the condition changes, then models that see another class at all.
-    ids.sort(key=lambda i: [-sum(getattr(a[i].verdict, of) != getattr(b[i].verdict, of) for a, b in seen.values()) for of in ("right", "said")])
+    ids.sort(
+        key=lambda i: [
+            -sum(getattr(a[i].verdict, of) != getattr(b[i].verdict, of) for a, b in seen.values())
+            for of in ("right", "said")
+        ]
+    )
     ids = ids[:EXAMPLES]
     if not ids:
         return None
     changes = np.abs([b[i].image - a[i].image for a, b in seen.values() for i in ids])
     large = float(np.quantile(changes, 0.99))  # not the maximum: one pixel of noise would hide the others
     factor = max(f for f in _FACTORS if f == _FACTORS[0] or f * large <= 0.5)
-    own = condition.kind == "attack" and len(seen) > 1
+    own = condition.kind == "attack"
     return Exhibit(
         title=condition.label,
-        factor=factor,
         own_images=own,
         examples=tuple(_example(seen, i, factor, own) for i in ids),
     )
@@ -157,8 +160,10 @@ def _example(seen: dict[str, list[dict[int, _Sight]]], i: int, factor: float, ow
             caption += ", unchanged"
         difference = 0.5 + factor * (image - cleans[0].image)
         pictures.append(_picture(caption, image, viewers))
-        pictures.append(_picture(f"difference × {factor:g}", difference, []))
-    return Example(id=i, label=cleans[0].label, pixelated=max(cleans[0].image.shape) < SIDE / 2, pictures=tuple(pictures))
+        pictures.append(_picture(f"difference \N{MULTIPLICATION SIGN} {factor:g}", difference, []))
+    return Example(
+        id=i, label=cleans[0].label, pixelated=max(cleans[0].image.shape) < SIDE / 2, pictures=tuple(pictures)
+    )
 
 
 def _picture(caption: str, image: Image, sights: list[_Sight]) -> Picture:

@@ -3,10 +3,10 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import bitproof
 from bitproof import metrics
 from bitproof.errors import InputError
 from bitproof.records import SCHEMA, Cell
@@ -43,10 +43,10 @@ def write_report(
     path = Path(path)
     html = _render(sections(cells, reference), title, environments)
     # Beside the report, because only within one file system replacing a file is atomic.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         try:
-            draft.write_text(html, encoding="utf-8")
+            draft.write_text(html, encoding="utf-8", errors="replace")  # a command line may hold any bytes
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
         sections=[_context(section, f"s{i}") for i, section in enumerate(parts, 1)],
         environments=[{key: _plain(value) for key, value in e.items()} for e in environments],
         metrics=metrics.METRICS.values(),
-        version=bitproof.__version__,
+        version=version("bitproof"),
         schema=SCHEMA,
         level=findings.SIGNIFICANT,
         bits=text.bits,
@@ -104,11 +104,12 @@ def _context(section: Section, anchor: str) -> dict[str, Any]:
 def _metric_table(section: Section) -> list[dict[str, Any]]:
     """The summary turned: one line a metric and condition, one entry a model."""
     attacks = [c.label for group in section.groups if group.kind == "attack" for c in group.conditions]
+    union = f"over {len(attacks)} attack{'s' * (len(attacks) > 1)}"
     values = {(row["metric"], row["condition"], row["model"]): row for row in section.summary}
     return [
         {
             "metric": metric,
-            "condition": f"over {len(attacks)} attack{'s' * (len(attacks) > 1)}" if metric is metrics.WCAR else condition,
+            "condition": union if metric is metrics.WCAR else condition,
             "rows": rows,
         }
         for metric in metrics.METRICS.values()
@@ -122,7 +123,10 @@ def _costs(section: Section) -> list[dict[str, Any]]:
     costs: list[dict[str, Any]] = []
     for model in section.models:
         own = [cell for (name, _), cell in section.cells.items() if name == model.name]
-        costs.append({"model": model, "cells": len(own)} | {key: sum(getattr(cell, key) for cell in own) for key in ("forwards", "backwards", "seconds")})
+        costs.append(
+            {"model": model, "cells": len(own)}
+            | {key: sum(getattr(cell, key) for cell in own) for key in ("forwards", "backwards", "seconds")}
+        )
     return costs
 
 

@@ -4,17 +4,18 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bitproof import metrics
 from bitproof.records import ModelRecord
-from bitproof.report.sections import Group, Section
+from bitproof.report.sections import Group, Section, mean_accuracy
 from bitproof.report.text import bits, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = 7
 """How many model colours the style sheet defines, as --m0, --m1, ...; --m0 is the reference's."""
@@ -26,7 +27,7 @@ MARKERS = (("o", "●"), ("s", "■"), ("D", "◆"), ("P", "✚"), ("X", "✖"),
 _INK, _FAINT = "#00fe01", "#00fe02"
 _VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)"} | {f"#00fd{i:02x}": f"var(--m{i})" for i in range(COLOURS)}
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small, sharp, and in the page's font
     "svg.hashsalt": "bitproof",  # equal cells give equal bytes
     "text.parse_math": False,
@@ -64,9 +65,9 @@ class _Point:
 
 def panels(section: Section, prefix: str) -> list[Panel]:
     """One panel a group of conditions; `prefix` keeps the SVG's ids apart from those of other sections."""
-    from matplotlib import rc_context
+    from matplotlib import style
 
-    with rc_context(_STYLE):
+    with style.context(["default", _STYLE]):  # whatever the user has set for other plots
         return [_panel(section, group, f"{prefix}p{i}-") for i, group in enumerate(section.groups)]
 
 
@@ -104,7 +105,9 @@ def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
             axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=_INK, alpha=0.35, ms=7)
             _draw(axes, section, model, [x], [point])
             if len(here) == 1:
-                axes.annotate(percent(point.value), (x, 100 * point.value), (7, 3), textcoords="offset points", size=8.5)
+                axes.annotate(
+                    percent(point.value), (x, 100 * point.value), (7, 3), textcoords="offset points", size=8.5
+                )
             words.append(f"{model.name} {percent(point.value)}%")
     axes.set(xlim=(-0.45, len(places) - 0.35), xticks=range(len(places)), xlabel="bits (weights/activations)")
     axes.set_xticklabels(places)
@@ -117,9 +120,13 @@ def _against_budget(axes: "Axes", section: Section, group: Group) -> str:
     for model, shift in zip(section.models, _dodge(len(section.models)), strict=True):
         labels = ["clean", *(c.label for c in group.conditions)]
         rows = {x: row for x, label in enumerate(labels) if (row := section.rows.get((model.name, label)))}
+        if not rows:
+            continue
         found = [_Point(value=row["accuracy"], low=row["low"], high=row["high"]) for row in rows.values()]
         _draw(axes, section, model, [x + shift / 2 for x in rows], found)
-        words.append(f"{model.name} {', '.join(f'{percent(p.value)}% at {ticks[x]}' for x, p in zip(rows, found, strict=True))}")
+        words.append(
+            f"{model.name} {', '.join(f'{percent(p.value)}% at {ticks[x]}' for x, p in zip(rows, found, strict=True))}"
+        )
     axes.set(xlim=(-0.45, len(ticks) - 0.55), xticks=range(len(ticks)), xlabel="eps")
     axes.set_xticklabels(ticks)
     return f"Accuracy under {group.name}: {'; '.join(words)}"
@@ -127,7 +134,8 @@ def _against_budget(axes: "Axes", section: Section, group: Group) -> str:
 
 def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:
     index = section.models.index(model)
-    y = np.array([[p.value, p.value - p.low, p.high - p.value] for p in drawn]).reshape(-1, 3).T * 100
+    # Rounding may put an end of the interval on the wrong side by one unit in the last place.
+    y = np.array([[p.value, max(0, p.value - p.low), max(0, p.high - p.value)] for p in drawn]).reshape(-1, 3).T * 100
     axes.errorbar(
         x, y[0], y[1:], fmt=f"{MARKERS[index % len(MARKERS)][0]}-", color=f"#00fd{index % COLOURS:02x}",
         ms=6, linewidth=1.3, elinewidth=1.3, capsize=3,
@@ -142,9 +150,10 @@ def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
         return _Point(value=rows[0]["accuracy"], low=rows[0]["low"], high=rows[0]["high"])
     cells = [section.cells[model.name, c.label] for c in group.conditions]
     correct = np.stack([cell.correct[np.argsort(cell.ids)] for cell in cells])
-    mean = metrics.estimate(metrics.MNR, correct, [group.name] * len(cells))  # accuracy, averaged over conditions
-    assert mean is not None
-    return _Point(value=mean[0], low=mean[1], high=mean[2], members=[row["accuracy"] for row in rows])
+    estimate = metrics.estimate(metrics.MNR, correct, [group.name] * len(cells))  # accuracy, averaged over conditions
+    assert estimate is not None
+    _, low, high = estimate
+    return _Point(value=mean_accuracy(rows), low=low, high=high, members=[row["accuracy"] for row in rows])
 
 
 def _place(model: ModelRecord) -> str:
@@ -157,11 +166,13 @@ def _dodge(count: int) -> list[float]:
     return list(np.linspace(-width / 2, width / 2, count)) if count > 1 else [0.0]
 
 
-def _svg(figure: "Figure", prefix: str) -> str:  # noqa: F821
+def _svg(figure: "Figure", prefix: str) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    )
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)  # it would style the whole page
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)

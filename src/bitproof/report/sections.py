@@ -76,6 +76,11 @@ class Section:
         return self.rows.get((model.name, "clean"))
 
 
+def mean_accuracy(rows: Sequence[Row]) -> float:
+    """The mean of the rows' accuracies; one way for matrix and plots, as two might round a tie apart."""
+    return sum(row["accuracy"] for row in rows) / len(rows)
+
+
 def sections(cells: Sequence[Cell], reference: str | None) -> list[Section]:
     """The cells by data set and seed, in the order in which these first appear.
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 
 
 def percent(rate: float | None) -> str:
@@ -37,4 +37,4 @@ def bits(weight_bits: int, act_bits: int) -> str:
 
 def _signed(value: float, sign: str) -> str:
     text = f"{value:{sign}.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
+    return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
