@@ -31,6 +31,8 @@ ReportOption = Annotated[Path | None, typer.Option("--report", help="Write an HT
 
 def main() -> None:
     """Run the command line; a user's mistake prints one message and exits with code 2."""
+    # Threads that wait for work by spinning long slow each other down several times where cores are shared.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     with contextlib.suppress(AttributeError):  # streams replaced by a test have no encoding to set
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
@@ -38,6 +40,9 @@ def main() -> None:
     except InputError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("stopped: finished results are in the store, the same command goes on from there", err=True)
+        sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -185,7 +190,7 @@ def _families() -> dict[str, dict[str, str]]:
 
 
 def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().splitlines()[0]
+    return getattr(documented, "func", documented).__doc__.strip().splitlines()[0]  # .func: what a partial wraps
 
 
 def _load(text: str, split: str, limit: int | None) -> Any:

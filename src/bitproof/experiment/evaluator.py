@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.core.modes import device_of
+from bitproof.core.modes import device_of, forward
 from bitproof.core.passes import Counted
 from bitproof.core.pixels import to_tensor
 from bitproof.core.rng import Rng
@@ -182,7 +182,7 @@ def judge_attack(
 @torch.no_grad()
 def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
     """Logits in float32, checked: one row an image, a column for every label, finite."""
-    logits = model(inputs).float()
+    logits = forward(model, inputs, name).float()
     if logits.dim() != 2 or len(logits) != len(inputs):
         raise InputError(
             f"model {name!r} returned shape {tuple(logits.shape)} for {len(inputs)} images",

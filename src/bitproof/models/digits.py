@@ -5,18 +5,19 @@ from torch import Tensor, nn
 
 
 class DigitsCnn(nn.Module):
-    """Three 3x3 convolutions with batch norm for [n, 1, 16, 16], global average, one linear layer.
+    """Three 3x3 convolutions with batch norm and one linear layer, for [n, 1, 16, 16].
 
-    24,058 parameters with 10 classes; learns the digits to about 99% in a few seconds.
+    26,458 parameters with 10 classes. Ten epochs of AdamW (2 s of one CPU core) give 98.8% on the 449 test
+    digits (mean of 4 seeds, 98.4 to 98.9).
     """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(_block(1, 16, stride=1), _block(16, 32, stride=2), _block(32, 64, stride=2))
-        self.linear = nn.Linear(64, classes)
+        self.features = nn.Sequential(_block(1, 16, stride=2), _block(16, 32, stride=1), _block(32, 48, stride=2))
+        self.linear = nn.Linear(48 * 4 * 4, classes)
 
-    def forward(self, inputs: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n k"]:
-        return self.linear(self.features(inputs).mean((2, 3)))
+    def forward(self, inputs: Float[Tensor, "n 1 16 16"]) -> Float[Tensor, "n k"]:
+        return self.linear(self.features(inputs).flatten(1))
 
 
 def _block(inputs: int, planes: int, stride: int) -> nn.Sequential:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.modes import device_of
+from bitproof.core.modes import device_of, forward
 from bitproof.errors import InputError
 from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
 from bitproof.quant.grid import AffineQuantizer, Codes
@@ -213,6 +213,6 @@ def _watch(
         for name in names
     ]
     for batch in batches():
-        model(batch.to(device_of(model)))
+        forward(model, batch.to(device_of(model)), type(model).__name__)
     for hook in hooks:
         hook.remove()

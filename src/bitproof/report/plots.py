@@ -104,7 +104,7 @@ def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
             x = places.index(place) + shift
             axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=_INK, alpha=0.35, ms=7)
             _draw(axes, section, model, [x], [point])
-            if len(here) == 1:
+            if len(here) == 1 and len(places) <= 5:  # more values would overlap
                 axes.annotate(
                     percent(point.value), (x, 100 * point.value), (7, 3), textcoords="offset points", size=8.5
                 )

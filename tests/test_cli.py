@@ -1,0 +1,221 @@
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import bitproof as bp
+from bitproof import cli
+from bitproof.store import Store
+from bitproof.train import Standard
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A trained digits network as a weights file."""
+    torch.manual_seed(0)
+    train = bp.load_data("digits", split="train")
+    model = Standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
+    path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
+    save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, path)  # pyright: ignore
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bitproof", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return call
+
+
+def evaluate(weights, *more):
+    return ["evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--limit", 40, *more]
+
+
+def test_evaluate_prints_the_table_and_a_second_run_reuses_it(run, weights, tmp_path):
+    store, report = tmp_path / "runs.db", tmp_path / "report.html"
+    command = evaluate(weights, "--scheme", "w8a8", "--scheme", "dorefa:w4a32", "--store", store, "--suite", "clean")
+    code, out, _ = run(*command, "--condition", "fgsm:eps=4/255", "--report", report)
+    assert code == 0
+    for words in ("n = 40", "float", "affine w8a8", "dorefa w4a32", "fgsm linf 4/255", "AAI", "6 results computed, 0 found"):
+        assert words in out
+    assert report.stat().st_size > 10_000
+    code, again, _ = run(*command)
+    assert "0 results computed, 3 found" in again
+    accuracy = re.search(r"clean\s+│\s+([\d.]+)", out)
+    assert accuracy is not None
+    with Store(store, readonly=True) as opened:
+        cell = opened.query(model="float", kind="clean")[0]
+        assert float(accuracy[1]) == pytest.approx(100 * cell.correct.mean(), abs=0.01)
+        command_line = opened.environments()[1]["command"]
+    assert command_line[:2] == ["bitproof", "evaluate"]
+
+
+def test_quantize_then_evaluate_the_checkpoint(run, weights, tmp_path):
+    path = tmp_path / "q.safetensors"
+    code, out, _ = run(
+        "quantize", "digits_cnn", "--weights", weights, "--data", "digits", "--scheme", "w4a4", "-o", path
+    )
+    assert (code, "affine w4a4" in out) == (0, True)
+    loaded = bp.load_model("digits_cnn", weights=path)
+    images = bp.load_data("digits", limit=20).images(range(20))
+    train = bp.load_data("digits", split="train", limit=512)
+    direct = bp.quantize(bp.load_model("digits_cnn", weights=weights), bp.Scheme(weight_bits=4, act_bits=4), train)
+    assert torch.equal(loaded(images), direct(images))
+    code, out, _ = run(*evaluate(path, "--suite", "clean"))
+    assert (code, "affine w4a4" in out) == (0, True)
+    code, _, err = run(*evaluate(path, "--scheme", "w8a8"))
+    assert (code, "quantized already (affine w4a4)" in err) == (2, True)
+    code, _, err = run("evaluate", "resnet20", "--weights", path, "--data", "digits")
+    assert (code, "holds a quantized digits_cnn" in err) == (2, True)
+
+
+def test_report_and_export_read_a_store(run, weights, tmp_path):
+    store, table = tmp_path / "runs.db", tmp_path / "cells.parquet"
+    run(*evaluate(weights, "--suite", "clean", "--store", store))
+    code, out, _ = run("report", store, "-o", tmp_path / "r.html")
+    assert (code, (tmp_path / "r.html").exists()) == (0, True)
+    code, out, _ = run("export", store, "-o", table)
+    assert (code, "40 rows" in out, len(pd.read_parquet(table))) == (0, True, 40)
+
+
+@pytest.mark.parametrize("family", [None, "models", "schemes", "data", "attacks", "shifts", "suites"])
+def test_list(run, family):
+    code, out, _ = run("list", *([family] if family else []))
+    assert code == 0
+    expected = {"models": "resnet20", "schemes": "dorefa", "data": "cifar10", "attacks": "pgd", "shifts": "jpeg"}
+    assert expected.get(family, "quick") in out
+    assert all(len(line.split()) >= 3 for line in out.splitlines() if line.startswith("  "))
+    assert "partial(" not in out
+
+
+def test_version(run):
+    assert run("--version")[:2] == (0, f"bitproof {bp.__version__}\n")
+
+
+BROKEN = {
+    "a wrong weights path": (["--weights", "missing.safetensors"], "missing.safetensors.*does not exist.*Check the path"),
+    "shapes that do not fit": (["--weights", "shapes.safetensors"], "does not fit.*linear.weight is .*3, 64.* in the file"),
+    "weights with NaN": (["--weights", "nan.safetensors"], "holds NaN or infinity"),
+    "a pickled object": (["--weights", "object.pt"], "cannot be read"),
+    "a pickled list": (["--weights", "list.pt"], "holds a list.*flat dictionary"),
+    "an unknown data set": (["--data", "cifar11:."], "unknown data set 'cifar11'.*Did you mean 'cifar10'"),
+    "a wrong root": (["--data", "cifar10:nowhere"], "nowhere"),
+    "a missing root": (["--data", "cifar10"], "root"),
+    "an unknown scheme": (["--scheme", "afine:w4a4"], "Did you mean 'affine'"),
+    "an unknown suite": (["--suite", "quik"], "Did you mean 'quick'"),
+    "an unknown condition": (["--condition", "pdg"], "Did you mean 'pgd'"),
+    "eps on the 0-255 scale": (["--condition", "pgd:eps=8"], "0-255 scale, write 8/255 = 0.03137"),
+    "a store in no folder": (["--store", "nowhere/runs.db"], "folder 'nowhere' does not exist"),
+    "a store that is none": (["--store", "text.db"], "not a database"),
+    "a report in no folder": (["--report", "nowhere/r.html", "--suite", "clean"], "nowhere"),
+    "no examples": (["--limit", "0"], "limit is 0"),
+    "an unknown split": (["--split", "validation"], "validation"),
+    "a batch of none": (["--batch-size", "0"], "batch_size is 0"),
+    "images the model cannot take": (["--data", "folder:pictures"], "failed on images of shape .3, 224, 224.*1 channels"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    state = load_file(weights)
+    save_file({**state, "linear.weight": torch.zeros(3, 64)}, "shapes.safetensors")
+    save_file({**state, "linear.bias": torch.full((10,), torch.nan)}, "nan.safetensors")
+    torch.save(Standard(), "object.pt")
+    torch.save([1, 2], "list.pt")
+    (tmp_path / "text.db").write_text("no database " * 1000)
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    from PIL import Image
+
+    Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / "cat" / "1.png")
+    more, words = BROKEN[case]
+    defaults = {"--weights": str(weights), "--data": "digits", "--limit": "8", "--suite": "clean"}
+    arguments = [a for k, v in {**defaults, **dict(zip(more[::2], more[1::2], strict=True))}.items() for a in (k, v)]
+    code, _, err = run("evaluate", "digits_cnn", *arguments)
+    assert code == 2, err
+    assert re.search(words, err.replace("\n", " ")), err
+    assert err.count("error:") == 1
+    assert "Traceback" not in err
+
+
+def shell(*arguments, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "bitproof.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, **options)
+
+
+def test_no_traceback_leaves_the_process():
+    result = shell("evaluate", "resnet2000", "--data", "digits")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: unknown model 'resnet2000'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
+    options = ("--scheme", "w4a4", "--suite", "quick", "--seed", "3")
+    whole = shell(*evaluate(weights, *options, "--store", tmp_path / "whole.db"))
+    assert whole.returncode == 0, whole.stderr
+    store = tmp_path / "killed.db"
+    command = [sys.executable, "-m", "bitproof.cli", *map(str, evaluate(weights, *options, "--store", store))]
+    kills = 0
+    for target in (2, 9):  # killed twice, at different places
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 90
+        while process.poll() is None and time.monotonic() < deadline and count_cells(store) < target:
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills == 2
+    kept = count_cells(store)
+    last = shell(*evaluate(weights, *options, "--store", store))
+    assert last.returncode == 0, last.stderr
+    computed = re.search(r"(\d+) results computed, (\d+) found", last.stdout)
+    assert computed is not None
+    assert int(computed[2]) == kept
+    assert tables(last.stdout) == tables(whole.stdout)
+
+
+def count_cells(store) -> int:
+    try:
+        with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+            return db.execute("SELECT count(*) FROM cells").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def tables(output: str) -> str:
+    return output.partition("results computed")[0].rsplit("\n", 1)[0]
+
+
+def test_importing_bitproof_loads_no_torch():
+    code = "import sys, json, bitproof; print(json.dumps([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules]))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == []
+
+
+def test_help_loads_no_torch():
+    code = "import sys, bitproof.cli; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for command in ([], ["evaluate"], ["demo"], ["quantize"], ["report"], ["export"], ["list"]):
+        result = shell(*command, "--help")
+        assert result.returncode == 0
+        assert "Usage" in result.stdout
