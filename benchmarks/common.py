@@ -1,0 +1,42 @@
+"""What every benchmark does: measure alternatives in rotation in one run, and write down under what conditions."""
+
+import datetime
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bitproof.experiment.environment import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def rotate(alternatives: dict[str, Callable[[], object]], *, repeats: int, warmup: int = 2) -> dict[str, list[float]]:
+    """Seconds of each alternative, measured in turn so that a busy moment hits all of them alike."""
+    for _ in range(warmup):
+        for run in alternatives.values():
+            run()
+    times: dict[str, list[float]] = {name: [] for name in alternatives}
+    for _ in range(repeats):
+        for name, run in alternatives.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: dict[str, list[float]], name: str, base: str) -> float:
+    """The median over the rounds of `name`'s time as a multiple of `base`'s in the same round."""
+    return statistics.median(a / b for a, b in zip(times[name], times[base], strict=True))
+
+
+def record(name: str, claims: dict[str, dict[str, Any]], conditions: dict[str, Any]) -> None:
+    """Print the claims (goal, measured) and write them to results/NAME.json with date, hardware and versions."""
+    RESULTS.mkdir(exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    content = {"date": now, "claims": claims, "conditions": conditions, "environment": environment()}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    for claim, values in claims.items():
+        print(f"{claim}: " + ", ".join(f"{k} {v}" for k, v in values.items()))

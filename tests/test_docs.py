@@ -1,0 +1,84 @@
+"""Every command and every Python example in README and docs is run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bitproof as bp
+from bitproof.models import load_model
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+IDS = [page.name for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with what the pages name: CIFAR-10 in the official layout (a few random images) and weights."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
+        rows = generator.integers(0, 256, (40, 3073), np.uint8)
+        rows[:, 0] %= 10
+        rows.tofile(folder / f"{name}.bin")
+    (folder / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n")
+    from safetensors.torch import save_file
+
+    save_file(load_model("resnet20").state_dict(), tmp_path / "cifar10_resnet20.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands(page, workplace):
+    for words in commands(page):
+        if words[0] == "make":  # run by continuous integration; here it is checked that the target exists
+            assert subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True).returncode == 0
+            continue
+        if words[0] == ".venv/bin/python":
+            words, folder = [sys.executable, *words[1:], "--collect-only"], ROOT
+        else:
+            assert words[0] == "bitproof", words
+            short = ["--limit", "4"] if words[1] == "evaluate" and "--limit" not in words else []
+            words, folder = [sys.executable, "-m", "bitproof.cli", *words[1:], *short], workplace
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
+        assert result.returncode == 0, (words, result.stderr)
+        assert result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_python(page, workplace):
+    if page.name == "results.md":
+        bp.evaluate(bp.load_model("digits_cnn"), bp.load_data("digits", limit=8), conditions=["fgsm"], store="runs.db", progress=False)
+    source = "\n".join(blocks(page, "python"))
+    exec(compile(source, str(page), "exec"), {})
+
+
+def test_readme_starts_with_what_it_does_and_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    assert {"make", "demo"} <= set(text.split()[:400])
+    assert [c for c in commands(ROOT / "README.md") if c[0] == "make"] == [["make", "demo"], ["make", "test"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
