@@ -6,10 +6,10 @@ python benchmarks/passes.py [REPEATS]      no data needed: random weights and im
 import sys
 
 import torch
-from common import ratio, record, rotate
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
+from common import ratio, record, rotate
 
 
 def main(repeats: int) -> None:

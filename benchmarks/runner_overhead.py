@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import ratio, record, rotate
 from torch.nn import functional as F
 
 import bitproof as bp
 from bitproof.attacks import PGD
 from bitproof.core.memory import keep_freed_memory
 from bitproof.experiment import Clean
+from common import ratio, record, rotate
 
 BATCH, STEPS, EPS = 128, 5, 1e-7
 
@@ -68,8 +68,13 @@ def main(count: int, repeats: int) -> None:
 
     claims = {}
     for name, attacked in (("clean images", False), (f"clean and PGD-{STEPS}", True)):
-        times = rotate({"bare": lambda a=attacked: bare(a), "evaluate": lambda a=attacked: ours(a)}, repeats=repeats, warmup=1)
-        claims[f"evaluate over a bare loop, {name}"] = {"measured": round(ratio(times, "evaluate", "bare"), 4), "goal": 1.03}
+        times = rotate(
+            {"bare": lambda a=attacked: bare(a), "evaluate": lambda a=attacked: ours(a)}, repeats=repeats, warmup=1
+        )
+        claims[f"evaluate over a bare loop, {name}"] = {
+            "measured": round(ratio(times, "evaluate", "bare"), 4),
+            "goal": 1.03,
+        }
     record("runner_overhead", claims, {"model": "resnet20", "images": count, "batch": BATCH, "repeats": repeats})
 
 

@@ -19,7 +19,8 @@ def main(repeats: int) -> None:
         "bitproof --help": [str(command), "--help"],
     }
     runs = {
-        name: lambda line=line: subprocess.run(line, check=True, capture_output=True) for name, line in alternatives.items()
+        name: lambda line=line: subprocess.run(line, check=True, capture_output=True)
+        for name, line in alternatives.items()
     }
     times = {name: statistics.median(values) for name, values in rotate(runs, repeats=repeats).items()}
     goals = {"import bitproof": 0.3, "bitproof --help": 0.5}

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LinearTwoClass(nn.Module):
-    """Logits (0, <w, x - centre> + offset): the distance to the boundary is |<w, x - centre> + offset| / dual norm of w."""
+    """Logits (0, s) with s = <w, x - 1/2> + offset: the distance to the boundary is |s| / dual norm of w."""
 
     def __init__(self, weight: Tensor, offset: float) -> None:
         super().__init__()

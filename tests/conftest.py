@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 with install_import_hook("bitproof", "shape_checks.check"):
-    import bitproof.experiment  # noqa: F401  (imports every module that has annotated shapes)
+    import bitproof.experiment
     import bitproof.train  # noqa: F401
 
 import numpy as np

@@ -53,7 +53,15 @@ def test_evaluate_prints_the_table_and_a_second_run_reuses_it(run, weights, tmp_
     command = evaluate(weights, "--scheme", "w8a8", "--scheme", "dorefa:w4a32", "--store", store, "--suite", "clean")
     code, out, _ = run(*command, "--condition", "fgsm:eps=4/255", "--report", report)
     assert code == 0
-    for words in ("n = 40", "float", "affine w8a8", "dorefa w4a32", "fgsm linf 4/255", "AAI", "6 results computed, 0 found"):
+    for words in (
+        "n = 40",
+        "float",
+        "affine w8a8",
+        "dorefa w4a32",
+        "fgsm linf 4/255",
+        "AAI",
+        "6 results computed, 0 found",
+    ):
         assert words in out
     assert report.stat().st_size > 10_000
     code, again, _ = run(*command)
@@ -110,8 +118,14 @@ def test_version(run):
 
 
 BROKEN = {
-    "a wrong weights path": (["--weights", "missing.safetensors"], "missing.safetensors.*does not exist.*Check the path"),
-    "shapes that do not fit": (["--weights", "shapes.safetensors"], "does not fit.*linear.weight is .*3, 64.* in the file"),
+    "a wrong weights path": (
+        ["--weights", "missing.safetensors"],
+        "missing.safetensors.*does not exist.*Check the path",
+    ),
+    "shapes that do not fit": (
+        ["--weights", "shapes.safetensors"],
+        "does not fit.*linear.weight is .*3, 64.* in the file",
+    ),
     "weights with NaN": (["--weights", "nan.safetensors"], "holds NaN or infinity"),
     "a pickled object": (["--weights", "object.pt"], "cannot be read"),
     "a pickled list": (["--weights", "list.pt"], "holds a list.*flat dictionary"),
@@ -128,7 +142,10 @@ BROKEN = {
     "no examples": (["--limit", "0"], "limit is 0"),
     "an unknown split": (["--split", "validation"], "validation"),
     "a batch of none": (["--batch-size", "0"], "batch_size is 0"),
-    "images the model cannot take": (["--data", "folder:pictures"], "failed on images of shape .3, 224, 224.*1 channels"),
+    "images the model cannot take": (
+        ["--data", "folder:pictures"],
+        "failed on images of shape .3, 224, 224.*1 channels",
+    ),
 }
 
 
@@ -207,7 +224,9 @@ def tables(output: str) -> str:
 
 
 def test_importing_bitproof_loads_no_torch():
-    code = "import sys, json, bitproof; print(json.dumps([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules]))"
+    code = (
+        "import sys, json, bitproof; print(json.dumps([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules]))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []
 

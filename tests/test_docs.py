@@ -66,7 +66,13 @@ def test_commands(page, workplace):
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_python(page, workplace):
     if page.name == "results.md":
-        bp.evaluate(bp.load_model("digits_cnn"), bp.load_data("digits", limit=8), conditions=["fgsm"], store="runs.db", progress=False)
+        bp.evaluate(
+            bp.load_model("digits_cnn"),
+            bp.load_data("digits", limit=8),
+            conditions=["fgsm"],
+            store="runs.db",
+            progress=False,
+        )
     source = "\n".join(blocks(page, "python"))
     exec(compile(source, str(page), "exec"), {})
 

@@ -16,7 +16,7 @@ class Inner:
 
 @dataclass(frozen=True, kw_only=True)
 class Outer:
-    inner: Inner = Inner()  # noqa: RUF009
+    inner: Inner = Inner()
     names: tuple[str, ...] = ("a", "b")
     flag: bool = False
 

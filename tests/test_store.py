@@ -7,18 +7,19 @@ import sys
 import textwrap
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import make_cell
 
 from bitproof import records
 from bitproof.errors import InputError
 from bitproof.records import ARRAYS, Cell, cell_key
 from bitproof.store import Store, export, tidy
+from samples import make_cell
 
 
 def equal(a: Cell, b: Cell) -> bool:
@@ -122,7 +123,7 @@ WRITER = """
 
 def writer(path, prefix, count) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path), prefix, str(count)]
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -180,7 +181,9 @@ def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     db.execute(f"PRAGMA user_version = {records.SCHEMA + 1}")
     db.close()
     for readonly in (True, False):
-        with pytest.raises(InputError, match=f"schema version {records.SCHEMA + 1}.*reads versions up to.*Update bitproof"):
+        with pytest.raises(
+            InputError, match=f"schema version {records.SCHEMA + 1}.*reads versions up to.*Update bitproof"
+        ):
             Store(path, readonly=readonly)
 
 

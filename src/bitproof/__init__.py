@@ -26,9 +26,34 @@ _HOME = {
     "Rng": "core.rng",
     "write_report": "report",
 }
-_PACKAGES = ("attacks", "data", "deploy", "experiment", "metrics", "models", "quant", "report", "shifts", "store", "train")
-
-__all__ = [*sorted(_HOME), *_PACKAGES]
+__all__ = [
+    "Data",
+    "Experiment",
+    "InputError",
+    "Result",
+    "Rng",
+    "Scheme",
+    "Store",
+    "attacks",
+    "data",
+    "deploy",
+    "evaluate",
+    "experiment",
+    "freeze",
+    "from_arrays",
+    "load_data",
+    "load_model",
+    "metrics",
+    "models",
+    "quant",
+    "quantize",
+    "report",
+    "save_model",
+    "shifts",
+    "store",
+    "train",
+    "write_report",
+]
 
 if TYPE_CHECKING:
     from bitproof import attacks, data, deploy, experiment, metrics, models, quant, report, shifts, store, train
@@ -47,7 +72,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"bitproof.{_HOME[name]}"), name)
         globals()[name] = value
         return value
-    if name in _PACKAGES:
+    if name in __all__:
         return importlib.import_module(f"bitproof.{name}")
     raise AttributeError(f"module 'bitproof' has no attribute {name!r}")
 

@@ -18,14 +18,18 @@ app = typer.Typer(
     help="Is your quantized image classifier still accurate, robust and trustworthy? Measure it, with evidence.",
 )
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, torchvision:NAME; see `bitproof list models`.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, torchvision:NAME; see `bitproof list models`.")
+]
 Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
 DataOption = Annotated[str, typer.Option("--data", help="digits, cifar10:ROOT or folder:ROOT.")]
 Limit = Annotated[int | None, typer.Option(help="Use the first so many examples only.")]
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(help="Number of outputs, where it is not the architecture's own.")]
-StoreOption = Annotated[Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")
+]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")]
 
 
@@ -56,7 +60,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -82,8 +88,12 @@ def evaluate(
     scheme: Annotated[
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
-    suite: Annotated[str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")] = None,
-    condition: Annotated[list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
     limit: Limit = None,
     calibration_data: CalibrationData = None,
@@ -99,7 +109,8 @@ def evaluate(
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     examples = _load(data, split, limit)
     original = bitproof.load_model(model, weights=weights, classes=classes)
-    tested = {getattr(original, "scheme", None) and original.scheme.label or "float": original}  # pyright: ignore
+    own_scheme: Any = getattr(original, "scheme", None)
+    tested = {own_scheme.label if own_scheme else "float": original}
     for wanted in schemes:
         calibration = _calibration(data, calibration_data, calibration_count) if wanted.needs_calibration else None
         tested[wanted.label] = bitproof.quantize(original, wanted, calibration)
@@ -117,7 +128,9 @@ def quantize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
     scheme: Annotated[str, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile.")] = "w8a8",
     weights: Weights = None,
-    data: Annotated[str | None, typer.Option("--data", help="Calibration images: digits, cifar10:ROOT, folder:ROOT.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Calibration images: digits, cifar10:ROOT, folder:ROOT.")
+    ] = None,
     calibration_count: CalibrationCount = 512,
     classes: Classes = None,
 ) -> None:
@@ -181,7 +194,9 @@ def _families() -> dict[str, dict[str, str]]:
     return {
         "models": {name: _first_line(spec.build) for name, spec in MODELS.items()}
         | {"timm:NAME": "Any timm model (extra: zoo).", "torchvision:NAME": "Any torchvision model (extra: zoo)."},
-        "schemes": {f"{name}:wXaY": f"{text} {bits[0]} to {bits[-1]} bits, or 32." for name, (bits, text) in METHODS.items()},
+        "schemes": {
+            f"{name}:wXaY": f"{text} {bits[0]} to {bits[-1]} bits, or 32." for name, (bits, text) in METHODS.items()
+        },
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
         "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},

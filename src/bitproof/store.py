@@ -160,7 +160,9 @@ class Store:
         return db
 
     def _open_schema(self) -> None:
-        version, owner = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
+        version, owner = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
+        )
         empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if empty and not self.readonly:
             self._create()
@@ -201,8 +203,16 @@ class Store:
 
 _CAUSES = (
     ("full", "each result needs room on the disk", "Free some space and run the same command again: nothing is lost"),
-    ("disk I/O", "each result needs room on the disk", "Free some space and run the same command again: nothing is lost"),
-    ("readonly", "a run writes its results", "Make the file and its folder writable or choose another path for the store"),
+    (
+        "disk I/O",
+        "each result needs room on the disk",
+        "Free some space and run the same command again: nothing is lost",
+    ),
+    (
+        "readonly",
+        "a run writes its results",
+        "Make the file and its folder writable or choose another path for the store",
+    ),
     ("unable to open", "a run writes its results", "Make the folder writable or choose another path for the store"),
     ("not a database", "a store is an SQLite file that bitproof created", "Choose another path for the store"),
     ("malformed", "a store is an SQLite file that bitproof created", "Restore the file from a copy or start a new one"),

@@ -112,11 +112,11 @@ def test_inputs_get_a_gradient(model, images, scheme):
     assert gradient.abs().sum() > 0
 
 
-@pytest.mark.parametrize(
-    ("first_last", "edge_levels"), [("8bit", 255), ("same", 3), ("float", None)]
-)
+@pytest.mark.parametrize(("first_last", "edge_levels"), [("8bit", 255), ("same", 3), ("float", None)])
 def test_first_and_last_layer_get_their_own_bits(model, images, first_last, edge_levels):
-    quantized = quantize(model, Scheme(weight_bits=2, act_bits=4, granularity="tensor", first_last=first_last), [images])
+    quantized = quantize(
+        model, Scheme(weight_bits=2, act_bits=4, granularity="tensor", first_last=first_last), [images]
+    )
     layers = dict(compute_layers(quantized))
     for name, layer in layers.items():
         levels = len(layer.weight.unique())
@@ -203,6 +203,8 @@ def test_mistakes_in_a_scheme_are_explained(text, words):
 
 
 def test_scheme_text_and_label():
-    assert Scheme.parse("w4a32,granularity=tensor") == Scheme("affine", weight_bits=4, act_bits=32, granularity="tensor")
+    assert Scheme.parse("w4a32,granularity=tensor") == Scheme(
+        "affine", weight_bits=4, act_bits=32, granularity="tensor"
+    )
     assert Scheme.parse("dorefa:w1a2").label == "dorefa w1a2"
     assert Scheme(weight_bits=4, act_bits=4, act_range="percentile").label == "affine w4a4 act_range=percentile"

@@ -16,7 +16,10 @@ def quantizer_for(x: torch.Tensor, bits: int, symmetric: bool) -> AffineQuantize
 
 
 def test_codes_by_hand():
-    assert [(Codes.of(b, symmetric=True).qmin, Codes.of(b, symmetric=True).qmax) for b in (2, 8)] == [(-1, 1), (-127, 127)]
+    assert [(Codes.of(b, symmetric=True).qmin, Codes.of(b, symmetric=True).qmax) for b in (2, 8)] == [
+        (-1, 1),
+        (-127, 127),
+    ]
     assert [(Codes.of(b, symmetric=False).qmin, Codes.of(b, symmetric=False).qmax) for b in (1, 4)] == [(0, 1), (0, 15)]
 
 
@@ -87,7 +90,10 @@ def test_properties_of_every_grid(values, bits, symmetric):
     assert (y[x.argsort()].diff() >= 0).all()  # monotone
     assert quantizer(torch.zeros(1)).item() == 0  # zero is exact
     step = quantizer.scale
-    low, high = (quantizer.codes.qmin - quantizer.zero_point) * step, (quantizer.codes.qmax - quantizer.zero_point) * step
+    low, high = (
+        (quantizer.codes.qmin - quantizer.zero_point) * step,
+        (quantizer.codes.qmax - quantizer.zero_point) * step,
+    )
     inside = (x >= low) & (x <= high)
     assert ((y - x).abs()[inside] <= step / 2 * (1 + 1e-4)).all()
 

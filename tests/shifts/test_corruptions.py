@@ -1,5 +1,6 @@
 import colorsys
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def pictures(n: int = 8, shape: tuple[int, ...] = (3, 32, 32)) -> torch.Tensor:
 def test_severities_are_ordered(build, profile, rng):
     images = pictures(8, (3, 64, 64))
     distances = [(build(severity=s, profile=profile)(images, rng=rng) - images).abs().mean() for s in range(1, 6)]
-    assert all(a < b for a, b in zip(distances, distances[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(distances))
 
 
 @pytest.mark.parametrize("build", ALL, ids=IDS)
@@ -72,7 +73,9 @@ def test_noise_has_its_sigma(rng):
         assert abs(noise.mean().item()) < 0.002
 
 
-@pytest.mark.parametrize("pixel", [(0.2, 0.5, 0.1), (0.9, 0.95, 0.3), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.3, 0.3, 0.3)])
+@pytest.mark.parametrize(
+    "pixel", [(0.2, 0.5, 0.1), (0.9, 0.95, 0.3), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.3, 0.3, 0.3)]
+)
 def test_brightness_raises_the_hsv_value(pixel, rng):
     image = torch.tensor(pixel).view(1, 3, 1, 1)
     hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
@@ -101,7 +104,11 @@ def test_jpeg_is_pillows_jpeg(channels, rng):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"severity": 0}, "severity is 0.*1 to 5"), ({"severity": 6}, "severity is 6"), ({"profile": "hendrycks"}, "Did you mean")],
+    [
+        ({"severity": 0}, "severity is 0.*1 to 5"),
+        ({"severity": 6}, "severity is 6"),
+        ({"profile": "hendrycks"}, "Did you mean"),
+    ],
 )
 def test_mistakes_are_explained(arguments, words):
     with pytest.raises(InputError, match=words):

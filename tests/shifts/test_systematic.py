@@ -41,7 +41,9 @@ def test_shorter_side_and_crop_by_hand():
 def test_a_picture_of_the_right_size_is_only_changed_when_enlarged():
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     framing = Framing(channels=3, height=16, width=16)
-    as_it_is, enlarged = (Pipeline(resize="opencv-area", enlarge=e)(encode_png(picture), framing=framing) for e in (1, 2))
+    as_it_is, enlarged = (
+        Pipeline(resize="opencv-area", enlarge=e)(encode_png(picture), framing=framing) for e in (1, 2)
+    )
     assert (as_it_is == picture).all()
     assert (enlarged != picture).any()
     assert np.abs(enlarged.astype(int) - picture).mean() < 40

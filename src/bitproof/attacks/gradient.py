@@ -56,7 +56,9 @@ class PGD(Attack):
             raise InputError(f"steps is {self.steps}", rule="an attack takes at least one step", remedy="Use 1 or more")
         if self.step_size is not None and not 0 < self.step_size < float("inf"):
             raise InputError(
-                f"step_size is {self.step_size}", rule="a step has a positive length", remedy="Leave it out for 2.5 eps / steps"
+                f"step_size is {self.step_size}",
+                rule="a step has a positive length",
+                remedy="Leave it out for 2.5 eps / steps",
             )
 
     @property

@@ -22,6 +22,7 @@ from torch import Tensor
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
+
 def _per_example(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 

@@ -3,7 +3,6 @@
 import hashlib
 import inspect
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,14 +23,13 @@ def fingerprint(model: nn.Module) -> str:
             hasher.update(repr((name, tensor)).encode())
             continue
         hasher.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-        hasher.update(tensor_bytes(tensor))
+        hasher.update(_bytes(tensor))
     return hasher.hexdigest()
 
 
-def tensor_bytes(tensor: torch.Tensor) -> memoryview:
+def _bytes(tensor: torch.Tensor) -> memoryview:
     """The tensor's elements in C order as raw bytes, for any dtype (bfloat16 too)."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(np.ascontiguousarray(flat.view(torch.uint8).numpy()))
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _source(kind: type) -> str:

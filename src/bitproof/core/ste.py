@@ -31,8 +31,8 @@ class _Round(torch.autograd.Function):
         return x.round()
 
     @staticmethod
-    def backward(ctx, gradient):
-        return gradient
+    def backward(ctx, *grad_outputs):
+        return grad_outputs[0]
 
 
 class _Sign(torch.autograd.Function):
@@ -42,6 +42,6 @@ class _Sign(torch.autograd.Function):
         return torch.where(x < 0, -1.0, 1.0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, *grad_outputs):
         (x,) = ctx.saved_tensors
-        return gradient * (x.abs() <= 1)
+        return grad_outputs[0] * (x.abs() <= 1)

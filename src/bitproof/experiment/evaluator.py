@@ -7,7 +7,8 @@ on the exact model, and only then believes it.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,16 +46,21 @@ class _Draft:
     l2: NDArray[np.float32]
     l1: NDArray[np.float32]
     images: NDArray[np.float16]
+    rows: NDArray[np.int64]
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0
-    rows: NDArray[np.int64] = field(default_factory=lambda: np.arange(PICTURES))
 
     @staticmethod
     def empty(data: Data) -> "_Draft":
         n, k = len(data), min(PICTURES, len(data))
-        floats = [np.zeros(n, np.float32) for _ in range(4)]
-        return _Draft(np.full(n, -1), *floats, np.zeros((k, *data.shape), np.float16), rows=np.arange(k))
+        floats: dict[str, Any] = {name: np.zeros(n, np.float32) for name in ("confidences", *BALLS)}
+        return _Draft(
+            predictions=np.full(n, -1),
+            **floats,
+            images=np.zeros((k, *data.shape), np.float16),
+            rows=np.arange(k),
+        )
 
     def fill(self, rows: NDArray[np.int64], clean: Tensor, tested: Tensor, logits: Tensor) -> None:
         delta = tested - clean

@@ -122,9 +122,7 @@ class ShiftTask(runner.Task):
             if key in missing and all(key != e.key(other, self.condition) for other in models):
                 models[name] = (e.records[name], e._frozen[name])
         assert not isinstance(self.condition, Attack)
-        return judge_shift(
-            models, self.condition, e.data, seed=e.seed, batch_size=e.batch_size, advance=advance
-        )
+        return judge_shift(models, self.condition, e.data, seed=e.seed, batch_size=e.batch_size, advance=advance)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,7 @@ from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
 from bitproof.quant.grid import AffineQuantizer, Codes
 from bitproof.quant.ranges import RANGES, Histogram
 from bitproof.quant.scheme import Scheme
+
 
 @runtime_checkable
 class Images(Protocol):
@@ -133,7 +135,9 @@ def _weight_quantizer(weight: Tensor, scheme: Scheme) -> nn.Module:
         return DoReFaWeights(scheme.weight_bits)
     by_channel = scheme.granularity == "channel"
     shape = (weight.shape[0], *[1] * (weight.dim() - 1)) if by_channel else ()
-    quantizer = AffineQuantizer(Codes.of(scheme.weight_bits, symmetric=scheme.symmetric), symmetric=scheme.symmetric, shape=shape)
+    quantizer = AffineQuantizer(
+        Codes.of(scheme.weight_bits, symmetric=scheme.symmetric), symmetric=scheme.symmetric, shape=shape
+    )
     rows = weight.detach().flatten(1) if by_channel else weight.detach().reshape(1, -1)
     quantizer.to(weight.device).set_range(*RANGES[scheme.weight_range][0](rows, scheme.percentile))
     return quantizer
@@ -208,10 +212,11 @@ def _watch(
     model: nn.Module, names: list[str], see: Callable[[str, Tensor], None], batches: Callable[[], Iterable[Tensor]]
 ) -> None:
     """Run all batches through the model, showing `see` what each named layer receives."""
-    hooks = [
-        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: see(name, args[0]))
-        for name in names
-    ]
+
+    def show(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
+        see(name, args[0])
+
+    hooks = [model.get_submodule(name).register_forward_pre_hook(partial(show, name)) for name in names]
     for batch in batches():
         forward(model, batch.to(device_of(model)), type(model).__name__)
     for hook in hooks:

@@ -22,7 +22,11 @@ class Codes:
     @staticmethod
     def of(bits: int, *, symmetric: bool) -> "Codes":
         """Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1, so that -q and q both exist. Otherwise 0..2^b - 1."""
-        return Codes(qmin=-(2 ** (bits - 1) - 1), qmax=2 ** (bits - 1) - 1) if symmetric else Codes(qmin=0, qmax=2**bits - 1)
+        return (
+            Codes(qmin=-(2 ** (bits - 1) - 1), qmax=2 ** (bits - 1) - 1)
+            if symmetric
+            else Codes(qmin=0, qmax=2**bits - 1)
+        )
 
 
 def affine_grid(
@@ -43,9 +47,7 @@ def affine_grid(
     return scale, (codes.qmin - (low / scale).round()).clamp(codes.qmin, codes.qmax)
 
 
-def fake_quantize(
-    x: Float[Tensor, "..."], scale: Tensor, zero_point: Tensor, codes: Codes
-) -> Float[Tensor, "..."]:
+def fake_quantize(x: Float[Tensor, "..."], scale: Tensor, zero_point: Tensor, codes: Codes) -> Float[Tensor, "..."]:
     """Round `x` half to even onto the grid, saturating; the gradient passes up to one step outside the grid.
 
     `scale` and `zero_point` broadcast against `x`. The step of slack matters: rounding the zero point moves
@@ -73,7 +75,8 @@ class _FakeQuantize(torch.autograd.Function):
         return torch.clamp_(y, lowest, highest).mul_(scale)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, *grad_outputs):
+        (gradient,) = grad_outputs
         x, scale, lowest, highest = ctx.saved_tensors
         low, high = (lowest - 1) * scale, (highest + 1) * scale
         if _one_grid_on_cpu(lowest):  # one fused pass: the clamp's own gradient
@@ -116,4 +119,6 @@ class AffineQuantizer(nn.Module):
         return fake_quantize(x, self.scale, self.zero_point, self.codes)
 
     def extra_repr(self) -> str:
-        return f"codes=[{self.codes.qmin}, {self.codes.qmax}], symmetric={self.symmetric}, shape={tuple(self.scale.shape)}"
+        return (
+            f"codes=[{self.codes.qmin}, {self.codes.qmax}], symmetric={self.symmetric}, shape={tuple(self.scale.shape)}"
+        )

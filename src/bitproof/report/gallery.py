@@ -156,11 +156,10 @@ def _example(seen: dict[str, list[dict[int, _Sight]]], i: int, factor: float, ow
     for viewers in [[sight] for sight in tested] if own else [tested]:
         image, verdict = viewers[0].image, viewers[0].verdict
         caption = f"for {verdict.model}" if own else "perturbed"
-        if np.array_equal(image, cleans[0].image):
-            caption += ", unchanged"
-        difference = 0.5 + factor * (image - cleans[0].image)
+        change = image - cleans[0].image
+        amplified = f"difference \N{MULTIPLICATION SIGN} {factor:g}" if change.any() else "no difference"
         pictures.append(_picture(caption, image, viewers))
-        pictures.append(_picture(f"difference \N{MULTIPLICATION SIGN} {factor:g}", difference, []))
+        pictures.append(_picture(amplified, 0.5 + factor * change, []))
     return Example(
         id=i, label=cleans[0].label, pixelated=max(cleans[0].image.shape) < SIDE / 2, pictures=tuple(pictures)
     )

@@ -19,7 +19,7 @@ def comparison(cells: Sequence[Cell], reference: str) -> Table:
     count = rows[0]["n"]
     table = Table(
         title=f"accuracy in % [95% interval], n = {count:,}",
-        caption=f"in brackets after the first model: points against {reference}; * p < 0.05, McNemar with Holm correction",
+        caption=f"in brackets: points against {reference}; * p < 0.05, exact McNemar test with Holm correction",
     )
     table.add_column("condition", no_wrap=True)
     for model in models:

@@ -53,4 +53,6 @@ class Progress:
         if self._lines and passes and (now - self._said > 10 or self._done >= self._total):
             self._said = now
             left = (now - self._started) * (self._total - self._done) / max(self._done, 1)
-            self._console.print(f"{self._done / self._total:4.0%}  {self._label}  (about {left:.0f} s left)", highlight=False)
+            self._console.print(
+                f"{self._done / self._total:4.0%}  {self._label}  (about {left:.0f} s left)", highlight=False
+            )

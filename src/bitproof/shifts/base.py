@@ -1,6 +1,7 @@
 """What every shift is: a frozen setting that can be called."""
 
 import abc
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -40,6 +41,6 @@ class Corruption(abc.ABC):
         """Corrupted copies of `images`, both in [0, 1]."""
 
 
-def at_severity(table: dict[str, tuple[float, ...]], corruption: Corruption) -> float:
+def at_severity(table: Mapping[str, Sequence[float]], corruption: Corruption) -> float:
     """The parameter of this corruption's profile and severity."""
     return table[corruption.profile][corruption.severity - 1]
