@@ -2,8 +2,8 @@
 # make test   the whole test suite
 # make lint   ruff, pyright, the layer contract
 #
-# Both set up .venv from the versions in constraints.txt first. A CPU build of torch that $(PYTHON) already
-# has is used as it is: the environment is then created on top of it and nothing of CUDA is fetched.
+# Both set up .venv from the versions in constraints.txt first. Where $(PYTHON) has this version of torch already
+# (a CPU build, say), the new environment sees that one through a .pth file, and nothing of CUDA is fetched.
 
 PYTHON ?= python3
 TORCH  := 2.13.0
@@ -11,7 +11,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-HAS_TORCH = $(shell $(PYTHON) -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])' 2>/dev/null)
+define TORCH_HOME
+import importlib.metadata as m
+found = [d for d in m.distributions(name="torch") if d.version.split("+")[0] == "$(TORCH)"]
+print(*[d.locate_file("") for d in found[:1]], sep="")
+endef
+export TORCH_HOME
 
 .PHONY: demo test lint clean
 
@@ -28,7 +33,8 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports
 
 $(VENV)/core: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(if $(filter $(TORCH),$(HAS_TORCH)),--system-site-packages) $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -c "$$TORCH_HOME" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/host_torch.pth
 	$(PIP) torch==$(TORCH)
 	$(PIP) -e .
 	touch $@

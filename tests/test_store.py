@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -209,12 +210,11 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
 
 def test_no_pickle_is_read_from_a_store(tmp_path):
     path = tmp_path / "runs.db"
-    cell = make_cell()
-    hostile = np.array([object()], dtype=object)
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict.fromkeys((*ARRAYS, "rows", "images"), np.array([object()], dtype=object)))
     with Store(path) as store:
-        store.append(cell, store.begin_run({}))
-        blob = records.pack(replace(cell, labels=hostile))
-        store._db.execute("UPDATE cells SET arrays = ?", (blob,))
+        store.append(make_cell(), store.begin_run({}))
+        store._db.execute("UPDATE cells SET arrays = ?", (buffer.getvalue(),))
         store._db.commit()
         with pytest.raises(InputError, match="damaged"):
             store.query()

@@ -52,7 +52,7 @@ def test_the_budget_and_the_box_are_kept(norm, random_start, rng):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5))
     inputs = torch.rand(8, 3, 8, 8).round(decimals=1)  # some pixels lie on the edge of the box
     labels = labels_of(model, inputs)
-    eps = {"linf": 0.1, "l2": 3.0, "l1": 40.0}[norm]
+    eps = {"linf": 0.1, "l2": 3.0, "l1": 4.0}[norm]
     attack = PGD(norm=norm, eps=eps, steps=7, random_start=random_start)
     adversarial = attack(model, inputs, labels, rng=rng)
     assert adversarial.min() >= 0
