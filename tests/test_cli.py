@@ -142,6 +142,7 @@ BROKEN = {
     "no examples": (["--limit", "0"], "limit is 0"),
     "an unknown split": (["--split", "validation"], "validation"),
     "a batch of none": (["--batch-size", "0"], "batch_size is 0"),
+    "no images to calibrate on": (["--data", "folder:pictures", "--scheme", "w8a8"], "Pass --calibration-data"),
     "images the model cannot take": (
         ["--data", "folder:pictures"],
         "failed on images of shape .3, 224, 224.*1 channels",

@@ -108,7 +108,7 @@ def evaluate(
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     examples = _load(data, split, limit)
-    original = bitproof.load_model(model, weights=weights, classes=classes)
+    original = _model(model, weights, classes)
     own_scheme: Any = getattr(original, "scheme", None)
     tested = {own_scheme.label if own_scheme else "float": original}
     for wanted in schemes:
@@ -129,7 +129,8 @@ def quantize(
     scheme: Annotated[str, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile.")] = "w8a8",
     weights: Weights = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Calibration images: digits, cifar10:ROOT, folder:ROOT.")
+        str | None,
+        typer.Option("--data", help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT."),
     ] = None,
     calibration_count: CalibrationCount = 512,
     classes: Classes = None,
@@ -138,8 +139,8 @@ def quantize(
     wanted = bitproof.Scheme.parse(scheme)
     calibration = None
     if data is not None and wanted.needs_calibration:
-        calibration = _calibration(data, None, calibration_count)
-    quantized = bitproof.quantize(bitproof.load_model(model, weights=weights, classes=classes), wanted, calibration)
+        calibration = _load(data, "train", calibration_count)
+    quantized = bitproof.quantize(_model(model, weights, classes), wanted, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     print(f"{wanted.label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
 
@@ -194,14 +195,17 @@ def _families() -> dict[str, dict[str, str]]:
     return {
         "models": {name: _first_line(spec.build) for name, spec in MODELS.items()}
         | {"timm:NAME": "Any timm model (extra: zoo).", "torchvision:NAME": "Any torchvision model (extra: zoo)."},
-        "schemes": {
-            f"{name}:wXaY": f"{text} {bits[0]} to {bits[-1]} bits, or 32." for name, (bits, text) in METHODS.items()
-        },
+        "schemes": {f"{name}:wXaY": _scheme_line(method) for name, method in METHODS.items()},
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
         "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},
         "suites": {name: _first_line(build) for name, build in SUITES.items()},
     }
+
+
+def _scheme_line(method: Any) -> str:
+    weights, acts = (f"{bits[0]}-{bits[-1]}" for bits in (method.weight_bits, method.act_bits))
+    return f"{method.description} Weights {weights}, activations {acts} bits, or 32."
 
 
 def _first_line(documented: Any) -> str:
@@ -214,7 +218,20 @@ def _load(text: str, split: str, limit: int | None) -> Any:
 
 
 def _calibration(data: str, calibration_data: str | None, count: int) -> Any:
+    if calibration_data is None and data.startswith("folder:"):
+        raise InputError(
+            f"no calibration images for {data!r}",
+            rule="a folder has no train split, and models are not calibrated on what they are tested on",
+            remedy="Pass --calibration-data folder:OTHER, or a scheme with float activations such as w8a32",
+        )
     return _load(calibration_data or data, "train", count)
+
+
+def _model(name: str, weights: Path | None, classes: int | None) -> Any:
+    model = bitproof.load_model(name, weights=weights, classes=classes)
+    if weights is None:
+        typer.secho("note: no --weights, so the model has random ones", err=True)
+    return model
 
 
 def _print_result(result: Any) -> None:

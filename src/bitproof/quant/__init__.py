@@ -1,6 +1,7 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
 from bitproof.quant.convert import compute_layers, freeze, prepare, quantize
-from bitproof.quant.scheme import METHODS, Scheme
+from bitproof.quant.methods import METHODS, Method
+from bitproof.quant.scheme import Scheme
 
-__all__ = ["METHODS", "Scheme", "compute_layers", "freeze", "prepare", "quantize"]
+__all__ = ["METHODS", "Method", "Scheme", "compute_layers", "freeze", "prepare", "quantize"]

@@ -19,9 +19,8 @@ from torch.nn.utils import parametrize
 
 from bitproof.core.modes import device_of, forward
 from bitproof.errors import InputError
-from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
-from bitproof.quant.grid import AffineQuantizer, Codes
-from bitproof.quant.ranges import RANGES, Histogram
+from bitproof.quant.methods import METHODS
+from bitproof.quant.ranges import Histogram
 from bitproof.quant.scheme import Scheme
 
 
@@ -45,7 +44,7 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
         scheme: what to do with them.
         calibration: batches of images for the activation ranges; anything with an `inputs()` method that
             yields them, or an iterable of tensors. Read twice. Needed where `scheme.act_bits` is below 32
-            and the method observes ranges ("affine").
+            and the method observes what layers receive.
 
     Returns:
         The copy, with the scheme as its attribute `scheme`.
@@ -55,12 +54,15 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
             calibration where it is needed, or a layer that no calibration image reaches.
     """
     quantized = prepare(model, scheme)
-    layers = dict(compute_layers(quantized))
-    observed = [name for name, layer in layers.items() if isinstance(_input_quantizer(layer), AffineQuantizer)]
-    if observed:
-        ranges = observe_inputs(model, observed, scheme.act_range, scheme.percentile, _batches(calibration))
-        for name, (low, high) in ranges.items():
-            _input_quantizer(layers[name]).set_range(torch.tensor(low), torch.tensor(high))
+    observing = {
+        name: (observe, layer.get_submodule(INPUT_QUANTIZER), here)
+        for name, layer, here in _assigned(quantized, scheme)
+        if here.act_bits < 32 and (observe := METHODS[here.method].observe)
+    }
+    if observing:
+        histograms = observe_inputs(model, list(observing), _batches(calibration))
+        for name, (observe, quantizer, here) in observing.items():
+            observe(quantizer, histograms[name], here)
     return quantized
 
 
@@ -73,26 +75,25 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
             remedy="Pass the float model it was made from",
         )
     quantized = copy.deepcopy(model).eval()
-    layers = list(compute_layers(quantized))
+    layers = list(_assigned(quantized, scheme))
     if not layers:
         raise InputError(
             f"{type(model).__name__} has no compute layers",
             rule="quantization acts on Conv1d, Conv2d and Linear layers",
             remedy="Pass a model that contains some",
         )
-    for position, (name, layer) in enumerate(layers):
+    for name, layer, here in layers:
         if not torch.isfinite(layer.weight).all():
             raise InputError(
                 f"the weight of {name!r} holds NaN or infinity",
                 rule="only finite weights have a grid",
                 remedy="Check the checkpoint this model was loaded from",
             )
-        here = _edge(scheme) if position in (0, len(layers) - 1) else scheme
         device = layer.weight.device
         if here.weight_bits < 32:
-            parametrize.register_parametrization(layer, "weight", _weight_quantizer(layer.weight, here))
+            parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(layer.weight, here))
         if here.act_bits < 32:
-            layer.add_module(INPUT_QUANTIZER, _act_quantizer(here).to(device))
+            layer.add_module(INPUT_QUANTIZER, METHODS[here.method].inputs(here).to(device))
             layer.register_forward_pre_hook(_quantize_input)
     quantized.scheme = scheme  # pyright: ignore
     return quantized
@@ -121,6 +122,13 @@ def compute_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, COMPUTE_LAYERS))
 
 
+def _assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Scheme]]:
+    """Name, module and own scheme of each compute layer."""
+    layers = list(compute_layers(model))
+    for position, (name, layer) in enumerate(layers):
+        yield name, layer, _edge(scheme) if position in (0, len(layers) - 1) else scheme
+
+
 def _edge(scheme: Scheme) -> Scheme:
     """What the first and the last layer get: the scheme itself, nothing, or a plain 8-bit affine grid."""
     if scheme.first_last == "same":
@@ -130,31 +138,8 @@ def _edge(scheme: Scheme) -> Scheme:
     return replace(scheme, method="affine", weight_bits=weight_bits, act_bits=act_bits)
 
 
-def _weight_quantizer(weight: Tensor, scheme: Scheme) -> nn.Module:
-    if scheme.method == "dorefa":
-        return DoReFaWeights(scheme.weight_bits)
-    by_channel = scheme.granularity == "channel"
-    shape = (weight.shape[0], *[1] * (weight.dim() - 1)) if by_channel else ()
-    quantizer = AffineQuantizer(
-        Codes.of(scheme.weight_bits, symmetric=scheme.symmetric), symmetric=scheme.symmetric, shape=shape
-    )
-    rows = weight.detach().flatten(1) if by_channel else weight.detach().reshape(1, -1)
-    quantizer.to(weight.device).set_range(*RANGES[scheme.weight_range][0](rows, scheme.percentile))
-    return quantizer
-
-
-def _act_quantizer(scheme: Scheme) -> nn.Module:
-    if scheme.method == "dorefa":
-        return DoReFaActivations(scheme.act_bits)
-    return AffineQuantizer(Codes.of(scheme.act_bits, symmetric=scheme.act_symmetric), symmetric=scheme.act_symmetric)
-
-
 def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return layer.get_submodule(INPUT_QUANTIZER)(args[0]), *args[1:]
-
-
-def _input_quantizer(layer: nn.Module) -> Any:
-    return getattr(layer, INPUT_QUANTIZER, None)
 
 
 def _batches(calibration: Images | Iterable[Tensor] | None) -> Callable[[], Iterable[Tensor]]:
@@ -171,13 +156,11 @@ def _batches(calibration: Images | Iterable[Tensor] | None) -> Callable[[], Iter
 
 
 @torch.no_grad()
-def observe_inputs(
-    model: nn.Module, names: list[str], rule: str, percentile: float, batches: Callable[[], Iterable[Tensor]]
-) -> dict[str, tuple[float, float]]:
-    """The range that `rule` gives the inputs of the named layers, over all batches.
+def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Iterable[Tensor]]) -> dict[str, Histogram]:
+    """What the named layers of the float model receive, over all batches.
 
-    The float model is run twice: first for the extremes of each input, then, for rules that need more,
-    for its histogram between them. Neither depends on how the images are batched.
+    The model is run twice: first for the extremes of each input, then for the histogram between them.
+    Neither depends on how the images are batched.
     """
     watched = copy.deepcopy(model).eval()
     extremes: dict[str, tuple[float, float]] = {}
@@ -202,10 +185,8 @@ def observe_inputs(
                 remedy="Check the calibration images and the model's weights",
             )
     histograms = {name: Histogram(*extremes[name]) for name in names}
-    _, stream_rule = RANGES[rule]
-    if rule != "minmax":
-        _watch(watched, names, lambda name, x: histograms[name].add(x), batches)
-    return {name: stream_rule(histogram, percentile) for name, histogram in histograms.items()}
+    _watch(watched, names, lambda name, x: histograms[name].add(x), batches)
+    return histograms
 
 
 def _watch(

@@ -7,19 +7,13 @@ from bitproof import settings
 from bitproof.errors import InputError, lookup
 from bitproof.quant.ranges import RANGES
 
-METHODS = {
-    "affine": (range(2, 9), "Uniform grid over the observed range, post-training."),
-    "dorefa": (range(1, 9), "DoReFa-Net's tanh weights and clipped activations, for training."),
-}
-"""The methods: the bits each is defined for, and what it is."""
-
 
 @dataclass(frozen=True)
 class Scheme:
     """Which quantizers go where.
 
     Attributes:
-        method: "affine" (uniform grid over the observed range, post-training) or "dorefa".
+        method: a name in `bitproof.quant.METHODS`.
         weight_bits, act_bits: bits of weights and of the inputs of each layer; 32 = not quantized.
         granularity: one weight grid a "tensor" or one an output "channel"; activations have one a tensor.
         symmetric: weight grids symmetric around zero (2^b - 1 levels), else affine (2^b levels).
@@ -51,9 +45,11 @@ class Scheme:
     first_last: str = "8bit"
 
     def __post_init__(self) -> None:
-        allowed, _ = lookup(METHODS, self.method, "quantization method")
+        from bitproof.quant.methods import METHODS  # here, because the methods are made from schemes
+
+        method = lookup(METHODS, self.method, "quantization method")
         for name in ("weight_bits", "act_bits"):
-            bits = getattr(self, name)
+            bits, allowed = getattr(self, name), getattr(method, name)
             if bits != 32 and bits not in allowed:
                 raise InputError(
                     f"{name} is {bits}",
@@ -77,8 +73,9 @@ class Scheme:
     @property
     def needs_calibration(self) -> bool:
         """Whether `quantize` must see images: activation ranges are observed, not fixed by the method."""
-        observed = self.method == "affine" or self.first_last == "8bit"
-        return self.act_bits < 32 and observed
+        from bitproof.quant.methods import METHODS
+
+        return self.act_bits < 32 and (METHODS[self.method].observe is not None or self.first_last == "8bit")
 
     @property
     def label(self) -> str:
@@ -94,7 +91,6 @@ class Scheme:
         method, colon, rest = text.partition(":")
         if not colon:
             method, rest = "affine", text
-        lookup(METHODS, method, "quantization method")
         bits, _, more = rest.partition(",")
         match = re.fullmatch(r"w(\d+)a(\d+)", bits)
         if not match:

@@ -52,11 +52,11 @@ def run(tasks: Sequence[Task], store: Store, environment: dict[str, Any], *, pro
     """
     keys = {key for task in tasks for key in task.work}
     missing = {key for key in keys if key not in store}
-    tally = Tally(computed=len(missing), reused=len(keys) - len(missing))
     if not missing:
-        return tally
+        return Tally(computed=0, reused=len(keys))
     number = store.begin_run(environment)
     total = sum(work for task in tasks for key, work in task.work.items() if key in missing)
+    computed = 0
     with Progress(total, enabled=progress) as bar:
         for task in tasks:
             here = frozenset(key for key in task.work if key in missing and key not in store)
@@ -64,4 +64,5 @@ def run(tasks: Sequence[Task], store: Store, environment: dict[str, Any], *, pro
             if here:
                 for cell in task.compute(here, store, bar.advance):
                     store.append(cell, number)
-    return tally
+                    computed += 1
+    return Tally(computed=computed, reused=len(keys) - computed)
