@@ -10,12 +10,12 @@ import sys
 
 import numpy as np
 import torch
-from common import record
 
 import bitproof as bp
 from bitproof.attacks import FGSM, PGD
 from bitproof.core.memory import keep_freed_memory
 from bitproof.experiment.suites import corruptions, resizes
+from common import record
 
 SIZES = (1, 7, 128)
 

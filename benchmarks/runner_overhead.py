@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import ratio, record, rotate
 from torch.nn import functional as F
 
 import bitproof as bp
 from bitproof.attacks import PGD
 from bitproof.core.memory import keep_freed_memory
 from bitproof.experiment import Clean
+from common import ratio, record, rotate
 
 BATCH, STEPS, EPS = 128, 5, 1e-7
 WORKLOADS = {"clean images": (4096, False), f"clean and PGD-{STEPS}": (1024, True)}
