@@ -11,7 +11,7 @@ class InputError(ValueError):
     """A mistake in what the user handed over; the command line prints it and exits with code 2."""
 
     def __init__(self, what: str, *, rule: str, remedy: str) -> None:
-        super().__init__(f"{what}: {rule}. {remedy}.")
+        super().__init__(f"{what}: {rule}. {remedy}{'' if remedy.endswith('?') else '.'}")
         self.what = what
         self.rule = rule
         self.remedy = remedy

@@ -200,9 +200,9 @@ def test_an_attack_that_does_nothing_breaks_nothing(models, data):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(256, 7)), "'model' has 7 outputs, data set 'digits' has 10 classes"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(400, 7)), "'model' has 7 outputs, data set 'digits' has 10 classes"),
         (nn.Flatten(0), "'model' returned shape .*logits"),
-        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(256), nn.Linear(256, 10)), "NaN or infinity for 60 of 60 images"),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(400), nn.Linear(400, 10)), "NaN or infinity for 60 of 60 images"),
     ],
 )
 def test_models_that_do_not_fit_are_explained(model, words, data):
@@ -239,7 +239,7 @@ def test_every_suite_fits_every_size(suite, data):
 def test_resizes_enlarge_only_files_that_need_no_resize(data):
     small = bp.from_arrays(np.zeros((1, 3, 32, 32), np.uint8), [0])
     assert {c.enlarge for c in resizes(small)} == {2}
-    assert {c.enlarge for c in resizes(data)} == {1}  # the digits are 8x8, the network sees 16x16
+    assert {c.enlarge for c in resizes(data)} == {1}  # the digits are 8x8, the network sees 20x20
 
 
 def test_conditions_can_be_written_as_text():
@@ -247,3 +247,9 @@ def test_conditions_can_be_written_as_text():
     assert parse_condition("gaussian-noise:severity=5") == GaussianNoise(severity=5)
     for name in CONDITIONS:
         assert record(parse_condition(name)).kind in ("clean", "attack", "corruption", "systematic")
+
+
+def test_the_eleven_resizes_of_the_digits_all_differ():
+    data = bp.load_data("digits", limit=1)
+    seen = {c(data.encoded(0), framing=data.framing).tobytes() for c in resizes(data)}
+    assert len(seen) == 11

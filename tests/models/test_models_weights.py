@@ -53,7 +53,7 @@ def test_a_whole_models_file_brings_its_own_normalisation(tmp_path):
     model = load_model("digits_cnn", mean=(0.25,), std=(0.125,))
     save_file(model.state_dict(), tmp_path / "whole.safetensors")
     save_file(model.backbone.state_dict(), tmp_path / "backbone.safetensors")
-    inputs = torch.rand(2, 1, 16, 16)
+    inputs = torch.rand(2, 1, 20, 20)
     expected = model(inputs)
     assert torch.equal(load_model("digits_cnn", weights=tmp_path / "whole.safetensors")(inputs), expected)
     again = load_model("digits_cnn", weights=tmp_path / "backbone.safetensors", mean=(0.25,), std=(0.125,))

@@ -34,7 +34,7 @@ def load_data(
 
     Example:
         >>> load_data("digits", limit=100).shape
-        (1, 16, 16)
+        (1, 20, 20)
     """
     load = lookup(DATA, name, "data set")
     for option in options:

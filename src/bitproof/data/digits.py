@@ -1,6 +1,6 @@
 """The embedded data: 1,797 handwritten digits of scikit-learn (UCI optical recognition, Alpaydin & Kaynak 1998).
 
-The native pictures are 8x8 grey. A model sees them enlarged to 16x16, so that even here there is a
+The native pictures are 8x8 grey. A model sees them enlarged to 20x20, so that even here there is a
 deployment resize whose method systematic conditions can vary.
 """
 
@@ -27,6 +27,6 @@ def load_digits(root: Path | None = None, *, split: str = "test", limit: int | N
         split=split,
         classes=tuple("0123456789"),
         labels=labels[rows].astype(np.int64),
-        framing=Framing(channels=1, height=16, width=16),
+        framing=Framing(channels=1, height=20, width=20),
         pictures=np.rint(values[rows].reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8),  # they hold 0..16
     )

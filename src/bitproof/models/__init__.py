@@ -30,7 +30,7 @@ MODELS: dict[str, ModelSpec] = {
     "resnet44": _cifar(44),
     "resnet56": _cifar(56),
     "resnet110": _cifar(110),
-    "digits_cnn": ModelSpec(build=DigitsCnn, mean=(0.5,), std=(0.5,), shape=(1, 16, 16), classes=10),
+    "digits_cnn": ModelSpec(build=DigitsCnn, mean=(0.5,), std=(0.5,), shape=(1, 20, 20), classes=10),
 }
 
 ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}
@@ -57,7 +57,8 @@ def load_model(
         InputError: an unknown name, a zoo that is not installed, weights that cannot be read or do not fit.
 
     Example:
-        >>> load_model("digits_cnn")(torch.rand(2, 1, 16, 16)).shape
+        >>> import torch
+        >>> load_model("digits_cnn")(torch.rand(2, 1, 20, 20)).shape
         torch.Size([2, 10])
     """
     source, colon, rest = name.partition(":")

@@ -5,18 +5,18 @@ from torch import Tensor, nn
 
 
 class DigitsCnn(nn.Module):
-    """Three 3x3 convolutions with batch norm and one linear layer, for [n, 1, 16, 16].
+    """Three 3x3 convolutions with batch norm and one linear layer, for [n, 1, 20, 20].
 
-    26,458 parameters with 10 classes. Ten epochs of AdamW (2 s of one CPU core) give 98.8% on the 449 test
-    digits (mean of 4 seeds, 98.4 to 98.9).
+    30,778 parameters with 10 classes. Twenty epochs of `train.Standard` (5 s of one CPU core) give 99.2% on the
+    449 test digits (mean of 4 seeds, 99.1 to 99.6).
     """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(_block(1, 16, stride=2), _block(16, 32, stride=1), _block(32, 48, stride=2))
-        self.linear = nn.Linear(48 * 4 * 4, classes)
+        self.linear = nn.Linear(48 * 5 * 5, classes)
 
-    def forward(self, inputs: Float[Tensor, "n 1 16 16"]) -> Float[Tensor, "n k"]:
+    def forward(self, inputs: Float[Tensor, "n 1 20 20"]) -> Float[Tensor, "n k"]:
         return self.linear(self.features(inputs).flatten(1))
 
 

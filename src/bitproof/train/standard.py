@@ -28,9 +28,9 @@ class Standard:
         weight_decay: decoupled, as in AdamW.
 
     Example:
-        >>> import bitproof as bp
+        >>> import numpy as np, bitproof as bp
         >>> data = bp.load_data("digits", split="train", limit=64)
-        >>> trained = Standard(epochs=1)(bp.load_model("digits_cnn"), data, rng=Rng(0, np.array([0])))
+        >>> trained = Standard(epochs=1)(bp.load_model("digits_cnn"), data, rng=bp.Rng(0, np.array([0])))
     """
 
     epochs: int = 20
