@@ -173,6 +173,15 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
     assert "Traceback" not in err
 
 
+def test_ctrl_c_says_how_to_go_on(run, weights, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bp, "evaluate", interrupted)
+    code, _, err = run(*evaluate(weights))
+    assert (code, "the same command goes on from there" in err) == (130, True)
+
+
 def shell(*arguments, **options) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     command = [sys.executable, "-m", "bitproof.cli", *map(str, arguments)]

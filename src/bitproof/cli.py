@@ -44,9 +44,10 @@ def main() -> None:
     except InputError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("stopped: finished results are in the store, the same command goes on from there", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # how Typer ends on Ctrl-C
+            typer.secho("stopped: finished results are in the store, the same command goes on from there", err=True)
+        raise
     except BrokenPipeError:  # the reader of a pipe left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
