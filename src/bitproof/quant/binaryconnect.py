@@ -14,6 +14,7 @@ depends on (key, i) alone; both lie in the state dict, so a resumed run goes on 
 
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ def clip_weights(model: nn.Module) -> None:
     """Clip, in place, the float weights under each BinaryConnect or BinaryNet quantizer to its limit."""
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
-            chain = layer.parametrizations.weight  # pyright: ignore
+            chain: Any = layer.parametrizations.weight  # pyright: ignore
             if (limit := getattr(chain[0], "limit", None)) is not None:
                 chain.original.clamp_(-limit, limit)
 
@@ -106,22 +107,15 @@ def _key(weight: Tensor) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
 
 
-def no_inputs(scheme: object) -> nn.Module:
-    """For methods with float activations, whose empty `act_bits` keep a scheme from asking for them."""
-    raise NotImplementedError
-
-
 BINARYCONNECT = Method(
     description="BinaryConnect's weights of two values, for training.",
     weight_bits=range(1, 2),
     act_bits=range(0),
     weights=lambda weight, scheme: BinaryConnectWeights(_limit(weight)),
-    inputs=no_inputs,
 )
 BINARYCONNECT_STOCHASTIC = Method(
     description="BinaryConnect with weights drawn in training and float weights in tests.",
     weight_bits=range(1, 2),
     act_bits=range(0),
     weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), _key(weight)),
-    inputs=no_inputs,
 )

@@ -1,10 +1,9 @@
 """LSQ+: LSQ with a learned offset of activations (Bhalgat et al. 2020, arXiv 2004.09576).
 
-    x^      = round(clip((x - beta) / s, 0, 2^b - 1)) s + beta       Eq. 3, 4, unsigned and asymmetric
-    dx^/ds  as in LSQ, of (x - beta) / s                             Eq. 5
-    dx^/dbeta = 0 inside, 1 outside                                  Eq. 6
-    activations start where sum (x^ - x)^2 is least                  Eq. 10
-    weights start at s_0 = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1), without an offset    Section 3.2
+    activations    x^ = round(clip((x - beta) / s, 0, 2^b - 1)) s + beta        Section 3.1
+                   dx^/ds as LSQ's of (x - beta) / s;  dx^/dbeta = 0 inside, 1 outside
+                   s and beta start where sum (x^ - x)^2 is least               Section 3.2
+    weights        LSQ's, s_0 = max(|mu - 3 sigma|, |mu + 3 sigma|) / 2^(b-1)   Section 3.2
 
 So the values below zero that SiLU, GELU or a linear layer let through keep levels of their own. Zero
 itself need not be a level. The gradient of beta is scaled like that of s. The least error is looked for

@@ -17,7 +17,7 @@ class Method:
         description: one line for people.
         weight_bits, act_bits: the bits it is defined for; 32 (float) is always allowed. An empty range: float only.
         weights: makes the quantizer of one layer's weight, from the float weight and the scheme.
-        inputs: makes the quantizer of one layer's input.
+        inputs: makes the quantizer of one layer's input; None where `act_bits` is empty.
         observe: sets up that quantizer from the histogram of what the layer receives on calibration images; None
             where the quantizer needs none.
     """
@@ -26,5 +26,5 @@ class Method:
     weight_bits: range
     act_bits: range
     weights: Callable[[Tensor, Scheme], nn.Module]
-    inputs: Callable[[Scheme], nn.Module]
+    inputs: Callable[[Scheme], nn.Module] | None = None
     observe: Callable[[nn.Module, Histogram, Scheme], None] | None = None

@@ -61,7 +61,7 @@ class _ClipAndRound(torch.autograd.Function):
 
 
 def pact_penalty(model: nn.Module) -> Float[Tensor, ""]:
-    """The sum of alpha^2 over the model's PACT quantizers, to be weighted and added to a training loss; 0 without any."""
+    """The sum of alpha^2 over the model's PACT quantizers, to be weighted and added to a loss; 0 without any."""
     alphas = [module.alpha for module in model.modules() if isinstance(module, PACTActivations)]
     return sum((alpha.square() for alpha in alphas), start=torch.zeros(()))
 

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import straight_through
-from bitproof.quant.binaryconnect import no_inputs
 from bitproof.quant.method import Method
 
 
@@ -91,12 +90,10 @@ TWN = Method(
     weight_bits=range(2, 3),
     act_bits=range(0),
     weights=lambda weight, scheme: TWNWeights(),
-    inputs=no_inputs,
 )
 TTQ = Method(
     description="TTQ's ternary weights with two learned scales a layer, for training.",
     weight_bits=range(2, 3),
     act_bits=range(0),
     weights=lambda weight, scheme: TTQWeights(weight),
-    inputs=no_inputs,
 )
