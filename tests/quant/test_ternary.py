@@ -18,6 +18,11 @@ def test_twn_by_hand():
     assert w.grad.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_twn_threshold_is_seven_tenths_of_the_mean():
+    assert TWNWeights()(T([6.9, 10.0, 10.0, 13.1]))[0] == 0
+    assert TWNWeights()(T([7.1, 10.0, 10.0, 12.9]))[0] == 10
+
+
 def test_twn_scale_is_the_best_for_its_support():
     w = torch.randn(500, generator=torch.Generator().manual_seed(0))
     y = TWNWeights()(w)

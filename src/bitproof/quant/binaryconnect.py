@@ -117,5 +117,5 @@ BINARYCONNECT_STOCHASTIC = Method(
     description="BinaryConnect with weights drawn in training and float weights in tests.",
     weight_bits=range(1, 2),
     act_bits=range(0),
-    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), _key(weight)),
+    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), _key(weight)).to(weight.device),
 )

@@ -66,8 +66,6 @@ def least_squares_range(histogram: Histogram, codes: Codes) -> tuple[float, floa
         rounded = ((values - lows[:, None]) / step).round_().clamp_(0, codes.qmax).mul_(step).add_(lows[:, None])
         return int(((rounded - values).square_() @ histogram.counts).argmin())
 
-    if width == 0:
-        return low, high
     for _ in range(2):
         highs = low + _SHARES * (histogram.high - low)
         high = highs[best(torch.full_like(highs, low), highs)].item()
