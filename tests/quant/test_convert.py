@@ -84,6 +84,9 @@ class TestEveryScheme:
     def test_the_function_changes(self, model, images, scheme):
         assert not torch.equal(quantize(model, scheme, [images])(images), model(images))
 
+    def test_every_part_is_in_eval_mode(self, model, images, scheme):
+        assert not any(m.training for m in quantize(model.train(), scheme, [images]).modules())
+
     def test_state_dicts_round_trip(self, model, images, scheme):
         quantized = quantize(model, scheme, [images])
         other = quantize(Odd().eval(), scheme, [images * 0.5])

@@ -98,7 +98,7 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
             layer.add_module(INPUT_QUANTIZER, make(here).to(device))
             layer.register_forward_pre_hook(_quantize_input)
     quantized.scheme = scheme  # pyright: ignore
-    return quantized
+    return quantized.eval()  # the quantizers too
 
 
 def freeze(model: nn.Module) -> nn.Module:
