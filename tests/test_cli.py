@@ -113,6 +113,14 @@ def test_list(run, family):
     assert "partial(" not in out
 
 
+def test_list_says_which_bits_a_method_is_defined_for(run):
+    _, out, _ = run("list", "schemes")
+    lines = {line.split()[0]: line for line in out.splitlines() if ":wXaY" in line}
+    assert lines["lsq+:wXaY"].endswith("Weights 2-8 or 32 bits, activations 2-8 or 32 bits.")
+    assert lines["xnor:wXaY"].endswith("Weights 1 or 32 bits, activations 1 or 32 bits.")
+    assert lines["ttq:wXaY"].endswith("Weights 2 or 32 bits, activations float.")
+
+
 def test_version(run):
     assert run("--version")[:2] == (0, f"bitproof {bp.__version__}\n")
 

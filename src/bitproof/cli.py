@@ -205,8 +205,11 @@ def _families() -> dict[str, dict[str, str]]:
 
 
 def _scheme_line(method: Any) -> str:
-    weights, acts = (f"{bits[0]}-{bits[-1]}" for bits in (method.weight_bits, method.act_bits))
-    return f"{method.description} Weights {weights}, activations {acts} bits, or 32."
+    weights, acts = (
+        f"{'-'.join(str(b) for b in sorted({bits[0], bits[-1]}))} or 32 bits" if bits else "float"
+        for bits in (method.weight_bits, method.act_bits)
+    )
+    return f"{method.description} Weights {weights}, activations {acts}."
 
 
 def _first_line(documented: Any) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.modes import evaluating
 from bitproof.core.passes import Counted
-from bitproof.core.ste import round_ste, sign_ste
+from bitproof.core.ste import round_ste, scale_gradient, sign_ste, straight_through
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,25 @@ def test_straight_through_values_and_gradients(step, values, forward, backward):
     assert y.tolist() == forward
     assert x.grad is not None
     assert x.grad.tolist() == backward
+
+
+def test_replaced_values_are_exact_and_pass_the_gradient():
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    value = torch.rand(1000, requires_grad=True)
+    y = straight_through(x, value)
+    (3 * y).sum().backward()
+    assert torch.equal(y, value)
+    assert x.grad is not None
+    assert (x.grad == 3).all()
+    assert value.grad is None
+
+
+def test_a_scaled_gradient_leaves_the_value_exact():
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = scale_gradient(x, 0.3)
+    (2 * y).sum().backward()
+    assert torch.equal(y, x)
+    torch.testing.assert_close(x.grad, torch.full((1000,), 0.6))
 
 
 def test_passes_are_counted_in_examples():

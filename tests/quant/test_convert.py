@@ -56,6 +56,16 @@ SCHEMES = [
     Scheme("affine", weight_bits=32, act_bits=3, act_range="percentile", first_last="float"),
     Scheme("dorefa", weight_bits=2, act_bits=2),
     Scheme("dorefa", weight_bits=1, act_bits=32, first_last="same"),
+    Scheme("pact", weight_bits=2, act_bits=3),
+    Scheme("lsq", weight_bits=3, act_bits=3),
+    Scheme("lsq", weight_bits=2, act_bits=4, granularity="tensor", act_symmetric=True, first_last="same"),
+    Scheme("lsq+", weight_bits=4, act_bits=4, first_last="same"),
+    Scheme("binaryconnect", weight_bits=1, act_bits=32),
+    Scheme("binaryconnect-stochastic", weight_bits=1, act_bits=32),
+    Scheme("binarynet", weight_bits=1, act_bits=32),
+    Scheme("xnor", weight_bits=1, act_bits=32, first_last="same"),
+    Scheme("twn", weight_bits=2, act_bits=32, first_last="same"),
+    Scheme("ttq", weight_bits=2, act_bits=32),
 ]
 
 
@@ -73,6 +83,9 @@ class TestEveryScheme:
 
     def test_the_function_changes(self, model, images, scheme):
         assert not torch.equal(quantize(model, scheme, [images])(images), model(images))
+
+    def test_every_part_is_in_eval_mode(self, model, images, scheme):
+        assert not any(m.training for m in quantize(model.train(), scheme, [images]).modules())
 
     def test_state_dicts_round_trip(self, model, images, scheme):
         quantized = quantize(model, scheme, [images])
@@ -186,7 +199,10 @@ def test_mistakes_are_explained(model, images):
     ("text", "words"),
     [
         ("w9a8", "weight_bits is 9.*2 to 8"),
-        ("w1a8", "weight_bits is 1.*2 to 8"),
+        ("w1a8", "weight_bits is 1.*weights of 2 to 8 bits.*Use 32"),
+        ("twn:w3a32", "weight_bits is 3.*twn is defined for weights of 2 bits"),
+        ("xnor:w1a2", "act_bits is 2.*xnor is defined for activations of 1 bit[.]"),
+        ("ttq:w2a8", "act_bits is 8: ttq leaves activations float. Use act_bits=32"),
         ("dorefa:w4a0", "act_bits is 0"),
         ("afine:w4a4", "Did you mean 'affine'"),
         ("w4", "written .METHOD"),

@@ -50,5 +50,11 @@ def test_at_most_two_to_the_bits_levels(bits):
     assert len(DoReFaActivations(bits)(torch.linspace(-1, 2, 10_001)).unique()) == 2**bits
 
 
+@pytest.mark.parametrize("magnitude", [1e-3, 1.0, 100.0])
+def test_one_bit_weights_have_two_levels_at_every_magnitude(magnitude):
+    w = magnitude * torch.randn(5000, generator=torch.Generator().manual_seed(1))
+    assert len(DoReFaWeights(1)(w).unique()) == 2
+
+
 def test_all_zero_weights_stay_finite():
     assert torch.isfinite(DoReFaWeights(4)(torch.zeros(3))).all()

@@ -49,3 +49,12 @@ def test_minmax_of_a_stream_is_exact():
 def test_a_constant_stream_has_its_constant_as_range():
     values = torch.full((100,), -2.5)
     assert RANGES["percentile"][1](stream(values, 10), 99.9) == (-2.5, -2.5)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_mean_magnitude_of_a_stream_is_exact(batch):
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(0)).relu() * 1e-3
+    values[0] = -100.0  # one bin is wider than all the others are high
+    assert stream(values, batch).mean_abs() == pytest.approx(values.double().abs().mean().item(), rel=1e-12)
+    assert stream(torch.full((5,), -2.5), batch).mean_abs() == 2.5
+    assert Histogram(0.0, 0.0).mean_abs() == 0

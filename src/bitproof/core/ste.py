@@ -25,6 +25,30 @@ def sign_ste(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return _Sign.apply(x)  # type: ignore[no-any-return]
 
 
+def straight_through(x: Float[Tensor, "..."], value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """`value`, bit for bit; the gradient goes to `x` unchanged, as if nothing had been replaced.
+
+    Example:
+        >>> x = torch.tensor([0.1, -7.0], requires_grad=True)
+        >>> y = straight_through(x, torch.tensor([0.3, -0.3])); (2 * y).sum().backward()
+        >>> y.tolist() == torch.tensor([0.3, -0.3]).tolist(), x.grad.tolist()
+        (True, [2.0, 2.0])
+    """
+    return value.detach() + (x - x.detach())  # x - x is exactly 0; (value - x) + x would round
+
+
+def scale_gradient(x: Float[Tensor, "..."], factor: float) -> Float[Tensor, "..."]:
+    """`x`, bit for bit; the gradient is multiplied by `factor`.
+
+    Example:
+        >>> x = torch.tensor(0.1, requires_grad=True)
+        >>> y = scale_gradient(x, 0.25); y.backward()
+        >>> bool(y == x), x.grad.item()
+        (True, 0.25)
+    """
+    return x.detach() + factor * (x - x.detach())
+
+
 class _Round(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

@@ -93,10 +93,12 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
         if here.weight_bits < 32:
             parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(layer.weight, here))
         if here.act_bits < 32:
-            layer.add_module(INPUT_QUANTIZER, METHODS[here.method].inputs(here).to(device))
+            make = METHODS[here.method].inputs
+            assert make is not None  # or the method has no act_bits, and there is no such scheme
+            layer.add_module(INPUT_QUANTIZER, make(here).to(device))
             layer.register_forward_pre_hook(_quantize_input)
     quantized.scheme = scheme  # pyright: ignore
-    return quantized
+    return quantized.eval()  # the quantizers too
 
 
 def freeze(model: nn.Module) -> nn.Module:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.ste import round_ste
+from bitproof.core.ste import round_ste, straight_through
+from bitproof.quant.method import Method
 
 
 class DoReFaWeights(nn.Module):
@@ -25,8 +26,8 @@ class DoReFaWeights(nn.Module):
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if self.bits == 1:
-            sign = torch.where(weight < 0, -1.0, 1.0)
-            return weight + (weight.abs().mean() * sign - weight).detach()
+            mean = weight.abs().mean()
+            return straight_through(weight, torch.where(weight < 0, -mean, mean))
         top = 2**self.bits - 1
         squashed = weight.tanh()
         largest = squashed.abs().max().clamp(min=torch.finfo(weight.dtype).tiny)
@@ -49,3 +50,12 @@ class DoReFaActivations(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
+
+
+DOREFA = Method(
+    description="DoReFa-Net's tanh weights and clipped activations, for training.",
+    weight_bits=range(1, 9),
+    act_bits=range(1, 9),
+    weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
+    inputs=lambda scheme: DoReFaActivations(scheme.act_bits),
+)

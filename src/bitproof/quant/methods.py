@@ -1,40 +1,23 @@
 """The table of quantization methods.
 
-A method says which quantizer a layer's weight and a layer's input get. Adding one: a file with its
-quantizers, and a line in `METHODS`.
+Adding one: a file with its quantizers, which ends in its `Method`, and a line in `METHODS`.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
+from bitproof.quant.binaryconnect import BINARYCONNECT, BINARYCONNECT_STOCHASTIC
+from bitproof.quant.binarynet import BINARYNET
+from bitproof.quant.dorefa import DOREFA
 from bitproof.quant.grid import AffineQuantizer, Codes
+from bitproof.quant.lsq import LSQ
+from bitproof.quant.lsq_plus import LSQ_PLUS
+from bitproof.quant.method import Method
+from bitproof.quant.pact import PACT
 from bitproof.quant.ranges import RANGES, Histogram
 from bitproof.quant.scheme import Scheme
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to quantize.
-
-    Attributes:
-        description: one line for people.
-        weight_bits, act_bits: the bits it is defined for; 32 (float) is always allowed.
-        weights: makes the quantizer of one layer's weight, from the float weight and the scheme.
-        inputs: makes the quantizer of one layer's input.
-        observe: sets up that quantizer from the histogram of what the layer receives on calibration images; None
-            where the quantizer needs none.
-    """
-
-    description: str
-    weight_bits: range
-    act_bits: range
-    weights: Callable[[Tensor, Scheme], nn.Module]
-    inputs: Callable[[Scheme], nn.Module]
-    observe: Callable[[nn.Module, Histogram, Scheme], None] | None = None
+from bitproof.quant.ternary import TTQ, TWN
+from bitproof.quant.xnor import XNOR
 
 
 def _affine_weights(weight: Tensor, scheme: Scheme) -> nn.Module:
@@ -59,20 +42,25 @@ def _observe_affine(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) 
     quantizer.set_range(torch.tensor(low), torch.tensor(high))
 
 
+AFFINE = Method(
+    description="Uniform grid over the observed range, post-training.",
+    weight_bits=range(2, 9),
+    act_bits=range(2, 9),
+    weights=_affine_weights,
+    inputs=_affine_inputs,
+    observe=_observe_affine,
+)
+
 METHODS: dict[str, Method] = {
-    "affine": Method(
-        description="Uniform grid over the observed range, post-training.",
-        weight_bits=range(2, 9),
-        act_bits=range(2, 9),
-        weights=_affine_weights,
-        inputs=_affine_inputs,
-        observe=_observe_affine,
-    ),
-    "dorefa": Method(
-        description="DoReFa-Net's tanh weights and clipped activations, for training.",
-        weight_bits=range(1, 9),
-        act_bits=range(1, 9),
-        weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
-        inputs=lambda scheme: DoReFaActivations(scheme.act_bits),
-    ),
+    "affine": AFFINE,
+    "dorefa": DOREFA,
+    "pact": PACT,
+    "lsq": LSQ,
+    "lsq+": LSQ_PLUS,
+    "binaryconnect": BINARYCONNECT,
+    "binaryconnect-stochastic": BINARYCONNECT_STOCHASTIC,
+    "binarynet": BINARYNET,
+    "xnor": XNOR,
+    "twn": TWN,
+    "ttq": TTQ,
 }

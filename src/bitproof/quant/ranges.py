@@ -25,11 +25,20 @@ class Histogram:
         self.low = low
         self.high = high
         self.counts = torch.zeros(BINS, dtype=torch.float64)
+        self._count = 0
+        self._magnitude = 0.0
 
     def add(self, values: Float[Tensor, "..."]) -> None:
         """Count more values."""
+        values = values.detach().float().cpu()
+        self._count += values.numel()
+        self._magnitude += values.abs().sum(dtype=torch.float64).item()
         if self.high > self.low:
-            self.counts += torch.histc(values.detach().float().cpu(), BINS, self.low, self.high).double()
+            self.counts += torch.histc(values, BINS, self.low, self.high).double()
+
+    def mean_abs(self) -> float:
+        """The mean magnitude of the stream, exactly (not from the bins); 0 for an empty one."""
+        return self._magnitude / max(self._count, 1)
 
     def quantile(self, share: float) -> float:
         """The value below which `share` (0..1) of the stream lies, within one bin (range / 8192)."""

@@ -15,9 +15,10 @@ class Scheme:
     Attributes:
         method: a name in `bitproof.quant.METHODS`.
         weight_bits, act_bits: bits of weights and of the inputs of each layer; 32 = not quantized.
-        granularity: one weight grid a "tensor" or one an output "channel"; activations have one a tensor.
-        symmetric: weight grids symmetric around zero (2^b - 1 levels), else affine (2^b levels).
-        act_symmetric: the same for activations.
+        granularity: one weight grid a "tensor" or one an output "channel" (affine, lsq, lsq+; the others have what
+            their paper says); activations have one a tensor.
+        symmetric: weight grids of affine symmetric around zero (2^b - 1 levels), else affine (2^b levels).
+        act_symmetric: the same for activations; for lsq it makes the codes of activations signed.
         weight_range, act_range: the part of the values that the grid spans, "minmax" or "percentile".
         percentile: how many percent of the values lie inside a "percentile" range.
         first_last: what the first and the last compute layer get: "8bit", "same" or "float".
@@ -51,11 +52,14 @@ class Scheme:
         for name in ("weight_bits", "act_bits"):
             bits, allowed = getattr(self, name), getattr(method, name)
             if bits != 32 and bits not in allowed:
-                raise InputError(
-                    f"{name} is {bits}",
-                    rule=f"{self.method} is defined for {allowed[0]} to {allowed[-1]} bits",
-                    remedy="Use 32 for what should stay float",
-                )
+                kind = "weights" if name == "weight_bits" else "activations"
+                if not allowed:
+                    rule, remedy = f"{self.method} leaves {kind} float", f"Use {name}=32"
+                else:
+                    span = f"{allowed[0]}" if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
+                    rule = f"{self.method} is defined for {kind} of {span} bit{'s' * (allowed[-1] > 1)}"
+                    remedy = "Use 32 for what should stay float"
+                raise InputError(f"{name} is {bits}", rule=rule, remedy=remedy)
         for value, choices, name in (
             (self.granularity, ("tensor", "channel"), "granularity"),
             (self.first_last, ("8bit", "same", "float"), "first_last"),

@@ -1,0 +1,121 @@
+"""BinaryConnect (Courbariaux, Bengio & David 2015, arXiv 1511.00363).
+
+    deterministic  w_b = +H where w >= 0, else -H                                        Eq. 1
+    stochastic     w_b = +H with probability clip((w/H + 1)/2, 0, 1), else -H            Eq. 2, 3
+    dw_b/dw = 1, and w is clipped to [-H, H] after every update                          Algorithm 1
+
+The paper's H is 1; as in its code, H = sqrt(6 / (fan_in + fan_out)) / 2, so that layers keep the scale
+of Glorot's initialisation. Training calls `clip_weights(model)` after each step of the optimiser.
+
+The stochastic form draws anew at each forward pass in training mode and is tested with its *float*
+weights (Section 2.6, method 2), so in eval mode its weights have more than two levels. Draw i of a layer
+depends on (key, i) alone; both lie in the state dict, so a resumed run goes on as if uninterrupted.
+"""
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from bitproof.core.rng import Rng
+from bitproof.core.ste import straight_through
+from bitproof.quant.method import Method
+
+
+class BinaryConnectWeights(nn.Module):
+    """Weights onto -limit and +limit by their sign; the gradient passes unchanged.
+
+    Example:
+        >>> w = torch.tensor([-2.0, 0.0, 0.1], requires_grad=True)
+        >>> y = BinaryConnectWeights(limit=0.5)(w); y.sum().backward()
+        >>> y.tolist(), w.grad.tolist()
+        ([-0.5, 0.5, 0.5], [1.0, 1.0, 1.0])
+    """
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return straight_through(weight, torch.where(weight < 0, -self.limit, self.limit).to(weight.dtype))
+
+    def extra_repr(self) -> str:
+        return f"limit={self.limit:.4g}"
+
+
+class StochasticBinaryConnectWeights(nn.Module):
+    """Weights onto -limit or +limit by chance in training mode; the float weights in eval mode.
+
+    Args:
+        limit: H.
+        key: what the draws depend on, beside their number; different for every layer.
+    """
+
+    key: Tensor
+    draws: Tensor
+
+    def __init__(self, limit: float, key: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.register_buffer("key", torch.tensor(key))
+        self.register_buffer("draws", torch.tensor(0))
+
+    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if not self.training:
+            return weight
+        rng = Rng(0, np.array([int(self.key)]), ("binaryconnect", int(self.draws)))
+        self.draws += 1
+        chance = (weight / self.limit + 1) / 2
+        up = rng.uniform(tuple(weight.shape))[0].to(weight.device) < chance  # a chance outside [0, 1] is certain
+        return straight_through(weight, torch.where(up, self.limit, -self.limit).to(weight.dtype))
+
+    def extra_repr(self) -> str:
+        return f"limit={self.limit:.4g}"
+
+
+@torch.no_grad()
+def clip_weights(model: nn.Module) -> None:
+    """Clip, in place, the float weights under each BinaryConnect or BinaryNet quantizer to its limit."""
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            chain: Any = layer.parametrizations.weight  # pyright: ignore
+            if (limit := getattr(chain[0], "limit", None)) is not None:
+                chain.original.clamp_(-limit, limit)
+
+
+def seed_draws(model: nn.Module, rng: Rng) -> None:
+    """Make the draws of each stochastic layer depend on `rng` (one id, the run) and the layer's name; start anew."""
+    for name, module in model.named_modules():
+        if isinstance(module, StochasticBinaryConnectWeights):
+            module.key.fill_(int(rng.fold("binaryconnect", name).generators()[0].integers(2**63)))
+            module.draws.zero_()
+
+
+def _limit(weight: Tensor) -> float:
+    area = math.prod(weight.shape[2:])
+    return math.sqrt(6 / ((weight.shape[0] + weight.shape[1]) * area)) / 2
+
+
+def _key(weight: Tensor) -> int:
+    """A number from the weights: layers draw apart, and the same model draws the same."""
+    content = weight.detach().cpu().double().numpy().tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+BINARYCONNECT = Method(
+    description="BinaryConnect's weights of two values, for training.",
+    weight_bits=range(1, 2),
+    act_bits=range(0),
+    weights=lambda weight, scheme: BinaryConnectWeights(_limit(weight)),
+)
+BINARYCONNECT_STOCHASTIC = Method(
+    description="BinaryConnect with weights drawn in training and float weights in tests.",
+    weight_bits=range(1, 2),
+    act_bits=range(0),
+    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), _key(weight)).to(weight.device),
+)

@@ -1,0 +1,143 @@
+"""LSQ: learned step size quantization (Esser et al. 2020, arXiv 1902.08153).
+
+    v^      = round(clip(v / s, -Q_N, Q_P)) s                        Eq. 1, 2
+    dv^/ds  = round(v/s) - v/s inside, -Q_N below, Q_P above         Eq. 3
+    dv^/dv  = 1 inside, 0 outside                                    Eq. 5
+    s_0     = 2 mean|v| / sqrt(Q_P)                                  Section 2.1
+    g       = 1 / sqrt(N Q_P), which multiplies the gradient of s    Section 2.2
+
+Weights have Q_N = 2^(b-1), Q_P = 2^(b-1) - 1 (unlike a symmetric affine grid, -2^(b-1) is used) and N =
+weights that share one s. Activations have Q_N = 0, Q_P = 2^b - 1, or the signed codes where the scheme
+says `act_symmetric`, and N = features of one example, so that the batch size does not matter; their s_0
+comes from the whole calibration set instead of the first batch.
+
+Two departures. Eq. 5 is taken to hold on the bounds too: an input of exactly zero (a black pixel) would
+otherwise have no gradient. And the step is |s|: an optimiser step across zero would make s negative and
+leave unsigned activations at zero for good.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.core.ste import scale_gradient
+from bitproof.quant.grid import Codes
+from bitproof.quant.method import Method
+from bitproof.quant.ranges import Histogram
+from bitproof.quant.scheme import Scheme
+
+
+def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Codes) -> Float[Tensor, "..."]:
+    """Round `x` onto the multiples qmin..qmax of `step` > 0, which broadcasts against it; gradients of Eq. 3 and 5.
+
+    Example:
+        >>> x, step = torch.tensor([-9.0, 0.4, 9.0], requires_grad=True), torch.tensor(0.5, requires_grad=True)
+        >>> y = learned_step(x, step, Codes(qmin=-2, qmax=1)); y.sum().backward()
+        >>> y.tolist(), x.grad.tolist(), round(step.grad.item(), 3)  # -2 + (1 - 0.8) + 1
+        ([-1.0, 0.5, 0.5], [0.0, 1.0, 0.0], -0.8)
+    """
+    return _LearnedStep.apply(x, step, codes)  # type: ignore[no-any-return]
+
+
+class _LearnedStep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, step, codes):
+        ctx.save_for_backward(x, step)
+        ctx.codes = codes
+        return torch.div(x, step).clamp_(codes.qmin, codes.qmax).round_().mul_(step)
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        (gradient,) = grad_outputs
+        x, step = ctx.saved_tensors
+        qmin, qmax = ctx.codes.qmin, ctx.codes.qmax
+        ratio = x / step
+        strictly_inside = (ratio > qmin) & (ratio < qmax)
+        of_step = ratio.clamp(qmin, qmax).round() - ratio * strictly_inside
+        of_x = (ratio >= qmin) & (ratio <= qmax)
+        return gradient * of_x, (gradient * of_step).sum_to_size(step.shape), None
+
+
+class LSQWeights(nn.Module):
+    """Weights onto a signed grid with a learned step.
+
+    Args:
+        bits: 2^bits levels.
+        step: the step to start from, one element for the whole tensor or [channels, 1, ...].
+    """
+
+    def __init__(self, bits: int, step: Float[Tensor, "..."]) -> None:
+        super().__init__()
+        self.codes = signed(bits)
+        self.step = nn.Parameter(step)
+
+    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        g = 1 / math.sqrt(weight.numel() / self.step.numel() * self.codes.qmax)
+        return learned_step(weight, scale_gradient(self.step.abs(), g), self.codes)
+
+    def extra_repr(self) -> str:
+        return f"codes=[{self.codes.qmin}, {self.codes.qmax}], shape={tuple(self.step.shape)}"
+
+
+class LSQActivations(nn.Module):
+    """Activations onto a grid with a learned step, 1 until calibration or a state dict sets it."""
+
+    def __init__(self, codes: Codes) -> None:
+        super().__init__()
+        self.codes = codes
+        self.step = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        g = 1 / math.sqrt(x[0].numel() * self.codes.qmax)
+        return learned_step(x, scale_gradient(self.step.abs(), g), self.codes)
+
+    def extra_repr(self) -> str:
+        return f"codes=[{self.codes.qmin}, {self.codes.qmax}]"
+
+
+def signed(bits: int) -> Codes:
+    """-2^(b-1)..2^(b-1) - 1."""
+    return Codes(qmin=-(2 ** (bits - 1)), qmax=2 ** (bits - 1) - 1)
+
+
+def nonzero(step: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The step, or 1 where it is zero: what it was made from holds only zeros and stays zero."""
+    return torch.where(step > 0, step, torch.ones_like(step))
+
+
+def share_a_step(weight: Float[Tensor, "..."], scheme: Scheme) -> tuple[Float[Tensor, "rows n"], tuple[int, ...]]:
+    """The weights in rows that share a step, and the shape of the steps that broadcasts against the weight."""
+    if scheme.granularity == "channel":
+        return weight.detach().flatten(1), (weight.shape[0], *[1] * (weight.dim() - 1))
+    return weight.detach().reshape(1, -1), ()
+
+
+def _weights(weight: Tensor, scheme: Scheme) -> nn.Module:
+    rows, shape = share_a_step(weight, scheme)
+    step = 2 * rows.abs().mean(1) / math.sqrt(signed(scheme.weight_bits).qmax)
+    return LSQWeights(scheme.weight_bits, nonzero(step).view(shape))
+
+
+def _inputs(scheme: Scheme) -> nn.Module:
+    return LSQActivations(
+        signed(scheme.act_bits) if scheme.act_symmetric else Codes.of(scheme.act_bits, symmetric=False)
+    )
+
+
+@torch.no_grad()
+def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
+    assert isinstance(quantizer, LSQActivations)
+    step = 2 * histogram.mean_abs() / math.sqrt(quantizer.codes.qmax)
+    quantizer.step.copy_(nonzero(torch.tensor(step)))
+
+
+LSQ = Method(
+    description="LSQ's learned step sizes, for training.",
+    weight_bits=range(2, 9),
+    act_bits=range(2, 9),
+    weights=_weights,
+    inputs=_inputs,
+    observe=_observe,
+)
