@@ -181,8 +181,9 @@ def list_names(
     chosen = families if what is None else {what: lookup(families, what, "family")}
     for family, table in chosen.items():
         print(family)
+        width = max(map(len, table))
         for name, text in table.items():
-            print(f"  {name:<16} {text}")
+            print(f"  {name:<{width}}  {text}")
 
 
 def _families() -> dict[str, dict[str, str]]:
