@@ -22,6 +22,7 @@ class BinaryNetWeights(nn.Module):
     """Weights onto -1 and +1.
 
     Example:
+        >>> import torch
         >>> w = torch.tensor([-2.0, 0.0, 0.1], requires_grad=True)
         >>> y = BinaryNetWeights()(w); y.sum().backward()
         >>> y.tolist(), w.grad.tolist()

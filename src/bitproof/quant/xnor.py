@@ -21,6 +21,7 @@ class XNORWeights(nn.Module):
     """Weights onto the mean magnitude of their output channel, with their sign.
 
     Example:
+        >>> import torch
         >>> w = torch.tensor([[0.5, -1.5], [0.0, 0.5]], requires_grad=True)
         >>> y = XNORWeights()(w); y[0, 0].backward()
         >>> y.tolist(), w.grad.tolist()
