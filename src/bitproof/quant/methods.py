@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
 from bitproof.quant.grid import AffineQuantizer, Codes
-from bitproof.quant.ranges import RANGES, Histogram
+from bitproof.quant.range_rules import RANGES
+from bitproof.quant.ranges import Histogram, RangeSettings
 from bitproof.quant.scheme import Scheme
 
 
@@ -44,7 +45,8 @@ def _affine_weights(weight: Tensor, scheme: Scheme) -> nn.Module:
     quantizer = AffineQuantizer(codes, symmetric=scheme.symmetric, shape=shape).to(weight.device)
     rows = weight.detach().flatten(1) if by_channel else weight.detach().reshape(1, -1)
     of_tensor, _ = RANGES[scheme.weight_range]
-    quantizer.set_range(*of_tensor(rows, scheme.percentile))
+    settings = RangeSettings(bits=scheme.weight_bits, symmetric=scheme.symmetric, percentile=scheme.percentile)
+    quantizer.set_range(*of_tensor(rows, settings))
     return quantizer
 
 
@@ -55,7 +57,8 @@ def _affine_inputs(scheme: Scheme) -> nn.Module:
 def _observe_affine(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
     assert isinstance(quantizer, AffineQuantizer)
     _, of_stream = RANGES[scheme.act_range]
-    low, high = of_stream(histogram, scheme.percentile)
+    settings = RangeSettings(bits=scheme.act_bits, symmetric=scheme.act_symmetric, percentile=scheme.percentile)
+    low, high = of_stream(histogram, settings)
     quantizer.set_range(torch.tensor(low), torch.tensor(high))
 
 
