@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bitproof.quant.bounded import BoundedActivations, TanhActivations
 from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
 from bitproof.quant.grid import AffineQuantizer, Codes
+from bitproof.quant.pwlq import PwlqWeights, top_range
 from bitproof.quant.range_rules import RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
 from bitproof.quant.scheme import Scheme
@@ -62,6 +64,41 @@ def _observe_affine(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) 
     quantizer.set_range(torch.tensor(low), torch.tensor(high))
 
 
+def _pwlq(breakpoint: str, description: str, *, overlapping: bool = False) -> Method:
+    def weights(weight: Tensor, scheme: Scheme) -> nn.Module:
+        return PwlqWeights(
+            weight,
+            bits=scheme.weight_bits,
+            breakpoint=breakpoint,
+            overlapping=overlapping,
+            by_channel=scheme.granularity == "channel",
+        )
+
+    def observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
+        assert isinstance(quantizer, AffineQuantizer)
+        low, high = top_range(histogram)
+        quantizer.set_range(torch.tensor(low), torch.tensor(high))
+
+    return Method(
+        description=f"Piecewise linear weights of 2^(b+1) levels, post-training; {description}.",
+        weight_bits=range(2, 9),
+        act_bits=range(2, 9),
+        weights=weights,
+        inputs=_affine_inputs,
+        observe=observe,
+    )
+
+
+def _fixed_range(inputs: Callable[[Scheme], nn.Module], description: str) -> Method:
+    return Method(
+        description=description,
+        weight_bits=range(2, 9),
+        act_bits=range(1, 9),
+        weights=_affine_weights,
+        inputs=inputs,
+    )
+
+
 METHODS: dict[str, Method] = {
     "affine": Method(
         description="Uniform grid over the observed range, post-training.",
@@ -77,5 +114,23 @@ METHODS: dict[str, Method] = {
         act_bits=range(1, 9),
         weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
         inputs=lambda scheme: DoReFaActivations(scheme.act_bits),
+    ),
+    "pwlq": _pwlq("search", "breakpoint searched"),
+    "pwlq-gauss": _pwlq("gauss", "breakpoint for normal weights"),
+    "pwlq-laplace": _pwlq("laplace", "breakpoint for Laplace weights"),
+    "pwlq-overlapping": _pwlq("search", "pieces overlap, breakpoint searched", overlapping=True),
+    "relu6": _fixed_range(
+        lambda scheme: BoundedActivations(scheme.act_bits, 6.0), "Activations on [0, 6], for training; affine weights."
+    ),
+    "relu1": _fixed_range(
+        lambda scheme: BoundedActivations(scheme.act_bits, 1.0), "Activations on [0, 1], for training; affine weights."
+    ),
+    "tanh": _fixed_range(
+        lambda scheme: TanhActivations(scheme.act_bits, dynamic=False),
+        "Activations through a quantized tanh, which masks gradients; affine weights.",
+    ),
+    "tanh-dynamic": _fixed_range(
+        lambda scheme: TanhActivations(scheme.act_bits, dynamic=True),
+        "Activations through a quantized tanh of learned width, which masks gradients; affine weights.",
     ),
 }

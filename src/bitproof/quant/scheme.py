@@ -18,7 +18,8 @@ class Scheme:
         granularity: one weight grid a "tensor" or one an output "channel"; activations have one a tensor.
         symmetric: weight grids symmetric around zero (2^b - 1 levels), else affine (2^b levels).
         act_symmetric: the same for activations.
-        weight_range, act_range: the part of the values that the grid spans, a name in `bitproof.quant.range_rules.RANGES`.
+        weight_range, act_range: the part of the values that the grid spans: a name in
+            `bitproof.quant.range_rules.RANGES`.
         percentile: how many percent of the values lie inside a "percentile" range.
         first_last: what the first and the last compute layer get: "8bit", "same" or "float".
 
