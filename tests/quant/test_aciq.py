@@ -3,7 +3,9 @@ import pytest
 import torch
 from scipy import integrate, stats
 from scipy.optimize import minimize_scalar
+from torch import nn
 
+from bitproof.quant import Scheme, quantize
 from bitproof.quant.aciq import gauss_clip, laplace_clip
 from bitproof.quant.range_rules import RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
@@ -89,3 +91,15 @@ def test_a_range_scales_with_its_tensor(rule):
     rows = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     small, large = (RANGES[rule][0](k * rows, settings(3)) for k in (1, 8))
     torch.testing.assert_close(large, tuple(8 * v for v in small))
+
+
+@pytest.mark.parametrize("rule", DENSITIES)
+def test_schemes_give_the_rules_their_bits(rule):
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(500, 20)
+    scheme = Scheme(weight_bits=3, act_bits=2, weight_range=rule, act_range=rule, first_last="same", symmetric=False)
+    quantized = quantize(model, scheme, [data])
+    low, high = RANGES[rule][0](model[0].weight.detach(), settings(3))
+    torch.testing.assert_close(quantized[0].parametrizations.weight[0].scale.flatten(), (high - low) / 7)
+    low, high = RANGES[rule][1](histogram_of(data), settings(2))
+    np.testing.assert_allclose(quantized[0].input_quantizer.scale, (high - low) / 3, rtol=1e-5)

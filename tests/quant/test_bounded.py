@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from bitproof.quant import METHODS, Scheme
 from bitproof.quant.bounded import BoundedActivations, TanhActivations
 
 T = torch.tensor
@@ -64,3 +65,17 @@ def test_all_levels_are_reached_and_no_others(bits):
         assert (y.diff() >= 0).all()
         if low == 0:
             torch.testing.assert_close(module(y), y)
+
+
+def test_each_method_gets_its_own_quantizer():
+    def made(name: str) -> object:
+        return METHODS[name].inputs(Scheme(name, weight_bits=32, act_bits=3))
+
+    relu6, relu1, tanh, dynamic = (made(name) for name in ("relu6", "relu1", "tanh", "tanh-dynamic"))
+    assert isinstance(relu6, BoundedActivations)
+    assert isinstance(relu1, BoundedActivations)
+    assert isinstance(tanh, TanhActivations)
+    assert isinstance(dynamic, TanhActivations)
+    assert (relu6.bound, relu1.bound, tanh.scale) == (6, 1, None)
+    assert dynamic.scale is not None
+    assert {module.bits for module in (relu6, relu1, tanh, dynamic)} == {3}

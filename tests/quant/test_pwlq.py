@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq, curve_fit
+from torch import nn
 
+from bitproof.quant import Scheme, quantize
 from bitproof.quant.grid import Codes, affine_grid, fake_quantize
 from bitproof.quant.pwlq import PwlqWeights, gauss_breakpoint, laplace_breakpoint, piecewise, top_range
 from bitproof.quant.ranges import Histogram
@@ -181,3 +183,28 @@ def test_the_range_of_a_stream_is_the_median_of_its_top_ten(count):
     assert low == 0
     np.testing.assert_allclose(high, expected[1] - ordered[0].item(), atol=1.01 * width)
     assert of(torch.full((3,), -1.5)) == (-1.5, -1.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "breakpoint", "overlapping"),
+    [
+        ("pwlq", "search", False),
+        ("pwlq-gauss", "gauss", False),
+        ("pwlq-laplace", "laplace", False),
+        ("pwlq-overlapping", "search", True),
+    ],
+)
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_schemes_reach_the_quantizer(method, breakpoint, overlapping, granularity):
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(50, 20)
+    scheme = Scheme(method, weight_bits=3, act_bits=4, granularity=granularity, first_last="same")
+    quantized = quantize(model, scheme, [data])
+    weight = model[0].weight.detach()
+    expected = PwlqWeights(
+        weight, bits=3, breakpoint=breakpoint, overlapping=overlapping, by_channel=granularity == "channel"
+    )
+    assert torch.equal(quantized[0].weight, expected(weight))
+    ordered = data.flatten().sort().values
+    width = (ordered[-10:].median() - ordered[:10].median()).item()
+    np.testing.assert_allclose(quantized[0].input_quantizer.scale, width / 15, rtol=0.001)

@@ -70,6 +70,12 @@ def test_moments_of_a_stream_by_hand_and_by_numpy():
     np.testing.assert_allclose(histogram.mean_abs_deviation(), (values - values.mean()).abs().mean(), atol=width)
 
 
+def test_bins_stand_for_their_midpoints():
+    histogram = Histogram(0.0, float(BINS))
+    histogram.add(torch.arange(BINS) + 0.5)
+    assert (histogram.mean(), histogram.mean_abs_deviation()) == (BINS / 2, BINS / 4)
+
+
 def test_moments_of_a_constant_stream():
     histogram = stream(torch.full((3,), 2.5), 1)
     assert (histogram.mean(), histogram.std(), histogram.mean_abs_deviation()) == (2.5, 0, 0)
