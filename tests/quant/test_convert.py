@@ -66,6 +66,16 @@ SCHEMES = [
     Scheme("xnor", weight_bits=1, act_bits=32, first_last="same"),
     Scheme("twn", weight_bits=2, act_bits=32, first_last="same"),
     Scheme("ttq", weight_bits=2, act_bits=32),
+    Scheme("affine", weight_bits=4, act_bits=4, weight_range="aciq-gauss", act_range="aciq-laplace"),
+    Scheme("affine", weight_bits=3, act_bits=3, weight_range="omse", act_range="omse", first_last="same"),
+    Scheme("pwlq", weight_bits=3, act_bits=4, granularity="tensor"),
+    Scheme("pwlq-gauss", weight_bits=2, act_bits=32, first_last="same"),
+    Scheme("pwlq-laplace", weight_bits=4, act_bits=8),
+    Scheme("pwlq-overlapping", weight_bits=4, act_bits=4, first_last="same"),
+    Scheme("relu6", weight_bits=32, act_bits=2),
+    Scheme("relu1", weight_bits=4, act_bits=1),
+    Scheme("tanh", weight_bits=32, act_bits=2, first_last="same"),
+    Scheme("tanh-dynamic", weight_bits=32, act_bits=4, first_last="float"),
 ]
 
 

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from bitproof.quant.ranges import BINS, RANGES, Histogram
+from bitproof.quant.range_rules import RANGES
+from bitproof.quant.ranges import BINS, Histogram, RangeSettings
+
+
+def keep(percentile: float) -> RangeSettings:
+    return RangeSettings(bits=8, symmetric=False, percentile=percentile)
 
 
 def stream(values: torch.Tensor, batch: int) -> Histogram:
@@ -14,16 +19,16 @@ def stream(values: torch.Tensor, batch: int) -> Histogram:
 
 def test_weight_rules_by_row():
     rows = torch.stack([torch.arange(101.0), -torch.arange(101.0)])
-    low, high = RANGES["minmax"][0](rows, 99.9)
+    low, high = RANGES["minmax"][0](rows, keep(99.9))
     assert (low.tolist(), high.tolist()) == ([0, -100], [100, 0])
-    low, high = RANGES["percentile"][0](rows, 90.0)
+    low, high = RANGES["percentile"][0](rows, keep(90.0))
     np.testing.assert_allclose(low, [5, -95], rtol=1e-5)
     np.testing.assert_allclose(high, [95, -5], rtol=1e-5)
 
 
 def test_percentile_of_weights_equals_numpys():
     rows = torch.randn(3, 500, generator=torch.Generator().manual_seed(0))
-    low, high = RANGES["percentile"][0](rows, 99.0)
+    low, high = RANGES["percentile"][0](rows, keep(99.0))
     np.testing.assert_allclose(low, np.percentile(rows, 0.5, axis=1), rtol=1e-5)
     np.testing.assert_allclose(high, np.percentile(rows, 99.5, axis=1), rtol=1e-5)
 
@@ -32,23 +37,23 @@ def test_percentile_of_weights_equals_numpys():
 def test_percentile_of_a_stream_is_within_a_bin_and_ignores_the_batching(shift):
     values = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) + shift
     width = (values.max() - values.min()).item() / BINS
-    low, high = RANGES["percentile"][1](stream(values, 17), 99.0)
+    low, high = RANGES["percentile"][1](stream(values, 17), keep(99.0))
     if shift == 0:
         np.testing.assert_allclose([low, high], np.percentile(values, [0.5, 99.5]), atol=2 * width)
     else:  # no value below zero: the whole tail is cut above
         assert low == 0
         np.testing.assert_allclose(high, np.percentile(values, 99.0), atol=2 * width)
-    assert RANGES["percentile"][1](stream(values, 20_000), 99.0) == (low, high)
+    assert RANGES["percentile"][1](stream(values, 20_000), keep(99.0)) == (low, high)
 
 
 def test_minmax_of_a_stream_is_exact():
     values = torch.randn(1000)
-    assert RANGES["minmax"][1](stream(values, 10), 99.9) == (values.min().item(), values.max().item())
+    assert RANGES["minmax"][1](stream(values, 10), keep(99.9)) == (values.min().item(), values.max().item())
 
 
 def test_a_constant_stream_has_its_constant_as_range():
     values = torch.full((100,), -2.5)
-    assert RANGES["percentile"][1](stream(values, 10), 99.9) == (-2.5, -2.5)
+    assert RANGES["percentile"][1](stream(values, 10), keep(99.9)) == (-2.5, -2.5)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
@@ -58,3 +63,42 @@ def test_mean_magnitude_of_a_stream_is_exact(batch):
     assert stream(values, batch).mean_abs() == pytest.approx(values.double().abs().mean().item(), rel=1e-12)
     assert stream(torch.full((5,), -2.5), batch).mean_abs() == 2.5
     assert Histogram(0.0, 0.0).mean_abs() == 0
+
+
+def test_moments_of_a_stream_by_hand_and_by_numpy():
+    values = torch.tensor([-4.0, 0.0, 0.0, 4.0])
+    histogram = stream(values, 2)
+    width = 8 / BINS
+    np.testing.assert_allclose(histogram.mean(), 0, atol=width / 2)
+    np.testing.assert_allclose(histogram.std(), 8**0.5, atol=width)
+    np.testing.assert_allclose(histogram.mean_abs_deviation(), 2, atol=width)
+    values = torch.randn(5000, generator=torch.Generator().manual_seed(0)).exp()
+    histogram, width = stream(values, 77), float(values.max() - values.min()) / BINS
+    np.testing.assert_allclose(histogram.mean(), values.mean(), atol=width / 2)
+    np.testing.assert_allclose(histogram.std(), values.std(correction=0), atol=width)
+    np.testing.assert_allclose(histogram.mean_abs_deviation(), (values - values.mean()).abs().mean(), atol=width)
+
+
+def test_bins_stand_for_their_midpoints():
+    histogram = Histogram(0.0, float(BINS))
+    histogram.add(torch.arange(BINS) + 0.5)
+    assert (histogram.mean(), histogram.mean_abs_deviation()) == (BINS / 2, BINS / 4)
+
+
+def test_moments_of_a_constant_stream():
+    histogram = stream(torch.full((3,), 2.5), 1)
+    assert (histogram.mean(), histogram.std(), histogram.mean_abs_deviation()) == (2.5, 0, 0)
+
+
+@pytest.mark.parametrize("rule", RANGES)
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("values", [[0.0, 0.0], [3.0, 3.0, 3.0], [-2.0], [1e-40, 0.0], [-1.0, 0.0, 0.0, 9.0]])
+def test_every_rule_stays_finite_and_inside_the_extremes(rule, symmetric, values):
+    of_tensor, of_stream = RANGES[rule]
+    x = torch.tensor(values)
+    settings = RangeSettings(bits=4, symmetric=symmetric, percentile=99.9)
+    for low, high in [
+        [v.item() for v in of_tensor(x[None], settings)],
+        of_stream(stream(x, 2), settings),
+    ]:
+        assert min(x.min().item(), 0) * (1 + 1e-6) <= low <= high <= max(x.max().item(), 0) * (1 + 1e-6)

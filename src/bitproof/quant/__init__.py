@@ -2,6 +2,7 @@
 
 from bitproof.quant.convert import compute_layers, freeze, prepare, quantize
 from bitproof.quant.methods import METHODS, Method
+from bitproof.quant.ocs import split_outliers
 from bitproof.quant.scheme import Scheme
 
-__all__ = ["METHODS", "Method", "Scheme", "compute_layers", "freeze", "prepare", "quantize"]
+__all__ = ["METHODS", "Method", "Scheme", "compute_layers", "freeze", "prepare", "quantize", "split_outliers"]

@@ -56,7 +56,7 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
     quantized = prepare(model, scheme)
     observing = {
         name: (observe, layer.get_submodule(INPUT_QUANTIZER), here)
-        for name, layer, here in _assigned(quantized, scheme)
+        for name, layer, here in assigned(quantized, scheme)
         if here.act_bits < 32 and (observe := METHODS[here.method].observe)
     }
     if observing:
@@ -75,7 +75,7 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
             remedy="Pass the float model it was made from",
         )
     quantized = copy.deepcopy(model).eval()
-    layers = list(_assigned(quantized, scheme))
+    layers = list(assigned(quantized, scheme))
     if not layers:
         raise InputError(
             f"{type(model).__name__} has no compute layers",
@@ -124,7 +124,7 @@ def compute_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, COMPUTE_LAYERS))
 
 
-def _assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Scheme]]:
+def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Scheme]]:
     """Name, module and own scheme of each compute layer."""
     layers = list(compute_layers(model))
     for position, (name, layer) in enumerate(layers):

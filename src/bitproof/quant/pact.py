@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from bitproof.quant.dorefa import DoReFaWeights
 from bitproof.quant.method import Method
-from bitproof.quant.ranges import RANGES, Histogram
+from bitproof.quant.range_rules import RANGES
+from bitproof.quant.ranges import Histogram, RangeSettings
 from bitproof.quant.scheme import Scheme
 
 
@@ -70,7 +71,8 @@ def pact_penalty(model: nn.Module) -> Float[Tensor, ""]:
 def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
     assert isinstance(quantizer, PACTActivations)
     _, of_stream = RANGES[scheme.act_range]
-    _, high = of_stream(histogram, scheme.percentile)
+    settings = RangeSettings(bits=scheme.act_bits, symmetric=False, percentile=scheme.percentile)
+    _, high = of_stream(histogram, settings)
     if high > 0:
         quantizer.alpha.fill_(high)
 

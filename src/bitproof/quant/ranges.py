@@ -3,15 +3,26 @@
 A rule maps the values of one tensor, or of each channel, to (low, high). For activations the values of
 a whole calibration set are needed; they are summarised by a `Histogram` that is exact in its extremes
 and does not depend on the batch size, so a rule sees the same numbers however the set was batched.
+The table of all rules is in `range_rules.py`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 BINS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeSettings:
+    """What a rule may need to know: the grid that will span the range, and the share that "percentile" keeps."""
+
+    bits: int
+    symmetric: bool
+    percentile: float
 
 
 class Histogram:
@@ -49,15 +60,38 @@ class Histogram:
         step = (self.high - self.low) / BINS
         return self.low + step * min(edge + (share > 0.5), BINS)
 
+    def bins(self) -> tuple[Float[Tensor, " bins"], Float[Tensor, " bins"]]:
+        """Midpoint of each bin and its share of the stream; one bin for a constant stream."""
+        if not self.counts.any():
+            return torch.tensor([self.low], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        step = (self.high - self.low) / BINS
+        midpoints = self.low + step * (torch.arange(BINS, dtype=torch.float64) + 0.5)
+        return midpoints, self.counts / self.counts.sum()
 
-def minmax_tensor(values: Float[Tensor, "rows n"], percentile: float) -> tuple[Tensor, Tensor]:
-    """The extremes of each row, [rows] each. `percentile` is not used."""
+    def mean(self) -> float:
+        """The mean of the stream, within half a bin."""
+        values, shares = self.bins()
+        return float(values @ shares)
+
+    def std(self) -> float:
+        """The (population) standard deviation of the stream, within half a bin."""
+        values, shares = self.bins()
+        return float((values - self.mean()).square() @ shares) ** 0.5
+
+    def mean_abs_deviation(self) -> float:
+        """The mean distance of the stream's values from their mean, within a bin."""
+        values, shares = self.bins()
+        return float((values - self.mean()).abs() @ shares)
+
+
+def minmax_tensor(values: Float[Tensor, "rows n"], settings: RangeSettings) -> tuple[Tensor, Tensor]:
+    """The extremes of each row, [rows] each."""
     return values.amin(1), values.amax(1)
 
 
-def percentile_tensor(values: Float[Tensor, "rows n"], percentile: float) -> tuple[Tensor, Tensor]:
+def percentile_tensor(values: Float[Tensor, "rows n"], settings: RangeSettings) -> tuple[Tensor, Tensor]:
     """The two-sided percentile of each row: `percentile` % of the values lie inside (linear interpolation)."""
-    tail = (1 - percentile / 100) / 2
+    tail = (1 - settings.percentile / 100) / 2
     ordered = values.sort(dim=1).values
     return _interpolate(ordered, tail), _interpolate(ordered, 1 - tail)
 
@@ -69,24 +103,18 @@ def _interpolate(ordered: Float[Tensor, "rows n"], share: float) -> Float[Tensor
     return torch.lerp(ordered[:, below], ordered[:, above], position - below)
 
 
-def minmax_stream(histogram: Histogram, percentile: float) -> tuple[float, float]:
-    """The extremes of the stream. `percentile` is not used."""
+def minmax_stream(histogram: Histogram, settings: RangeSettings) -> tuple[float, float]:
+    """The extremes of the stream."""
     return histogram.low, histogram.high
 
 
-def percentile_stream(histogram: Histogram, percentile: float) -> tuple[float, float]:
+def percentile_stream(histogram: Histogram, settings: RangeSettings) -> tuple[float, float]:
     """The two-sided percentile of the stream. A stream of values >= 0 (after a ReLU) is cut above only."""
-    outside = 1 - percentile / 100
+    outside = 1 - settings.percentile / 100
     if histogram.low >= 0:
         return 0.0, histogram.quantile(1 - outside)
     return histogram.quantile(outside / 2), histogram.quantile(1 - outside / 2)
 
 
-TensorRule = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-StreamRule = Callable[[Histogram, float], tuple[float, float]]
-
-RANGES: dict[str, tuple[TensorRule, StreamRule]] = {
-    "minmax": (minmax_tensor, minmax_stream),
-    "percentile": (percentile_tensor, percentile_stream),
-}
-"""For each rule its form for weights (rows = channels) and for the stream of activations."""
+TensorRule = Callable[[Tensor, RangeSettings], tuple[Tensor, Tensor]]
+StreamRule = Callable[[Histogram, RangeSettings], tuple[float, float]]

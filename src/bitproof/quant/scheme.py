@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from bitproof import settings
 from bitproof.errors import InputError, lookup
-from bitproof.quant.ranges import RANGES
+from bitproof.quant.range_rules import RANGES
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Scheme:
             their paper says); activations have one a tensor.
         symmetric: weight grids of affine symmetric around zero (2^b - 1 levels), else affine (2^b levels).
         act_symmetric: the same for activations; for lsq it makes the codes of activations signed.
-        weight_range, act_range: the part of the values that the grid spans, "minmax" or "percentile".
+        weight_range, act_range: the part of the values that the grid spans: a name in
+            `bitproof.quant.range_rules.RANGES`.
         percentile: how many percent of the values lie inside a "percentile" range.
         first_last: what the first and the last compute layer get: "8bit", "same" or "float".
 

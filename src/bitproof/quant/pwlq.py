@@ -1,0 +1,162 @@
+"""PWLQ, piecewise linear quantization (Fang et al. 2020, arXiv 2002.00104).
+
+The weights of one output channel (or tensor), m = max|w|, are cut at a breakpoint p in (0, m):
+
+    middle |w| < p          b bits, symmetric: step p / (2^(b-1) - 1)
+    tails  p <= |w| <= m    non-overlapping: (b-1) bits each, affine on [p, m]: step (m - p) / (2^(b-1) - 1)
+                            overlapping: b bits, symmetric on [-m, m], of which the middle is unused
+
+Each piece has b bits, and one more says which piece: **b-bit PWLQ has up to 2^(b+1) - 3 levels**, as many as
+a uniform grid of b + 1 bits. Compare it with b + 1 bits as well.
+
+The breakpoint, with m in units of the standard deviation sigma of the weights, F and f the distribution:
+
+    search    p in {0.01, ..., 0.99} m with the least squared error of this quantizer
+    equation  p - 2m + 2m F(p) + m f(p) (2p - m) = 0      the expected error's derivative, non-overlapping
+    gauss     p = ln(0.86143114 m + 0.60790110)           its approximate solutions
+    laplace   p = 0.80304483 sqrt(m) - 0.31667855
+
+Bias correction: q <- (q + mean(w) - mean(q)) sigma(w) / sigma(q), from the float weights, so that zero is no longer
+a level. Breakpoint and correction are fixed when the quantizer is made.
+
+Activations get a uniform grid that ends at the median of the 10 largest (and smallest) values. The authors
+take the median in each batch of 4 images and average; here it is that of the whole calibration set, within
+a bin of its histogram, so that it does not depend on the batching.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.quant.affine import affine_inputs
+from bitproof.quant.grid import AffineQuantizer, Codes, affine_grid, fake_quantize
+from bitproof.quant.method import Method
+from bitproof.quant.omse import least
+from bitproof.quant.ranges import Histogram
+from bitproof.quant.scheme import Scheme
+
+SHARES = tuple(percent / 100 for percent in range(1, 100))
+TOP = 10
+
+
+def piecewise(
+    rows: Float[Tensor, "rows n"],
+    breakpoint: Float[Tensor, "rows 1"],
+    largest: Float[Tensor, "rows 1"],
+    *,
+    bits: int,
+    overlapping: bool,
+) -> Float[Tensor, "rows n"]:
+    """Round each row onto its two grids, below and above its breakpoint, without correction."""
+    codes = Codes.of(bits, symmetric=True)
+    middle = fake_quantize(rows, *affine_grid(-breakpoint, breakpoint, codes, symmetric=True), codes)
+    if overlapping:
+        tails = fake_quantize(rows, *affine_grid(-largest, largest, codes, symmetric=True), codes)
+    else:
+        width = Codes.of(bits - 1, symmetric=False)
+        scale, zero_point = affine_grid(torch.zeros_like(largest), largest - breakpoint, width, symmetric=False)
+        tails = rows.sign() * (breakpoint + fake_quantize(rows.abs() - breakpoint, scale, zero_point, width))
+    return torch.where(rows.abs() < breakpoint, middle, tails)
+
+
+def gauss_breakpoint(ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Near-optimal p / sigma of normally distributed weights, from m / sigma (non-overlapping)."""
+    return (0.86143114 * ratio + 0.60790110).log()
+
+
+def laplace_breakpoint(ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Near-optimal p / sigma of Laplace-distributed weights, from m / sigma (non-overlapping)."""
+    return 0.80304483 * ratio.sqrt() - 0.31667855
+
+
+class PwlqWeights(nn.Module):
+    """Weights onto the piecewise grid of each row, bias-corrected; the gradient passes unchanged.
+
+    Args:
+        weight: the float weight, which fixes breakpoints and correction.
+        breakpoint: "search", "gauss" or "laplace"; the latter two are derived for non-overlapping pieces.
+        by_channel: one grid for each weight[i], else one for the tensor.
+    """
+
+    breakpoint: Tensor
+    largest: Tensor
+    shift: Tensor
+    gain: Tensor
+
+    def __init__(self, weight: Tensor, *, bits: int, breakpoint: str, overlapping: bool, by_channel: bool) -> None:
+        super().__init__()
+        self.bits = bits
+        self.overlapping = overlapping
+        self.by_channel = by_channel
+        rows = self._rows(weight.detach())
+        largest = rows.abs().amax(1, keepdim=True)
+        sigma = rows.std(1, correction=0, keepdim=True)
+
+        def rounded(at: Tensor) -> Tensor:
+            return piecewise(rows, at, largest, bits=bits, overlapping=overlapping)
+
+        if breakpoint == "search":
+            at = largest * least(lambda share: (rounded(share * largest) - rows).square().sum(1), SHARES)[:, None]
+        else:
+            rule = {"gauss": gauss_breakpoint, "laplace": laplace_breakpoint}[breakpoint]
+            at = sigma * rule(largest / sigma)
+            at = torch.where(sigma > 0, at, largest).clamp(min=0).minimum(largest)  # equal weights: all in the middle
+        q = rounded(at)
+        spread = q.std(1, correction=0, keepdim=True)
+        self.register_buffer("breakpoint", at)
+        self.register_buffer("largest", largest)
+        self.register_buffer("shift", rows.mean(1, keepdim=True) - q.mean(1, keepdim=True))
+        self.register_buffer("gain", torch.where(spread > 0, sigma / spread, torch.ones_like(spread)))
+
+    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        with torch.no_grad():
+            rows = self._rows(weight)
+            q = piecewise(rows, self.breakpoint, self.largest, bits=self.bits, overlapping=self.overlapping)
+            q = ((q + self.shift) * self.gain).view_as(weight)
+        return q + (weight - weight.detach())  # adds zero, and the gradient
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        return weight.flatten(1) if self.by_channel else weight.reshape(1, -1)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, overlapping={self.overlapping}, by_channel={self.by_channel}"
+
+
+def top_range(histogram: Histogram) -> tuple[float, float]:
+    """The medians (the lower one, as torch's) of the 10 smallest and the 10 largest values; from 0 after a ReLU."""
+    count = float(histogram.counts.sum())
+    rank = (min(TOP, count) - 1) // 2  # values that lie before the median of the smallest, or of the largest ones
+    low = histogram.quantile((rank + 0.5) / count) if count else histogram.low
+    high = histogram.quantile(1 - (min(TOP, count) - rank - 0.5) / count) if count else histogram.high
+    return (0.0 if histogram.low >= 0 else low), high
+
+
+def _method(breakpoint: str, description: str, *, overlapping: bool = False) -> Method:
+    def weights(weight: Tensor, scheme: Scheme) -> nn.Module:
+        return PwlqWeights(
+            weight,
+            bits=scheme.weight_bits,
+            breakpoint=breakpoint,
+            overlapping=overlapping,
+            by_channel=scheme.granularity == "channel",
+        )
+
+    def observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
+        assert isinstance(quantizer, AffineQuantizer)
+        low, high = top_range(histogram)
+        quantizer.set_range(torch.tensor(low), torch.tensor(high))
+
+    return Method(
+        description=f"Piecewise linear weights of 2^(b+1) levels, post-training; {description}.",
+        weight_bits=range(2, 9),
+        act_bits=range(2, 9),
+        weights=weights,
+        inputs=affine_inputs,
+        observe=observe,
+    )
+
+
+PWLQ = _method("search", "breakpoint searched")
+PWLQ_GAUSS = _method("gauss", "breakpoint for normal weights")
+PWLQ_LAPLACE = _method("laplace", "breakpoint for Laplace weights")
+PWLQ_OVERLAPPING = _method("search", "pieces overlap, breakpoint searched", overlapping=True)
