@@ -1,7 +1,11 @@
-"""What every benchmark does: measure alternatives in rotation in one run, and write down under what conditions."""
+"""What every benchmark does: measure alternatives in rotation in one run, and write down under what conditions.
+
+Run them on a quiet machine, with GOMP_SPINCOUNT=10000 in the environment, which is what the command line sets.
+"""
 
 import datetime
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -36,6 +40,7 @@ def record(name: str, claims: dict[str, dict[str, Any]], conditions: dict[str, A
     """Print the claims (goal, measured) and write them to results/NAME.json with date, hardware and versions."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    conditions = {**conditions, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT")}
     content = {"date": now, "claims": claims, "conditions": conditions, "environment": environment()}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     for claim, values in claims.items():
