@@ -63,9 +63,10 @@ class _Draft:
         )
 
     def fill(self, rows: NDArray[np.int64], clean: Tensor, tested: Tensor, logits: Tensor) -> None:
-        delta = tested - clean
-        for norm, ball in BALLS.items():
-            getattr(self, norm)[rows] = ball.norm(delta).cpu().numpy()
+        if tested is not clean:
+            delta = tested - clean
+            for norm, ball in BALLS.items():
+                getattr(self, norm)[rows] = ball.norm(delta).cpu().numpy()
         confidence, prediction = logits.softmax(1).max(1)
         self.predictions[rows] = prediction.cpu().numpy()
         self.confidences[rows] = confidence.cpu().numpy()
