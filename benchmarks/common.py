@@ -41,7 +41,8 @@ def record(name: str, claims: dict[str, dict[str, Any]], conditions: dict[str, A
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     conditions = {**conditions, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT")}
-    content = {"date": now, "claims": claims, "conditions": conditions, "environment": environment()}
+    machine = {k: v for k, v in environment().items() if k != "command"}  # its arguments are paths of this machine
+    content = {"date": now, "claims": claims, "conditions": conditions, "environment": machine}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     for claim, values in claims.items():
         print(f"{claim}: " + ", ".join(f"{k} {v}" for k, v in values.items()))
