@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -279,8 +279,3 @@ def export(cells: Iterable[Cell], path: str | Path) -> int:
             remedy="Choose a writable path on a disk with room",
         ) from error
     return len(table)
-
-
-def relabel(cell: Cell, model: ModelRecord, condition: ConditionRecord) -> Cell:
-    """The same result under the names of another experiment (names are not part of the key)."""
-    return replace(cell, model=model, condition=condition)

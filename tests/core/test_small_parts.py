@@ -1,4 +1,4 @@
-"""Straight-through estimators, pass counting, modes and fingerprints."""
+"""Straight-through estimators, pass counting and fingerprints."""
 
 import copy
 
@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from bitproof.core.fingerprint import fingerprint
-from bitproof.core.modes import evaluating
 from bitproof.core.passes import Counted
 from bitproof.core.ste import round_ste, scale_gradient, sign_ste, straight_through
 
@@ -55,16 +54,6 @@ def test_passes_are_counted_in_examples():
         counted(x[:3])
     counted(x)  # no backward through this one
     assert (counted.forwards, counted.backwards) == (13, 5)
-
-
-def test_every_modules_own_mode_comes_back():
-    model = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(nn.Dropout()))
-    model.train()
-    model[0].eval()  # a frozen BatchNorm in a model in training
-    with pytest.raises(RuntimeError), evaluating(model):
-        assert not any(m.training for m in model.modules())
-        raise RuntimeError
-    assert [m.training for m in model.modules()] == [True, False, True, True]
 
 
 def test_fingerprint_sees_what_changes_the_function():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.core.modes import device_of, forward
+from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
 from bitproof.core.pixels import to_tensor
 from bitproof.core.rng import Rng
@@ -26,7 +26,7 @@ from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.conditions import Clean, Condition, record
 from bitproof.records import Cell, ModelRecord, Pictures
-from bitproof.settings import digest
+from bitproof.settings import describe, digest
 from bitproof.shifts import Corruption, Pipeline
 
 PICTURES = 8
@@ -227,7 +227,7 @@ def _shifted(
 
 
 def _rng(condition: Attack | Corruption, data: Data, seed: int) -> Rng:
-    return Rng(seed, data.ids, (digest(record(condition).setting),))
+    return Rng(seed, data.ids, (digest(describe(condition)),))
 
 
 def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

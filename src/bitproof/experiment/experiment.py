@@ -1,7 +1,7 @@
 """An experiment: models x conditions on one data set, and the cells it consists of."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bitproof.experiment.suites import SUITES
 from bitproof.quant import freeze
 from bitproof.records import Cell, ModelRecord, cell_key
 from bitproof.settings import describe
-from bitproof.store import Store, relabel
+from bitproof.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +83,9 @@ class Experiment:
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
-        tally = runner.run(self.tasks(), store, environment(), progress=progress)
-        cells = [
-            relabel(store.get(self.key(name, condition)), self.records[name], record(condition))
+        tally = runner.run(self.tasks(), store, environment, progress=progress)
+        cells = [  # names are not part of a key: a stored cell may carry those of another experiment
+            replace(store.get(self.key(name, condition)), model=self.records[name], condition=record(condition))
             for name in self.models
             for condition in self.all_conditions
         ]

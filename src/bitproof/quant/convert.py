@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.modes import device_of, forward
+from bitproof.core.calling import device_of, forward
 from bitproof.errors import InputError
 from bitproof.quant.methods import METHODS
 from bitproof.quant.ranges import Histogram

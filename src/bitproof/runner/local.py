@@ -41,20 +41,20 @@ class Tally:
     reused: int
 
 
-def run(tasks: Sequence[Task], store: Store, environment: dict[str, Any], *, progress: bool) -> Tally:
+def run(tasks: Sequence[Task], store: Store, environment: Callable[[], dict[str, Any]], *, progress: bool) -> Tally:
     """Compute and store what is missing, in order; each cell is written as soon as it is complete.
 
     Args:
         tasks: what the experiment consists of.
         store: where results are looked up and written.
-        environment: noted with the run, if there is anything to compute.
+        environment: what the run is done on; asked and noted only if there is anything to compute.
         progress: show a bar with what is being done and how long is left.
     """
     keys = {key for task in tasks for key in task.work}
     missing = {key for key in keys if key not in store}
     if not missing:
         return Tally(computed=0, reused=len(keys))
-    number = store.begin_run(environment)
+    number = store.begin_run(environment())
     total = sum(work for task in tasks for key, work in task.work.items() if key in missing)
     computed = 0
     with Progress(total, enabled=progress) as bar:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.modes import device_of
+from bitproof.core.calling import device_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 

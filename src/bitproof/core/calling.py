@@ -1,24 +1,11 @@
-"""The state a model is in while it is looked at, and the promise to leave it as it was found."""
+"""Calling a model: where it lives, and what is said when it cannot take the images."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from bitproof.errors import InputError
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for every submodule inside the block; each one's own mode again afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def forward(model: Callable[[Tensor], Tensor], images: Tensor, name: str) -> Tensor:
