@@ -1,6 +1,7 @@
 """The command line: reads arguments, calls the library, prints what comes back."""
 
 import contextlib
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -147,6 +148,42 @@ def quantize(
 
 
 @app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="How, e.g. lsq or qat:epochs=3; see `bitproof list recipes`.")
+    ],
+    model: Model,
+    data: DataOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
+    scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
+    weights: Weights = None,
+    limit: Limit = None,
+    classes: Classes = None,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+) -> None:
+    """Train a model on the data's train split, with its quantizers in place if the recipe says so.
+
+    Without --weights it starts from random weights. The same command goes on with a run that was stopped.
+    """
+    from bitproof.settings import parse
+
+    how = parse(recipe, bitproof.train.RECIPES, "recipe")
+    if scheme is not None:
+        if not isinstance(how, bitproof.train.QAT):
+            raise InputError(
+                f"recipe {recipe!r} with --scheme {scheme}",
+                rule="only quantization-aware recipes have a scheme",
+                remedy="Use qat, lsq, pact or another one of them, or leave --scheme out",
+            )
+        how = dataclasses.replace(how, scheme=bitproof.Scheme.parse(scheme))
+    start = _model(model, weights, classes, seed)
+    examples = _load(data, "train", limit)
+    bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+    print((output / "history.csv").read_text().rstrip())
+    print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")
+
+
+@app.command()
 def report(
     store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
@@ -174,7 +211,9 @@ def export(
 
 @app.command("list")
 def list_names(
-    what: Annotated[str | None, typer.Argument(help="models, schemes, data, attacks, shifts or suites.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="models, schemes, recipes, data, attacks, shifts or suites.")
+    ] = None,
 ) -> None:
     """What there is, by name."""
     families = _families()
@@ -193,11 +232,13 @@ def _families() -> dict[str, dict[str, str]]:
     from bitproof.models import MODELS
     from bitproof.quant import METHODS
     from bitproof.shifts import CORRUPTIONS, SYSTEMATIC
+    from bitproof.train import RECIPES
 
     return {
         "models": {name: _first_line(spec.build) for name, spec in MODELS.items()}
         | {"timm:NAME": "Any timm model (extra: zoo).", "torchvision:NAME": "Any torchvision model (extra: zoo)."},
         "schemes": {f"{name}:wXaY": _scheme_line(method) for name, method in METHODS.items()},
+        "recipes": {name: _first_line(build) for name, build in RECIPES.items()},
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
         "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},
@@ -232,8 +273,8 @@ def _calibration(data: str, calibration_data: str | None, count: int) -> Any:
     return _load(calibration_data or data, "train", count)
 
 
-def _model(name: str, weights: Path | None, classes: int | None) -> Any:
-    model = bitproof.load_model(name, weights=weights, classes=classes)
+def _model(name: str, weights: Path | None, classes: int | None, seed: int = 0) -> Any:
+    model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
     if weights is None:
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model

@@ -54,7 +54,8 @@ def digest(*parts: Any) -> str:
 def parse(text: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Any:
     """The setting that `name` or `name:field=value,field=value` describes; `name` is looked up in `table`.
 
-    Numbers may be fractions (`eps=8/255`). Unknown names, fields and unreadable values raise `InputError`.
+    Numbers may be fractions (`eps=8/255`), several values are joined by + (`milestones=0.3+0.6`).
+    Unknown names, fields and unreadable values raise `InputError`.
     """
     name, _, rest = text.partition(":")
     build = lookup(table, name, kind)
@@ -79,6 +80,8 @@ def _read(text: str, hint: Any, what: str) -> Any:
             return None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
         origin = typing.get_origin(hint)
+    if origin is tuple:
+        return tuple(_read(part, typing.get_args(hint)[0], what) for part in text.split("+"))
     if origin is typing.Literal or hint is str:
         return text
     if hint is bool and text.lower() in ("true", "false"):

@@ -13,8 +13,8 @@ from bitproof.quant.binaryconnect import (
     BinaryConnectWeights,
     StochasticBinaryConnectWeights,
     clip_weights,
-    seed_draws,
 )
+from bitproof.quant.draws import seed_draws
 
 T = torch.tensor
 DETERMINISTIC = Scheme("binaryconnect", weight_bits=1, act_bits=32, first_last="same")

@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
+from bitproof.errors import InputError
+from bitproof.quant import Scheme, compute_layers, freeze, quantize
+from bitproof.quant.dorefa import DoReFaActivations, DoReFaGradients, DoReFaWeights
 
 T = torch.tensor
 
@@ -58,3 +61,61 @@ def test_one_bit_weights_have_two_levels_at_every_magnitude(magnitude):
 
 def test_all_zero_weights_stay_finite():
     assert torch.isfinite(DoReFaWeights(4)(torch.zeros(3))).all()
+
+
+def quantized_gradient(quantizer: DoReFaGradients, gradient: torch.Tensor) -> torch.Tensor:
+    x = torch.zeros_like(gradient, requires_grad=True)
+    quantizer(x).backward(gradient)
+    assert x.grad is not None
+    return x.grad
+
+
+def test_gradients_lie_on_the_grid_of_their_example():
+    gradient = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * T([1.0, 10, 1e-3, 0]).view(
+        4, 1, 1, 1
+    )
+    result = quantized_gradient(DoReFaGradients(2, key=0), gradient)
+    for example, exact in zip(result, gradient, strict=True):
+        if exact.any():
+            codes = (example / exact.abs().max() + 1) / 2 * 3
+            torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-5)
+            assert codes.round().unique().tolist() == [0, 1, 2, 3]
+        else:
+            assert example.abs().max() < 1e-30
+
+
+def test_gradients_are_unbiased():
+    """The noise spreads each value over its two neighbours in proportion; at 2 bits the step is 2/3 of the largest."""
+    gradient = T([[1.0, -0.9, 0.5, 0.1, 0.0, -0.4]])
+    quantizer = DoReFaGradients(2, key=1)
+    mean = torch.stack([quantized_gradient(quantizer, gradient) for _ in range(4000)]).mean(0)
+    deviation = 2 / 3 / 2 / math.sqrt(4000)  # of a mean of two-valued draws, at most
+    assert (mean - gradient).abs().max() < 5 * deviation
+
+
+def test_gradients_are_quantized_in_training_only_and_values_never():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.Linear(6, 5), nn.Linear(5, 3))
+    scheme = Scheme("dorefa", weight_bits=4, act_bits=32, grad_bits=2)
+    assert scheme.label == "dorefa w4a32g2"
+    assert Scheme.parse("dorefa:w4a32g2") == scheme
+    quantized = quantize(model, scheme)
+    plain = quantize(model, Scheme("dorefa", weight_bits=4, act_bits=32))
+    images = torch.rand(7, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    middle = dict(compute_layers(quantized))["2"]
+
+    def bias_gradient(model) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(model(images).square().sum(), model[2].bias)
+        return gradient
+
+    assert torch.equal(quantized(images), plain(images))
+    assert torch.equal(bias_gradient(quantized), bias_gradient(plain))
+    assert torch.equal(quantized.train()(images), plain.train()(images))
+    assert not torch.allclose(bias_gradient(quantized), bias_gradient(plain))
+    assert middle.gradient_quantizer.draws.item() == 1
+    assert [hasattr(layer, "gradient_quantizer") for _, layer in compute_layers(quantized)] == [False, True, False]
+    assert torch.equal(freeze(quantized)(images), freeze(plain)(images))
+
+
+def test_other_methods_keep_float_gradients():
+    with pytest.raises(InputError, match="grad_bits is 4: lsq leaves gradients float"):
+        Scheme("lsq", weight_bits=4, act_bits=4, grad_bits=4)

@@ -36,7 +36,14 @@ def test_values_and_gradients_by_hand():
         assert gradient.item() == pytest.approx(expected, abs=1e-12), i
     (3 * y).sum().backward()
     assert x.grad is not None
-    assert x.grad.tolist() == [0, 3, 3, 3, 3, 3, 0]
+    assert x.grad.tolist() == [0, 0, 3, 3, 3, 0, 0]  # Eq. 5
+
+
+def test_zero_has_a_gradient_on_an_unsigned_grid():
+    x = T([-0.1, 0.0, 0.1, 3.0], requires_grad=True)
+    learned_step(x, T(0.5), Codes(qmin=0, qmax=3)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 0]
 
 
 def test_an_input_of_zero_keeps_its_gradient():

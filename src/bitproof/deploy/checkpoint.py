@@ -22,32 +22,28 @@ _FORMAT = "bitproof-quantized-1"
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
-    """Write a quantized model that `quantize` made to a .safetensors file; returns its size in bytes.
+    """Write a float model, or a quantized one that `quantize` made, to a .safetensors file; returns its size in bytes.
 
     Args:
-        model: the quantized model, not frozen.
+        model: the model, not frozen.
         path: the file.
         architecture: the name `load_model` knows it by, e.g. "resnet20".
         classes: number of classes, where it is not the architecture's own.
 
     Raises:
-        InputError: the model has no scheme, the suffix is another one, or the path cannot be written.
+        InputError: the suffix is another one, or the path cannot be written.
     """
     path = Path(path)
     scheme = getattr(model, "scheme", None)
-    if scheme is None:
-        raise InputError(
-            "the model is not quantized",
-            rule="a quantized checkpoint holds a scheme",
-            remedy="Pass what `quantize` returned",
-        )
     if path.suffix != ".safetensors":
         raise InputError(
             f"cannot write {path.name!r}",
-            rule="quantized checkpoints are safetensors files",
+            rule="checkpoints are safetensors files",
             remedy="Give the file the suffix .safetensors",
         )
-    metadata = {"format": _FORMAT, "architecture": architecture, "scheme": json.dumps(describe(scheme))}
+    metadata = {"architecture": architecture}
+    if scheme is not None:
+        metadata |= {"format": _FORMAT, "scheme": json.dumps(describe(scheme))}
     if classes is not None:
         metadata["classes"] = str(classes)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -69,6 +65,7 @@ def load_model(
     classes: int | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
@@ -78,13 +75,14 @@ def load_model(
             then comes back quantized). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.
         mean, std: normalisation a channel, where it is not the architecture's own.
+        seed: of random weights.
 
     Raises:
         InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
     """
     about = _metadata(weights)
     if about.get("format") != _FORMAT:
-        return models.load_model(name, weights=weights, classes=classes, mean=mean, std=std)
+        return models.load_model(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed)
     assert weights is not None
     if about["architecture"] != name:
         raise InputError(

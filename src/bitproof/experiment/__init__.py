@@ -4,5 +4,6 @@ from bitproof.experiment.conditions import CONDITIONS, Clean, Condition, parse_c
 from bitproof.experiment.experiment import Experiment, evaluate
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
+from bitproof.experiment.training import train
 
-__all__ = ["CONDITIONS", "SUITES", "Clean", "Condition", "Experiment", "Result", "evaluate", "parse_condition"]
+__all__ = ["CONDITIONS", "SUITES", "Clean", "Condition", "Experiment", "Result", "evaluate", "parse_condition", "train"]

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
@@ -32,10 +31,7 @@ def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Resul
     seed = Rng(0, np.zeros(1, np.int64))
     with Progress(recipe.epochs * len(train), enabled=progress) as bar:
         bar.start("training the float model")
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            start = load_model("digits_cnn")
-        model = recipe(start, train, rng=seed, advance=bar.advance)
+        model = recipe(load_model("digits_cnn"), train, rng=seed, advance=bar.advance)
     schemes = {bits: Scheme("affine", weight_bits=bits, act_bits=bits) for bits in (8, 4, 2)}
     models = {"float": model} | {s.label: quantize(model, s, train) for s in schemes.values()}
     return evaluate(models, load_data("digits", split="test"), suite="demo", store=store, progress=progress)

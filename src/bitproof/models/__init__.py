@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from bitproof.errors import InputError, lookup
@@ -43,15 +44,17 @@ def load_model(
     classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """A model in eval mode that maps [0, 1] NCHW images to logits.
 
     Args:
         name: one in MODELS, or `timm:NAME` or `torchvision:NAME`.
         weights: file of the backbone's state dict, or of the state dict of a model made by this function
-            (which then brings its own normalisation). None leaves random weights.
+            (which then brings its own normalisation). None = random weights.
         classes: number of outputs; by default 10, and 1000 for the zoo.
         mean, std: normalisation by channel in [0, 1] units; by default those of the usual weights.
+        seed: of random weights.
 
     Raises:
         InputError: an unknown name, a zoo that is not installed, weights that cannot be read or do not fit.
@@ -72,7 +75,9 @@ def load_model(
             rule=f"{name} takes {spec.shape[0]} channels",
             remedy="Give one number a channel",
         )
-    backbone = spec.build(classes or spec.classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = spec.build(classes or spec.classes)
     model = normalized(backbone, mean, std)
     if weights is not None:
         tensors = read_weights(weights)

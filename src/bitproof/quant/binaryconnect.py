@@ -8,22 +8,19 @@ The paper's H is 1; as in its code, H = sqrt(6 / (fan_in + fan_out)) / 2, so tha
 of Glorot's initialisation. Training calls `clip_weights(model)` after each step of the optimiser.
 
 The stochastic form draws anew at each forward pass in training mode and is tested with its *float*
-weights (Section 2.6, method 2), so in eval mode its weights have more than two levels. Draw i of a layer
-depends on (key, i) alone; both lie in the state dict, so a resumed run goes on as if uninterrupted.
+weights (Section 2.6, method 2), so in eval mode its weights have more than two levels.
 """
 
-import hashlib
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.rng import Rng
 from bitproof.core.ste import straight_through
+from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
 
 
@@ -48,30 +45,22 @@ class BinaryConnectWeights(nn.Module):
         return f"limit={self.limit:.4g}"
 
 
-class StochasticBinaryConnectWeights(nn.Module):
+class StochasticBinaryConnectWeights(Drawing):
     """Weights onto -limit or +limit by chance in training mode; the float weights in eval mode.
 
     Args:
         limit: H.
-        key: what the draws depend on, beside their number; different for every layer.
+        key: of the draws.
     """
 
-    key: Tensor
-    draws: Tensor
-
     def __init__(self, limit: float, key: int) -> None:
-        super().__init__()
+        super().__init__(key)
         self.limit = limit
-        self.register_buffer("key", torch.tensor(key))
-        self.register_buffer("draws", torch.tensor(0))
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if not self.training:
             return weight
-        rng = Rng(0, np.array([int(self.key)]), ("binaryconnect", int(self.draws)))
-        self.draws += 1
-        chance = (weight / self.limit + 1) / 2
-        up = rng.uniform(tuple(weight.shape))[0].to(weight.device) < chance  # a chance outside [0, 1] is certain
+        up = self.draw(weight) < (weight / self.limit + 1) / 2  # a chance outside [0, 1] is certain
         return straight_through(weight, torch.where(up, self.limit, -self.limit).to(weight.dtype))
 
     def extra_repr(self) -> str:
@@ -88,23 +77,9 @@ def clip_weights(model: nn.Module) -> None:
                 chain.original.clamp_(-limit, limit)
 
 
-def seed_draws(model: nn.Module, rng: Rng) -> None:
-    """Make the draws of each stochastic layer depend on `rng` (one id, the run) and the layer's name; start anew."""
-    for name, module in model.named_modules():
-        if isinstance(module, StochasticBinaryConnectWeights):
-            module.key.fill_(int(rng.fold("binaryconnect", name).generators()[0].integers(2**63)))
-            module.draws.zero_()
-
-
 def _limit(weight: Tensor) -> float:
     area = math.prod(weight.shape[2:])
     return math.sqrt(6 / ((weight.shape[0] + weight.shape[1]) * area)) / 2
-
-
-def _key(weight: Tensor) -> int:
-    """A number from the weights: layers draw apart, and the same model draws the same."""
-    content = weight.detach().cpu().double().numpy().tobytes()
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
 
 
 BINARYCONNECT = Method(
@@ -117,5 +92,5 @@ BINARYCONNECT_STOCHASTIC = Method(
     description="BinaryConnect with weights drawn in training and float weights in tests.",
     weight_bits=range(1, 2),
     act_bits=range(0),
-    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), _key(weight)).to(weight.device),
+    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), key_of(weight)).to(weight.device),
 )

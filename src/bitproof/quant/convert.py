@@ -33,6 +33,7 @@ class Images(Protocol):
 
 COMPUTE_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 INPUT_QUANTIZER = "input_quantizer"
+GRADIENT_QUANTIZER = "gradient_quantizer"
 
 
 def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Tensor] | None = None) -> nn.Module:
@@ -89,14 +90,19 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 rule="only finite weights have a grid",
                 remedy="Check the checkpoint this model was loaded from",
             )
-        device = layer.weight.device
+        weight = layer.weight.detach()
         if here.weight_bits < 32:
-            parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(layer.weight, here))
+            parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(weight, here))
         if here.act_bits < 32:
             make = METHODS[here.method].inputs
             assert make is not None  # or the method has no act_bits, and there is no such scheme
-            layer.add_module(INPUT_QUANTIZER, make(here).to(device))
+            layer.add_module(INPUT_QUANTIZER, make(here).to(weight.device))
             layer.register_forward_pre_hook(_quantize_input)
+        if here.grad_bits < 32:
+            gradients = METHODS[here.method].gradients
+            assert gradients is not None  # as above
+            layer.add_module(GRADIENT_QUANTIZER, gradients(weight, here))
+            layer.register_forward_hook(_quantize_gradient)
     quantized.scheme = scheme  # pyright: ignore
     return quantized.eval()  # the quantizers too
 
@@ -119,6 +125,15 @@ def freeze(model: nn.Module) -> nn.Module:
     return frozen.requires_grad_(False)
 
 
+def quantizer_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    """What the quantizers of a model learn: steps, clipping levels, scales, offsets; not the weights under them."""
+    for _, layer in compute_layers(model):
+        if hasattr(layer, INPUT_QUANTIZER):
+            yield from layer.get_submodule(INPUT_QUANTIZER).parameters()
+        if parametrize.is_parametrized(layer, "weight"):
+            yield from layer.parametrizations.weight[0].parameters()  # pyright: ignore
+
+
 def compute_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """Name and module of each layer that quantization acts on, in order of registration."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, COMPUTE_LAYERS))
@@ -137,11 +152,15 @@ def _edge(scheme: Scheme) -> Scheme:
         return scheme
     edge = 32 if scheme.first_last == "float" else 8
     weight_bits, act_bits = (32 if bits == 32 else edge for bits in (scheme.weight_bits, scheme.act_bits))
-    return replace(scheme, method="affine", weight_bits=weight_bits, act_bits=act_bits)
+    return replace(scheme, method="affine", weight_bits=weight_bits, act_bits=act_bits, grad_bits=32)
 
 
 def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return layer.get_submodule(INPUT_QUANTIZER)(args[0]), *args[1:]
+
+
+def _quantize_gradient(layer: nn.Module, _: tuple[Any, ...], output: Tensor) -> Tensor:
+    return layer.get_submodule(GRADIENT_QUANTIZER)(output)
 
 
 def _batches(calibration: Images | Iterable[Tensor] | None) -> Callable[[], Iterable[Tensor]]:

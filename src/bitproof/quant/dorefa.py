@@ -1,9 +1,11 @@
-"""DoReFa-Net quantizers (Zhou et al. 2016, arXiv 1606.06160, Eq. 5, 7-9 and 10).
+"""DoReFa-Net quantizers (Zhou et al. 2016, arXiv 1606.06160, Eq. 5, 7-10 and 12).
 
     quantize_k(r) = round((2^k - 1) r) / (2^k - 1)                      r in [0, 1]
     weights       2 quantize_k(tanh(w) / (2 max|tanh(w)|) + 1/2) - 1    k > 1
                   E|w| sign(w)                                          k = 1
     activations   quantize_k(clip(x, 0, 1))
+    gradients     2 m (quantize_k(clip(g / (2 m) + 1/2 + N, 0, 1)) - 1/2)    m = max|g| of the example,
+                  N = s / (2^k - 1), s uniform in [-1/2, 1/2]
 
 Made for quantization-aware training: a float network that was not trained with these quantizers loses
 its weight scale and every activation above one.
@@ -14,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste, straight_through
+from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
 
 
@@ -52,10 +55,44 @@ class DoReFaActivations(nn.Module):
         return f"bits={self.bits}"
 
 
+class DoReFaGradients(Drawing):
+    """The output of a layer, unchanged; in training mode its gradient goes onto 2^k levels by stochastic rounding.
+
+    The noise N makes the rounding unbiased inside the range, which is symmetric around zero, an example at a
+    time. The grid has no level at zero.
+
+    Args:
+        bits: k.
+        key: of the draws.
+    """
+
+    def __init__(self, bits: int, key: int) -> None:
+        super().__init__(key)
+        self.bits = bits
+
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        if self.training and x.requires_grad:
+            x = x.view_as(x)  # a node of its own, which the hook belongs to
+            x.register_hook(self._quantize)
+        return x
+
+    def _quantize(self, gradient: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        top = 2**self.bits - 1
+        largest = gradient.abs().flatten(1).amax(1).view(-1, *[1] * (gradient.dim() - 1))
+        largest = largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        noisy = (gradient / (2 * largest) + 0.5 + (self.draw(gradient) - 0.5) / top).clamp_(0, 1)
+        return 2 * largest * ((noisy * top).round_() / top - 0.5)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
 DOREFA = Method(
     description="DoReFa-Net's tanh weights and clipped activations, for training.",
     weight_bits=range(1, 9),
     act_bits=range(1, 9),
     weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
     inputs=lambda scheme: DoReFaActivations(scheme.act_bits),
+    grad_bits=range(1, 9),
+    gradients=lambda weight, scheme: DoReFaGradients(scheme.grad_bits, key_of(weight)).to(weight.device),
 )

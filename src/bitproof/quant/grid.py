@@ -70,7 +70,7 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx, x, scale, lowest, highest):
         ctx.save_for_backward(x, scale, lowest, highest)
         y = torch.div(x, scale).round_()
-        if _one_grid_on_cpu(lowest):  # a clamp between numbers takes half the time of one between tensors
+        if on_cpu_alone(lowest):  # a clamp between numbers takes half the time of one between tensors
             return y.clamp_(lowest.item(), highest.item()).mul_(scale)
         return torch.clamp_(y, lowest, highest).mul_(scale)
 
@@ -79,14 +79,14 @@ class _FakeQuantize(torch.autograd.Function):
         (gradient,) = grad_outputs
         x, scale, lowest, highest = ctx.saved_tensors
         low, high = (lowest - 1) * scale, (highest + 1) * scale
-        if _one_grid_on_cpu(lowest):  # one fused pass: the clamp's own gradient
+        if on_cpu_alone(lowest):  # one fused pass: the clamp's own gradient
             return torch.ops.aten.hardtanh_backward(gradient, x, low.item(), high.item()), None, None, None
         return gradient * ((x > low) & (x < high)), None, None, None
 
 
-def _one_grid_on_cpu(bound: Tensor) -> bool:
-    """Whether bounds can be read as numbers at no cost; on a GPU that would wait for all work before it."""
-    return bound.numel() == 1 and bound.device.type == "cpu"
+def on_cpu_alone(value: Tensor) -> bool:
+    """Whether it is one number that can be read at no cost; on a GPU that would wait for all work before it."""
+    return value.numel() == 1 and value.device.type == "cpu"
 
 
 class AffineQuantizer(nn.Module):

@@ -11,8 +11,8 @@ weights that share one s. Activations have Q_N = 0, Q_P = 2^b - 1, or the signed
 says `act_symmetric`, and N = features of one example, so that the batch size does not matter; their s_0
 comes from the whole calibration set instead of the first batch.
 
-Two departures. Eq. 5 is taken to hold on the bounds too: an input of exactly zero (a black pixel) would
-otherwise have no gradient. And the step is |s|: an optimiser step across zero would make s negative and
+Two departures. Zero counts as inside an unsigned grid: by Eq. 5 an input of exactly zero (a black pixel)
+would have no gradient. And the step is |s|: an optimiser step across zero would make s negative and
 leave unsigned activations at zero for good.
 """
 
@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import scale_gradient
-from bitproof.quant.grid import Codes
+from bitproof.quant.grid import Codes, on_cpu_alone
 from bitproof.quant.method import Method
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.scheme import Scheme
@@ -42,22 +42,41 @@ def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Cod
 
 
 class _LearnedStep(torch.autograd.Function):
+    """In place on one fresh tensor, and backward with no temporary but the gradient of x.
+
+    From Eq. 3 follows ds = (sum(g v^) - sum(g_x v)) / s, where g is the incoming gradient and g_x that of v:
+    two dot products with tensors that exist already. (Outside the grid g_x is zero and v^/s is the bound.)
+    """
+
     @staticmethod
     def forward(ctx, x, step, codes):
-        ctx.save_for_backward(x, step)
+        y = torch.div(x, step).clamp_(codes.qmin, codes.qmax).round_().mul_(step)
+        ctx.save_for_backward(x, step, y)
         ctx.codes = codes
-        return torch.div(x, step).clamp_(codes.qmin, codes.qmax).round_().mul_(step)
+        return y
 
     @staticmethod
     def backward(ctx, *grad_outputs):
         (gradient,) = grad_outputs
-        x, step = ctx.saved_tensors
-        qmin, qmax = ctx.codes.qmin, ctx.codes.qmax
-        ratio = x / step
-        strictly_inside = (ratio > qmin) & (ratio < qmax)
-        of_step = ratio.clamp(qmin, qmax).round() - ratio * strictly_inside
-        of_x = (ratio >= qmin) & (ratio <= qmax)
-        return gradient * of_x, (gradient * of_step).sum_to_size(step.shape), None
+        x, step, y = ctx.saved_tensors
+        low, high = (ctx.codes.qmin or -_SLACK) * step, ctx.codes.qmax * step
+        if on_cpu_alone(step):
+            of_x = torch.ops.aten.hardtanh_backward(gradient, x, low.item(), high.item())
+        else:
+            of_x = gradient * ((x > low) & (x < high))
+        of_step = (_dot(gradient, y, step) - _dot(of_x, x, step)) / step if ctx.needs_input_grad[1] else None
+        return of_x, of_step, None
+
+
+_SLACK = 2**-20  # in steps: zero lies inside an unsigned grid
+
+
+def _dot(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """The sum of a b over all that shares an element of `like`."""
+    if like.numel() == 1 and a.stride() == b.stride():
+        order = sorted(range(a.dim()), key=a.stride, reverse=True)  # as it lies in memory, channels last or first
+        return torch.dot(a.permute(order).reshape(-1), b.permute(order).reshape(-1)).view_as(like)
+    return (a * b).sum_to_size(like.shape)
 
 
 class LSQWeights(nn.Module):

@@ -20,6 +20,8 @@ class Method:
         inputs: makes the quantizer of one layer's input; None where `act_bits` is empty.
         observe: sets up that quantizer from the histogram of what the layer receives on calibration images; None
             where the quantizer needs none.
+        grad_bits: the bits it is defined for of gradients in training. An empty range: float only.
+        gradients: makes the module that quantizes the gradient of one layer's output, from its float weight.
     """
 
     description: str
@@ -28,3 +30,5 @@ class Method:
     weights: Callable[[Tensor, Scheme], nn.Module]
     inputs: Callable[[Scheme], nn.Module] | None = None
     observe: Callable[[nn.Module, Histogram, Scheme], None] | None = None
+    grad_bits: range = range(0)
+    gradients: Callable[[Tensor, Scheme], nn.Module] | None = None

@@ -15,6 +15,7 @@ class Scheme:
     Attributes:
         method: a name in `bitproof.quant.METHODS`.
         weight_bits, act_bits: bits of weights and of the inputs of each layer; 32 = not quantized.
+        grad_bits: bits of the gradients of each layer's output in training (dorefa only); 32 = not quantized.
         granularity: one weight grid a "tensor" or one an output "channel" (affine, lsq, lsq+; the others have what
             their paper says); activations have one a tensor.
         symmetric: weight grids of affine symmetric around zero (2^b - 1 levels), else affine (2^b levels).
@@ -38,6 +39,7 @@ class Scheme:
     _: KW_ONLY
     weight_bits: int = 8
     act_bits: int = 8
+    grad_bits: int = 32
     granularity: str = "channel"
     symmetric: bool = True
     act_symmetric: bool = False
@@ -50,10 +52,10 @@ class Scheme:
         from bitproof.quant.methods import METHODS  # here, because the methods are made from schemes
 
         method = lookup(METHODS, self.method, "quantization method")
-        for name in ("weight_bits", "act_bits"):
+        kinds = {"weight_bits": "weights", "act_bits": "activations", "grad_bits": "gradients"}
+        for name, kind in kinds.items():
             bits, allowed = getattr(self, name), getattr(method, name)
             if bits != 32 and bits not in allowed:
-                kind = "weights" if name == "weight_bits" else "activations"
                 if not allowed:
                     rule, remedy = f"{self.method} leaves {kind} float", f"Use {name}=32"
                 else:
@@ -88,21 +90,23 @@ class Scheme:
         default = Scheme(self.method, weight_bits=self.weight_bits, act_bits=self.act_bits)
         fields = ("granularity", "weight_range", "act_range", "first_last", "symmetric", "act_symmetric", "percentile")
         extra = [f"{f}={getattr(self, f)}" for f in fields if getattr(self, f) != getattr(default, f)]
-        return " ".join([self.method, f"w{self.weight_bits}a{self.act_bits}", *extra])
+        bits = f"w{self.weight_bits}a{self.act_bits}" + (f"g{self.grad_bits}" if self.grad_bits < 32 else "")
+        return " ".join([self.method, bits, *extra])
 
     @staticmethod
     def parse(text: str) -> "Scheme":
-        """Read `[METHOD:]w4a4[,field=value...]`, the form the command line takes."""
+        """Read `[METHOD:]w4a4[g6][,field=value...]`, the form the command line takes."""
         method, colon, rest = text.partition(":")
         if not colon:
             method, rest = "affine", text
         bits, _, more = rest.partition(",")
-        match = re.fullmatch(r"w(\d+)a(\d+)", bits)
+        match = re.fullmatch(r"w(\d+)a(\d+)(?:g(\d+))?", bits)
         if not match:
             raise InputError(
                 f"scheme {text!r}",
-                rule="a scheme is written [METHOD:]wBITSaBITS[,field=value...]",
+                rule="a scheme is written [METHOD:]wBITSaBITS[gBITS][,field=value...]",
                 remedy="Write for example w8a8, affine:w4a4,granularity=tensor or dorefa:w4a32",
             )
-        fields = f"method={method},weight_bits={match[1]},act_bits={match[2]}" + (f",{more}" if more else "")
+        fields = f"method={method},weight_bits={match[1]},act_bits={match[2]},grad_bits={match[3] or 32}"
+        fields += f",{more}" if more else ""
         return settings.parse(f"scheme:{fields}", {"scheme": Scheme}, "scheme")

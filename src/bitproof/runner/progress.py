@@ -21,7 +21,7 @@ class Progress:
         self._done = 0
         self._started = self._said = time.monotonic()
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("{task.description:<32.32}"),
+            rich_progress.TextColumn("{task.description:<36.36}"),
             rich_progress.BarColumn(bar_width=None),
             rich_progress.TaskProgressColumn(),
             rich_progress.TextColumn("left"),
@@ -45,8 +45,11 @@ class Progress:
         self._bar.update(self._task, description=label)
         self.advance(skip)
 
-    def advance(self, passes: int) -> None:
-        """More work is done."""
+    def advance(self, passes: int, label: str = "") -> None:
+        """More work is done; `label`, if not empty, says anew what is going on."""
+        if label:
+            self._label = label
+            self._bar.update(self._task, description=label)
         self._done += passes
         self._bar.update(self._task, completed=self._done)
         now = time.monotonic()

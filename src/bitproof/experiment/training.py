@@ -1,0 +1,86 @@
+"""Training as a run that keeps its files: checkpoints, history, and the state it goes on from."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from bitproof.core.memory import keep_freed_memory
+from bitproof.core.rng import Rng
+from bitproof.data import Data
+from bitproof.deploy import save_model
+from bitproof.errors import InputError
+from bitproof.report import plot_training
+from bitproof.runner.progress import Progress
+from bitproof.train import Epoch, Recipe
+
+
+def train(
+    recipe: Recipe,
+    model: nn.Module,
+    data: Data,
+    *,
+    output: str | Path,
+    architecture: str,
+    classes: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> nn.Module:
+    """Train a copy of `model` and keep everything about it in one folder.
+
+    Repeat a call that was stopped, or killed, and it goes on from where it was.
+
+    Args:
+        recipe: how to train.
+        model: what training starts from.
+        data: the training examples.
+        output: the folder, made if it is missing. After each epoch it holds `last.safetensors` and
+            `best.safetensors` (what `load_model` opens), `history.csv` (one row an epoch), `history.png`,
+            and `state.pt`, from which the run goes on.
+        architecture: the name `load_model` knows the model by.
+        classes: number of classes, where it is not the architecture's own.
+        seed: of all randomness.
+        progress: show a bar with loss, accuracy and the time left.
+
+    Returns:
+        The trained model, in eval mode: the best epoch's where the recipe holds examples out, else the last.
+
+    Raises:
+        InputError: the folder cannot be written, or holds another run.
+    """
+    keep_freed_memory()
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {str(folder)!r} ({error})",
+            rule="a training run keeps its files in one folder",
+            remedy="Choose a writable path",
+        ) from error
+
+    def keep(history: list[Epoch], model: nn.Module) -> None:
+        names = ["last", "best"] if history[-1].best else ["last"]
+        for name in names:
+            save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
+        _write_history(history, folder / "history.csv")
+        plot_training([vars(epoch) for epoch in history], folder / "history.png")
+
+    with Progress(recipe.epochs * (len(data) - recipe.holdout), enabled=progress) as bar:
+        bar.start("training")
+        return recipe(
+            model,
+            data,
+            rng=Rng(seed, np.zeros(1, np.int64)),
+            state=folder / "state.pt",
+            advance=bar.advance,
+            on_epoch=keep,
+        )
+
+
+def _write_history(history: list[Epoch], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, vars(history[0]))
+        writer.writeheader()
+        writer.writerows(map(vars, history))
