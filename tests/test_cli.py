@@ -256,3 +256,56 @@ def test_help_loads_no_torch():
         result = shell(*command, "--help")
         assert result.returncode == 0
         assert "Usage" in result.stdout
+
+
+def test_train_keeps_its_files_and_a_second_call_does_nothing_more(run, weights, tmp_path):
+    output = tmp_path / "runs" / "lsq"
+    command = ["train", "qat:epochs=2,holdout=40", "digits_cnn", "--weights", weights, "--data", "digits"]
+    command += ["--limit", 200, "--scheme", "lsq:w3a3", "-o", output]
+    code, out, err = run(*command)
+    assert code == 0
+    assert "epoch 2/2" in err
+    history = pd.read_csv(output / "history.csv")
+    assert history.number.tolist() == [1, 2]
+    assert history.holdout_accuracy.between(0.5, 1).all()
+    assert out.startswith("number,loss,accuracy,holdout_accuracy,best,seconds\n1,")
+    assert (output / "history.png").read_bytes()[1:4] == b"PNG"
+    last = (output / "last.safetensors").read_bytes()
+    run(*command)
+    assert (output / "last.safetensors").read_bytes() == last
+    best = history.number[history.best].max()
+    assert ((output / "best.safetensors").read_bytes() == last) == (best == 2)
+    code, out, _ = run(
+        "evaluate", "digits_cnn", "--weights", output / "best.safetensors", "--data", "digits", "--suite", "clean"
+    )
+    assert code == 0
+    assert "lsq w3a3" in out
+
+
+def test_train_makes_float_models_too(run, tmp_path):
+    code, _, err = run("train", "standard:epochs=1", "digits_cnn", "--data", "digits", "--limit", 80, "-o", tmp_path)
+    assert code == 0
+    assert "random" in err
+    assert getattr(bp.load_model("digits_cnn", weights=tmp_path / "last.safetensors"), "scheme", None) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["standard", "digits_cnn", "--scheme", "w4a4"], "only quantization-aware recipes have a scheme"),
+        (["lsqq", "digits_cnn"], "unknown recipe 'lsqq'.*Did you mean 'lsq'"),
+        (["qat:epoch=3", "digits_cnn"], "unknown field of qat 'epoch'.*'epochs'"),
+        (["qat:milestones=0.3+x", "digits_cnn"], "milestones of qat is 'x'"),
+    ],
+)
+def test_train_refuses(arguments, words, run, tmp_path):
+    code, _, err = run("train", *arguments, "--data", "digits", "-o", tmp_path)
+    assert code == 2
+    assert re.search(words, err)
+
+
+def test_train_refuses_a_folder_that_is_a_file(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run("train", "qat", "digits_cnn", "--data", "digits", "-o", tmp_path / "file")
+    assert code == 2
+    assert "cannot make the folder" in err
