@@ -109,15 +109,8 @@ def fit(
             while now.step < steps:
                 rows = order[now.step * how.batch_size : (now.step + 1) * how.batch_size]
                 torch.manual_seed(_seed(rng.fold("step", epoch, now.step)))  # of dropout and its like
-                draws = Rng(rng.seed, data.ids[rows], (*rng.path, "augment", epoch)).uniform((3,))
-                inputs = AUGMENTATIONS[how.augmentation](data.images(rows), draws)
-                inputs = inputs.to(device, memory_format=torch.channels_last)
-                labels = torch.from_numpy(data.labels[rows]).to(device)
-                rate = how.learning_rate * SCHEDULES[how.schedule](
-                    (epoch + now.step / steps) / how.epochs, how.milestones, how.decay
-                )
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                inputs, labels = _batch(data, rows, how, rng.fold("augment", epoch), device)
+                _set_rate(optimizer, how, (epoch + now.step / steps) / how.epochs)
                 with torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
                     loss, logits = objective(run, inputs, labels)
                 optimizer.zero_grad(set_to_none=True)
@@ -132,9 +125,10 @@ def fit(
                 if path and time.monotonic() - saved > _SAVE_EVERY:
                     _save(path, identity, model, optimizer, now)
                     saved = time.monotonic()
-            advance(len(train) - min(steps * how.batch_size, len(train)), "")
+            seen = min(steps * how.batch_size, len(train))
+            advance(len(train) - seen, "")
             model.eval()
-            _end_epoch(model, data, holdout, len(train), now)
+            _end_epoch(model, data, holdout, seen, now)
             on_epoch([Epoch(**record) for record in now.history], model)
             if path:
                 _save(path, identity, model, optimizer, now)
@@ -148,9 +142,25 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size + (count % batch_size > 1)
 
 
-def _end_epoch(model: nn.Module, data: Data, holdout: NDArray[np.int64], count: int, now: _State) -> None:
+def _batch(
+    data: Data, rows: NDArray[np.int64], how: Hyperparameters, rng: Rng, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Images, augmented by draws keyed by example, and labels, on the device."""
+    draws = Rng(rng.seed, data.ids[rows], rng.path).uniform((3,))
+    inputs = AUGMENTATIONS[how.augmentation](data.images(rows), draws)
+    labels = torch.from_numpy(data.labels[rows])
+    return inputs.to(device, memory_format=torch.channels_last), labels.to(device)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, how: Hyperparameters, progress: float) -> None:
+    rate = how.learning_rate * SCHEDULES[how.schedule](progress, how.milestones, how.decay)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _end_epoch(model: nn.Module, data: Data, holdout: NDArray[np.int64], seen: int, now: _State) -> None:
     """Record the epoch, keep the model if it is the best on the held-out examples, and begin the next."""
-    loss, accuracy = now.loss.item() / count, now.correct.item() / count
+    loss, accuracy = now.loss.item() / seen, now.correct.item() / seen
     if not np.isfinite(loss):
         raise InputError(
             f"the loss of epoch {len(now.history) + 1} is {loss}",
