@@ -51,8 +51,8 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
         The copy, with the scheme as its attribute `scheme`.
 
     Raises:
-        InputError: no compute layers, a model that is quantized already, weights that are not finite, no
-            calibration where it is needed, or a layer that no calibration image reaches.
+        InputError: no compute layers, a model that is quantized already, weights that are not finite or all zero, no
+            calibration where it is needed, or a layer that no calibration image reaches or activates.
     """
     quantized = prepare(model, scheme)
     observing = {
@@ -91,6 +91,12 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 remedy="Check the checkpoint this model was loaded from",
             )
         weight = layer.weight.detach()
+        if not weight.any():
+            raise InputError(
+                f"the weights of {name!r} are all zero",
+                rule="a grid needs a range, and a layer of zeros passes nothing on",
+                remedy="Check the checkpoint this model was loaded from",
+            )
         if here.weight_bits < 32:
             parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(weight, here))
         if here.act_bits < 32:
@@ -193,6 +199,12 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
 
     _watch(watched, names, see_extremes, batches)
     for name in names:
+        if extremes.get(name) == (0, 0):
+            raise InputError(
+                f"layer {name!r} received only zeros on the calibration data",
+                rule="each layer with quantized inputs needs a range for them",
+                remedy="Pass data that activates it, or use act_bits=32",
+            )
         if name not in extremes:
             raise InputError(
                 f"layer {name!r} was never called on the calibration data",
