@@ -1,5 +1,6 @@
 """Digital corruptions and colour (Hendrycks & Dietterich 2019, ImageNet-C and CIFAR-10-C)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -114,7 +115,7 @@ class Elastic(Corruption):
         if strength == 0:
             return picture
         noise = draws.random((2, height, width), np.float32) * 2 - 1
-        dx, dy = smooth_field(noise, sigma * scale) * np.float32(strength * scale)
+        dx, dy = smooth_field(noise, sigma * scale) * (strength * scale)
         dx += np.arange(width, dtype=np.float32)
         dy += np.arange(height, dtype=np.float32)[:, None]
         return cv2.remap(picture, dx, dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -124,7 +125,9 @@ def skewed(picture: Picture, moves: Float[np.ndarray, "3 2"]) -> np.ndarray:
     """The affine map that moves three corners of a square about the centre, mirrored at the edges."""
     height, width = picture.shape[:2]
     reach = max(1, min(height, width) // 3)
-    corners = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * reach + np.float32([width // 2, height // 2])
+    corners = np.array([[1, 1], [1, -1], [-1, -1]], np.float32) * reach + np.array(
+        [width // 2, height // 2], np.float32
+    )
     matrix = cv2.getAffineTransform(corners, corners + moves)
     return cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101).reshape(picture.shape)
 
@@ -136,8 +139,9 @@ def smooth_field(noise: Float[np.ndarray, "k h w"], sigma: float) -> Float[np.nd
     """
     from scipy.fft import dctn, idctn  # the import takes longer than most uses of this module
 
-    gain = np.multiply.outer(*(_gains(side, sigma) for side in noise.shape[1:]))
-    return idctn(dctn(noise, axes=(1, 2)) * gain, axes=(1, 2))
+    rows, columns = (_gains(side, sigma) for side in noise.shape[1:])
+    gain = rows[:, None] * columns
+    return np.asarray(idctn(np.asarray(dctn(noise, axes=(1, 2))) * gain, axes=(1, 2)))
 
 
 @lru_cache(maxsize=8)
@@ -172,7 +176,7 @@ class JPEG(Corruption):
         return through_jpeg(to_8_bits(picture), quality) / np.float32(255)
 
 
-def largest(planes: tuple[np.ndarray, ...] | list[np.ndarray]) -> Float[np.ndarray, "h w"]:
+def largest(planes: Sequence[np.ndarray]) -> Float[np.ndarray, "h w"]:
     """The HSV value: the largest of the channels, pixel by pixel."""
     value = planes[0]
     for plane in planes[1:]:

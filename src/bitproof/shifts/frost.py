@@ -97,19 +97,22 @@ def _feathers(draws: Generator) -> Float[np.ndarray, "h w"]:
     """Stems with needles at 60 degrees on both sides, as ice crystals grow; the later ones over the earlier."""
     height, width = _SHAPE
     layer = np.zeros(_SHAPE, np.float32)
-    for _ in range(220):
-        start = draws.uniform(0, [width, height])
-        heading, bend = draws.uniform(0, 2 * np.pi), draws.normal(0, 0.004)
-        length, bright = int(draws.gamma(4, 22)), draws.uniform(0.5, 2.2)
-        along = np.arange(0, length, 3.0)
-        headings = heading + bend * along
-        stem = start + np.cumsum(3 * np.column_stack([np.cos(headings), np.sin(headings)]), 0)
-        feather = np.zeros(_SHAPE, np.float32)
+    for _ in range(240):
+        stem = draws.uniform(0, [width, height])
+        length, bright = draws.gamma(4, 16), draws.uniform(0.3, 1.8)
+        along = np.arange(0, length, 2.5)
+        headings = draws.uniform(0, 2 * np.pi) + draws.normal(0, 0.006) * along
+        stem = stem + np.cumsum(2.5 * _towards(headings), 0)
         for side in (-np.pi / 3, np.pi / 3):
-            reach = 0.35 * (length - along) * draws.uniform(0.5, 1, len(along))
-            tips = stem + reach[:, None] * np.column_stack([np.cos(headings + side), np.sin(headings + side)])
-            needles = np.rint(np.stack([stem, tips], 1) * 16).astype(np.int32)
-            cv2.polylines(feather, list(needles), False, 0.6 * bright, 1, cv2.LINE_AA, 4)
-        cv2.polylines(feather, [np.rint(stem * 16).astype(np.int32)], False, bright, 1, cv2.LINE_AA, 4)
-        layer = np.maximum(0.97 * layer, feather)
+            reach = 0.4 * (length - along) * draws.uniform(0.4, 1, len(along))
+            _draw(layer, np.stack([stem, stem + reach[:, None] * _towards(headings + side)], 1), 0.6 * bright)
+        _draw(layer, stem[None], bright)
     return layer
+
+
+def _towards(headings: np.ndarray) -> Float[np.ndarray, "n 2"]:
+    return np.column_stack([np.cos(headings), np.sin(headings)])
+
+
+def _draw(layer: np.ndarray, lines: Float[np.ndarray, "k n 2"], brightness: float) -> None:
+    cv2.polylines(layer, list(np.rint(lines * 16).astype(np.int32)), False, brightness, 1, cv2.LINE_AA, 4)

@@ -87,24 +87,24 @@ def poisson(levels: UInt8[np.ndarray, " n"], bits: UInt32[np.ndarray, " n"], pho
 
     The leading bits look up a count that is at most too small, and rarely so; comparisons correct it.
     """
-    thresholds, guide = _poisson_table(photons)
+    lasts, guide = _poisson_table(photons)
     counts = guide.ravel().take(levels.astype(np.int64) << _GUIDE_BITS | bits >> (32 - _GUIDE_BITS))
-    rows = levels.astype(np.int64) * thresholds.shape[1]
-    unsure = np.flatnonzero(bits >= thresholds.ravel().take(rows + counts))
+    rows = levels.astype(np.int64) * lasts.shape[1]
+    unsure = np.flatnonzero(bits > lasts.ravel().take(rows + counts))
     while unsure.size:
         counts[unsure] += 1
-        unsure = unsure[bits[unsure] >= thresholds.ravel().take(rows[unsure] + counts[unsure])]
+        unsure = unsure[bits[unsure] > lasts.ravel().take(rows[unsure] + counts[unsure])]
     return counts
 
 
 @lru_cache(maxsize=8)
 def _poisson_table(photons: float) -> tuple[np.ndarray, np.ndarray]:
-    """32-bit distribution functions [256, counts], and [256, 2**12]: the count at the start of each guide bin."""
+    """The last bits that give each count [256, counts], and the count at the start of each guide bin [256, 2**12]."""
     from scipy.special import pdtr
 
     most = int(photons + 8 * photons**0.5 + 16)
     rates = np.arange(256) / 255 * photons
-    thresholds = np.minimum(np.floor(pdtr(np.arange(most), rates[:, None]) * 2**32), 2**32 - 1).astype(np.uint32)
+    lasts = np.maximum(np.floor(pdtr(np.arange(most), rates[:, None]) * 2**32) - 1, 0).astype(np.uint32)
+    lasts[:, -1] = 2**32 - 1
     starts = (np.arange(2**_GUIDE_BITS) << (32 - _GUIDE_BITS)).astype(np.uint32)
-    guide = np.stack([row.searchsorted(starts, "right") for row in thresholds]).astype(np.int32)
-    return thresholds, np.minimum(guide, most - 1)
+    return lasts, np.stack([row.searchsorted(starts) for row in lasts]).astype(np.int32)
