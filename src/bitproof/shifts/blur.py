@@ -133,14 +133,11 @@ def shuffled(offsets: Int[np.ndarray, "2 a b"], height: int, width: int, reach: 
     pixels = np.arange(n).reshape(height, width)
     sources = pixels + n  # from n on: as it was
     visited = np.s_[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1]
-    here = pixels[visited]
-    there = here + offsets[0] + np.int64(width) * offsets[1]
-    if reach > 1:
-        row, column = np.divmod(there, width)
-        become = (there > here) & (row <= height - reach) & (column > reach) & (column <= width - reach)
-        sources[visited] = np.where(become, there, there + n)
-    else:
-        sources[visited] = there + n
+    x = np.arange(width, dtype=np.int32)[visited[1]] + offsets[0]
+    y = np.arange(height, dtype=np.int32)[visited[0], None] + offsets[1]
+    there = y * width + x
+    become = (there > pixels[visited]) & (y <= height - reach) & (x > reach) & (x <= width - reach)
+    sources[visited] = there + n * ~become
     sources = sources.ravel()
     pending = np.flatnonzero(sources < n)
     while pending.size:
