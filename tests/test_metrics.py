@@ -582,3 +582,14 @@ def test_equal_labels_with_other_settings_are_not_compared() -> None:
     other = replace(other, condition=replace(other.condition, setting={"eps": 0.1}))
     rows = compare([make_cell([1, 0], kind="attack", label="pgd"), other], "float")
     assert rows[1]["difference"] is None
+
+
+# ---- flips -------------------------------------------------------------------------------------------------
+
+
+def test_flips_by_hand():
+    frames = np.array([[0, 1, 1, 0, 2], [3, 3, 3, 3, 3]])
+    assert metrics.flips(frames, compared="first").tolist() == [0.75, 0]
+    assert metrics.flips(frames, compared="previous").tolist() == [0.75, 0]
+    assert metrics.flips(frames, compared="previous", step=2).tolist() == [1.0, 0]  # (0, 1), (1, 0), (1, 2)
+    assert metrics.flips(frames, compared="previous", step=3).tolist() == [0.5, 0]  # (0, 0), (1, 2)

@@ -192,7 +192,7 @@ def _families() -> dict[str, dict[str, str]]:
     from bitproof.experiment import SUITES
     from bitproof.models import MODELS
     from bitproof.quant import METHODS
-    from bitproof.shifts import CORRUPTIONS, SYSTEMATIC
+    from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC
 
     return {
         "models": {name: _first_line(spec.build) for name, spec in MODELS.items()}
@@ -200,7 +200,7 @@ def _families() -> dict[str, dict[str, str]]:
         "schemes": {f"{name}:wXaY": _scheme_line(method) for name, method in METHODS.items()},
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
-        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},
+        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}.items()},
         "suites": {name: _first_line(build) for name, build in SUITES.items()},
     }
 

@@ -77,13 +77,13 @@ class Corruption(abc.ABC):
         pictures = images.detach().cpu().numpy()
         results = np.empty(pictures.shape, pictures.dtype)
         for planes, result, draws in zip(pictures, results, rng.generators(), strict=True):
-            picture = _picture(planes)
+            picture = as_picture(planes)
             corrupted = np.clip(self.corrupt(picture, draws).reshape(picture.shape), 0, 1)
             if self.protocol != "memory" or result.dtype == np.uint8:
                 corrupted = _stored(corrupted, jpeg=self.protocol == "jpeg-85")
                 if result.dtype != np.uint8:
                     corrupted = corrupted.astype(np.float32) / np.float32(255)
-            result[:] = corrupted[None, :, :, 0] if len(result) == 1 else cv2.split(corrupted)
+            result[:] = as_planes(corrupted)
         return torch.from_numpy(results).to(images.device)
 
     @abc.abstractmethod
@@ -96,11 +96,16 @@ class Corruption(abc.ABC):
 
 def at_severity(table: Mapping[str, Sequence[Row]], corruption: Corruption, picture: np.ndarray) -> tuple[Row, float]:
     """The parameters for this severity and picture, and the factor that lengths in pixels are stretched by."""
-    side = min(picture.shape[:2])
-    profile, size = ("hendrycks-32", 32) if side * side < 32 * 224 else ("hendrycks-224", 224)
-    if corruption.profile != "scaled":
-        return table[corruption.profile][corruption.severity - 1], 1.0
-    return table[profile][corruption.severity - 1], side / size
+    profile, scale = nearest_profile(corruption.profile, picture.shape[:2])
+    return table[profile][corruption.severity - 1], scale
+
+
+def nearest_profile(profile: str, shape: tuple[int, ...]) -> tuple[str, float]:
+    """The published profile that `profile` means for pictures [h, w] = `shape`, and what lengths are stretched by."""
+    if profile != "scaled":
+        return profile, 1.0
+    side = min(shape)
+    return ("hendrycks-32", side / 32) if side * side < 32 * 224 else ("hendrycks-224", side / 224)
 
 
 def to_8_bits(picture: Picture) -> UInt8[np.ndarray, "h w c"]:
@@ -115,10 +120,15 @@ def through_jpeg(picture: UInt8[np.ndarray, "h w c"], quality: int) -> UInt8[np.
     return np.asarray(Image.open(buffer)).reshape(picture.shape)
 
 
-def _picture(planes: np.ndarray) -> np.ndarray:
+def as_picture(planes: np.ndarray) -> np.ndarray:
     """Planes [c, h, w] as a float32 picture [h, w, c] of its own."""
     picture = planes[0][:, :, None].copy() if len(planes) == 1 else cv2.merge(list(planes))
     return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture.astype(np.float32)
+
+
+def as_planes(picture: np.ndarray) -> np.ndarray:
+    """A picture [h, w, c] as planes [c, h, w]."""
+    return picture[None, :, :, 0] if picture.shape[2] == 1 else np.stack(cv2.split(picture))
 
 
 def _stored(picture: Picture, *, jpeg: bool) -> UInt8[np.ndarray, "h w c"]:
