@@ -483,6 +483,11 @@ def test_directions_are_declared_right() -> None:
     bad = [good[0]] + [make_cell([1] * 5 + [0] * 5, kind=kind) for kind in kinds[1:]]
     good.append(make_cell([1] * 9 + [0], kind="systematic", label="other"))
     bad.append(make_cell([0] * 10, kind="systematic", label="other"))
+    setting = {"compared": "previous", "difficulty": 1}
+    for cells, frames in ((good, [[0, 0, 0]] * 10), (bad, [[0, 1, 0]] * 10)):
+        cell = make_cell([1] * 10, kind="sequence")
+        condition = replace(cell.condition, setting=setting)
+        cells.append(replace(cell, condition=condition, frames=np.array(frames)))
     better, worse = values(good), values(bad)
     assert {name for name, _ in better} == set(METRICS)
     for name, condition in better:

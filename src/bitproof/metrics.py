@@ -138,7 +138,7 @@ def sample_std(accuracies: Vector) -> NDArray[np.float64]:
 # in which the clean row is first if the metric needs one, and from the group of each condition.
 
 
-def _correct(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+def _correct(correct: Scores, groups: Sequence[str]) -> Scores:
     return correct
 
 
@@ -156,7 +156,7 @@ def _broken_or_both(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores
     return correct if (correct[1] & ~correct[0]).any() else _broken(correct, groups)
 
 
-def _group_means(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+def _group_means(correct: Scores, groups: Sequence[str]) -> Scores:
     return mean_over_groups(correct, groups)[None]
 
 
@@ -198,7 +198,7 @@ class Metric:
     needs: tuple[str, ...]
     least: int = 1
     each: bool = False
-    scores: Callable[[NDArray[np.bool_], Sequence[str]], Scores]
+    scores: Callable[[NDArray[Any], Sequence[str]], Scores]
     value: Callable[[NDArray[np.float64]], NDArray[np.float64]] = _share
     spread: bool = False
 
@@ -333,7 +333,7 @@ METRICS: dict[str, Metric] = {m.name: m for m in (ACCURACY, AR, AAI, ASR, WCAR, 
 
 def estimate(
     metric: Metric,
-    correct: NDArray[np.bool_],
+    correct: NDArray[Any],
     groups: Sequence[str],
     *,
     confidence: float = 0.95,
@@ -344,7 +344,8 @@ def estimate(
 
     Args:
         metric: one of `METRICS`.
-        correct: bool [conditions, n], the conditions that the metric needs, the clean one first.
+        correct: bool [conditions, n], the conditions that the metric needs, the clean one first; for sequences
+            each example's share of flips, float64.
         groups: the group of each condition.
         confidence: of the interval, in (0, 1).
         draws: bootstrap draws.
@@ -446,9 +447,8 @@ def summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         own = [entry for (name, _), entry in table.items() if name == model.name]
         for metric in METRICS.values():
             for label, chosen in _selections(metric, own):
-                correct: NDArray[Any] = np.stack(
-                    [_flips(cell) if cell.frames is not None else right for cell, right in chosen]
-                )
+                outcomes = [_flips(cell) if cell.frames is not None else right for cell, right in chosen]
+                correct: NDArray[Any] = np.stack(outcomes)
                 found = estimate(metric, correct, [cell.condition.group for cell, _ in chosen])
                 value, low, high = found or (None, None, None)
                 rows.append(
