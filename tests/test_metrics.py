@@ -483,6 +483,11 @@ def test_directions_are_declared_right() -> None:
     bad = [good[0]] + [make_cell([1] * 5 + [0] * 5, kind=kind) for kind in kinds[1:]]
     good.append(make_cell([1] * 9 + [0], kind="systematic", label="other"))
     bad.append(make_cell([0] * 10, kind="systematic", label="other"))
+    setting = {"compared": "previous", "difficulty": 1}
+    for cells, frames in ((good, [[0, 0, 0]] * 10), (bad, [[0, 1, 0]] * 10)):
+        cell = make_cell([1] * 10, kind="sequence")
+        condition = replace(cell.condition, setting=setting)
+        cells.append(replace(cell, condition=condition, frames=np.array(frames)))
     better, worse = values(good), values(bad)
     assert {name for name, _ in better} == set(METRICS)
     for name, condition in better:
@@ -582,3 +587,14 @@ def test_equal_labels_with_other_settings_are_not_compared() -> None:
     other = replace(other, condition=replace(other.condition, setting={"eps": 0.1}))
     rows = compare([make_cell([1, 0], kind="attack", label="pgd"), other], "float")
     assert rows[1]["difference"] is None
+
+
+# ---- flips -------------------------------------------------------------------------------------------------
+
+
+def test_flips_by_hand():
+    frames = np.array([[0, 1, 1, 0, 2], [3, 3, 3, 3, 3]])
+    assert metrics.flips(frames, compared="first").tolist() == [0.75, 0]
+    assert metrics.flips(frames, compared="previous").tolist() == [0.75, 0]
+    assert metrics.flips(frames, compared="previous", step=2).tolist() == [1.0, 0]  # (0, 1), (1, 0), (1, 2)
+    assert metrics.flips(frames, compared="previous", step=3).tolist() == [0.5, 0]  # (0, 0), (1, 2)

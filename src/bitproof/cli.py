@@ -231,7 +231,7 @@ def _families() -> dict[str, dict[str, str]]:
     from bitproof.experiment import SUITES
     from bitproof.models import MODELS
     from bitproof.quant import METHODS
-    from bitproof.shifts import CORRUPTIONS, SYSTEMATIC
+    from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC
     from bitproof.train import RECIPES
 
     return {
@@ -241,7 +241,7 @@ def _families() -> dict[str, dict[str, str]]:
         "recipes": {name: _first_line(build) for name, build in RECIPES.items()},
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
-        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SYSTEMATIC}.items()},
+        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}.items()},
         "suites": {name: _first_line(build) for name, build in SUITES.items()},
     }
 

@@ -138,7 +138,7 @@ def sample_std(accuracies: Vector) -> NDArray[np.float64]:
 # in which the clean row is first if the metric needs one, and from the group of each condition.
 
 
-def _correct(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+def _correct(correct: Scores, groups: Sequence[str]) -> Scores:
     return correct
 
 
@@ -156,7 +156,7 @@ def _broken_or_both(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores
     return correct if (correct[1] & ~correct[0]).any() else _broken(correct, groups)
 
 
-def _group_means(correct: NDArray[np.bool_], groups: Sequence[str]) -> Scores:
+def _group_means(correct: Scores, groups: Sequence[str]) -> Scores:
     return mean_over_groups(correct, groups)[None]
 
 
@@ -198,7 +198,7 @@ class Metric:
     needs: tuple[str, ...]
     least: int = 1
     each: bool = False
-    scores: Callable[[NDArray[np.bool_], Sequence[str]], Scores]
+    scores: Callable[[NDArray[Any], Sequence[str]], Scores]
     value: Callable[[NDArray[np.float64]], NDArray[np.float64]] = _share
     spread: bool = False
 
@@ -306,12 +306,34 @@ SR = Metric(
     spread=True,
 )
 
-METRICS: dict[str, Metric] = {m.name: m for m in (ACCURACY, AR, AAI, ASR, WCAR, MNR, NCI, SNI, SR)}
+FP = Metric(
+    name="fp",
+    symbol="FP",
+    description="flip probability: share of the compared frames of a sequence between which the prediction differs",
+    source="Hendrycks & Dietterich 2019, Section 3.2",
+    higher_is_better=False,
+    bounds=_RATE,
+    needs=("sequence",),
+    each=True,
+    scores=_correct,
+)
+MFP = Metric(
+    name="mfp",
+    symbol="mFP",
+    description="mean flip probability over the sequences",
+    source="Hendrycks & Dietterich 2019, Section 3.2",
+    higher_is_better=False,
+    bounds=_RATE,
+    needs=("sequence",),
+    scores=_group_means,
+)
+
+METRICS: dict[str, Metric] = {m.name: m for m in (ACCURACY, AR, AAI, ASR, WCAR, MNR, NCI, FP, MFP, SNI, SR)}
 
 
 def estimate(
     metric: Metric,
-    correct: NDArray[np.bool_],
+    correct: NDArray[Any],
     groups: Sequence[str],
     *,
     confidence: float = 0.95,
@@ -322,7 +344,8 @@ def estimate(
 
     Args:
         metric: one of `METRICS`.
-        correct: bool [conditions, n], the conditions that the metric needs, the clean one first.
+        correct: bool [conditions, n], the conditions that the metric needs, the clean one first; for sequences
+            each example's share of flips, float64.
         groups: the group of each condition.
         confidence: of the interval, in (0, 1).
         draws: bootstrap draws.
@@ -424,7 +447,8 @@ def summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         own = [entry for (name, _), entry in table.items() if name == model.name]
         for metric in METRICS.values():
             for label, chosen in _selections(metric, own):
-                correct = np.stack([correct for _, correct in chosen])
+                outcomes = [_flips(cell) if cell.frames is not None else right for cell, right in chosen]
+                correct: NDArray[Any] = np.stack(outcomes)
                 found = estimate(metric, correct, [cell.condition.group for cell, _ in chosen])
                 value, low, high = found or (None, None, None)
                 rows.append(
@@ -475,6 +499,26 @@ def _table(cells: Sequence[Cell]) -> dict[tuple[str, str], Entry]:
             )
         table[cell.model.name, condition] = cell, cell.correct[np.argsort(cell.ids)]
     return table
+
+
+def flips(frames: NDArray[np.int64], *, compared: str, step: int = 1) -> NDArray[np.float64]:
+    """The share of an example's comparisons in which the prediction differs, float64 [n].
+
+    Args:
+        frames: predictions, int64 [n, f], at least two frames.
+        compared: "first" compares every later frame with the first one, as for noise; "previous" each with the one
+            `step` frames before, which is what the `step` interleaved sequences of ImageNet-P's difficulties do.
+        step: how far apart compared frames lie.
+    """
+    before = frames[:, :1] if compared == "first" else frames[:, :-step]
+    return np.asarray((frames[:, 1 if compared == "first" else step :] != before).mean(axis=1))
+
+
+def _flips(cell: Cell) -> NDArray[np.float64]:
+    """`flips` of a sequence's cell by the rule in its setting, in the order of the ids."""
+    assert cell.frames is not None
+    rule = cell.condition.setting
+    return flips(cell.frames[np.argsort(cell.ids)], compared=rule["compared"], step=rule["difficulty"])
 
 
 def _check_same_examples(cell: Cell, other: Cell) -> None:

@@ -18,7 +18,7 @@ from bitproof.settings import digest
 SCHEMA = 1
 """Version of the layout of cells and store; part of every cell's key. A reader refuses newer ones."""
 
-KINDS = ("clean", "attack", "corruption", "systematic")
+KINDS = ("clean", "attack", "corruption", "sequence", "systematic")
 """What a condition can be. Metrics select cells by it."""
 
 
@@ -84,6 +84,8 @@ class Cell:
         labels, predictions: int64 [n], class indices.
         confidences: float32 [n], softmax probability of the prediction.
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
+            predictions, confidences, distances and pictures are those of its first frame.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
         run: which run of the store computed it; None before it is stored.
@@ -104,6 +106,7 @@ class Cell:
     backwards: int
     seconds: float
     pictures: Pictures
+    frames: NDArray[np.int64] | None = None
     run: int | None = field(default=None, compare=False)
 
     @property
@@ -124,6 +127,8 @@ def pack(cell: Cell) -> bytes:
     """The cell's arrays as compressed NPZ bytes (no pickled objects)."""
     buffer = io.BytesIO()
     arrays = {name: getattr(cell, name) for name in ARRAYS}
+    if cell.frames is not None:
+        arrays["frames"] = cell.frames
     np.savez_compressed(buffer, **arrays, rows=cell.pictures.rows, images=cell.pictures.images)
     return buffer.getvalue()
 
@@ -137,6 +142,7 @@ def unpack(blob: bytes) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored[name] for name in ARRAYS}
+            arrays["frames"] = stored.get("frames")
             arrays["pictures"] = Pictures(rows=stored["rows"], images=stored["images"])
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -7,7 +7,7 @@ from bitproof.attacks import ATTACKS, Attack
 from bitproof.errors import InputError
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe, parse
-from bitproof.shifts import CORRUPTIONS, SYSTEMATIC, Corruption, Pipeline
+from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC, Corruption, Pipeline, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,9 @@ class Clean:
         return "clean"
 
 
-Condition = Clean | Attack | Corruption | Pipeline
+Condition = Clean | Attack | Corruption | Sequence | Pipeline
 
-CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SYSTEMATIC}
+CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}
 """Every condition by the name that the command line and `parse_condition` take."""
 
 
@@ -34,12 +34,14 @@ def record(condition: Condition) -> ConditionRecord:
             kind, group = "attack", condition.label
         case Corruption():
             kind, group = "corruption", condition.name
+        case Sequence():
+            kind, group = "sequence", condition.label
         case Pipeline():
             kind, group = "systematic", condition.name
         case _:
             raise InputError(
                 f"{condition!r} is not a condition",
-                rule="a condition is Clean(), an attack, a corruption or a systematic shift",
+                rule="a condition is Clean(), an attack, a corruption, a sequence or a systematic shift",
                 remedy="See `bitproof list attacks` and `bitproof list shifts`",
             )
     return ConditionRecord(kind=kind, label=condition.label, group=group, setting=describe(condition))

@@ -7,7 +7,7 @@ on the exact model, and only then believes it.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,20 @@ from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
-from bitproof.core.pixels import to_tensor
+from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, framed, to_tensor
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.conditions import Clean, Condition, record
 from bitproof.records import Cell, ModelRecord, Pictures
 from bitproof.settings import describe, digest
-from bitproof.shifts import Corruption, Pipeline
+from bitproof.shifts import Corruption, Pipeline, Sequence
 
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
+
+FRAMES = 31
+"""How many frames a sequence has, about: what a batch is divided by."""
 
 Advance = Callable[[int], None]
 """Told how many examples (times passes) are done, for progress bars."""
@@ -135,6 +138,53 @@ def judge_shift(
     return [drafts[name].cell(models[name][0], condition, data, seed) for name in models]
 
 
+def judge_sequence(
+    models: Mapping[str, tuple[ModelRecord, nn.Module]],
+    sequence: Sequence,
+    data: Data,
+    *,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+) -> list[Cell]:
+    """One cell a model under a sequence, with the prediction in every frame; the frames are made once for all.
+
+    Where a data set's pictures are cut to the model's input, they are moved before that, as in ImageNet-P.
+
+    Args, Raises: as `judge_shift`.
+    """
+    drafts = {name: _Draft.empty(data) for name in models}
+    predicted: dict[str, list[NDArray[np.int64]]] = {name: [] for name in models}
+    for rows in _batches(np.arange(len(data)), max(1, batch_size // FRAMES)):
+        clean = data.images(rows)
+        _check_images(clean, data.shape, f"data set {data.name!r}")
+        source = _uncut(data, rows) if sequence.wide else clean
+        film = sequence(source, rng=_rng(sequence, data, seed).select(rows), size=data.shape[1:])
+        frames = film.flatten(0, 1)
+        _check_images(frames, data.shape, f"shift {sequence.label!r}")
+        for name, (_, model) in models.items():
+            start, draft = time.perf_counter(), drafts[name]
+            counted = Counted(model)
+            device = device_of(model)
+            logits = predict(counted, frames.to(device), data, name).unflatten(0, film.shape[:2])
+            draft.fill(rows, clean.to(device), film[:, 0].to(device), logits[:, 0])
+            predicted[name].append(logits.argmax(2).cpu().numpy())
+            draft.forwards += counted.forwards
+            draft.seconds += time.perf_counter() - start
+            advance(len(rows))
+    cells = (drafts[name].cell(models[name][0], sequence, data, seed) for name in models)
+    return [replace(cell, frames=np.concatenate(predicted[name])) for cell, name in zip(cells, models, strict=True)]
+
+
+def _uncut(data: Data, rows: NDArray[np.int64]) -> Float[Tensor, "n c h w"]:
+    """The examples before the centre crop: squares of the length that the shorter side is resized to."""
+    if data.framing.shorter is None:
+        return data.images(rows)
+    square = replace(data.framing, height=data.framing.shorter, width=data.framing.shorter)
+    files = [decode(data.encoded(int(row)), REFERENCE_DECODER, channels=square.channels) for row in rows]
+    return to_tensor(np.stack([framed(picture, square, REFERENCE_RESIZE) for picture in files]))
+
+
 def judge_attack(
     model_record: ModelRecord,
     model: nn.Module,
@@ -226,7 +276,7 @@ def _shifted(
     return tested
 
 
-def _rng(condition: Attack | Corruption, data: Data, seed: int) -> Rng:
+def _rng(condition: Attack | Corruption | Sequence, data: Data, seed: int) -> Rng:
     return Rng(seed, data.ids, (digest(describe(condition)),))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -15,12 +16,13 @@ from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, parse_condition, record
 from bitproof.experiment.environment import environment
-from bitproof.experiment.evaluator import judge_attack, judge_shift
+from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
 from bitproof.quant import freeze
 from bitproof.records import Cell, ModelRecord, cell_key
 from bitproof.settings import describe
+from bitproof.shifts import Sequence as FrameSequence
 from bitproof.store import Store
 
 
@@ -122,7 +124,10 @@ class ShiftTask(runner.Task):
             if key in missing and all(key != e.key(other, self.condition) for other in models):
                 models[name] = (e.records[name], e._frozen[name])
         assert not isinstance(self.condition, Attack)
-        return judge_shift(models, self.condition, e.data, seed=e.seed, batch_size=e.batch_size, advance=advance)
+        settings: dict[str, Any] = {"seed": e.seed, "batch_size": e.batch_size, "advance": advance}
+        if isinstance(self.condition, FrameSequence):
+            return judge_sequence(models, self.condition, e.data, **settings)
+        return judge_shift(models, self.condition, e.data, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)

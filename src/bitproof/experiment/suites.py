@@ -3,7 +3,7 @@
 A suite is a function from the data to conditions; add one by adding a function and a line in `SUITES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import cast
 
@@ -11,17 +11,23 @@ from bitproof.attacks import FGSM, PGD, Attack
 from bitproof.core.pixels import REFERENCE_DECODER, RESIZES, decode
 from bitproof.data import Data
 from bitproof.experiment.conditions import Clean, Condition
-from bitproof.shifts import CORRUPTIONS, Pipeline
+from bitproof.shifts import IMAGENET_C, IMAGENET_P, JPEG, Brightness, Contrast, GaussianNoise, Pipeline
+from bitproof.shifts.base import Corruption
+
+FEW = (GaussianNoise, Brightness, Contrast, JPEG)
+"""A noise, two changes of light and a loss of detail: a first look."""
 
 
 def profile(data: Data) -> str:
-    """The corruption parameters made for images of about this size."""
-    return "hendrycks-32" if data.shape[1] <= 64 else "hendrycks-224"
+    """The corruption parameters made for images of this size, or scaled to it."""
+    return {32: "hendrycks-32", 224: "hendrycks-224"}.get(min(data.shape[1:]), "scaled")
 
 
-def corruptions(data: Data, severities: tuple[int, ...] = (1, 2, 3, 4, 5)) -> tuple[Condition, ...]:
-    """Every corruption at the given severities."""
-    return tuple(build(severity=s, profile=profile(data)) for build in CORRUPTIONS.values() for s in severities)
+def corruptions(
+    data: Data, builds: Iterable[Callable[..., Corruption]], severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+) -> tuple[Condition, ...]:
+    """The corruptions at the given severities."""
+    return tuple(build(severity=s, profile=profile(data)) for build in builds for s in severities)
 
 
 def resizes(data: Data) -> tuple[Condition, ...]:
@@ -39,13 +45,13 @@ def clean(data: Data) -> tuple[Condition, ...]:
 def quick(data: Data) -> tuple[Condition, ...]:
     """A first look: FGSM and PGD-20 (linf, 2/255), four corruptions at severity 3, the eleven resize modes."""
     attacks = (FGSM(eps=2 / 255), PGD(eps=2 / 255))
-    return (Clean(), *attacks, *corruptions(data, severities=(3,)), *resizes(data))
+    return (Clean(), *attacks, *corruptions(data, FEW, severities=(3,)), *resizes(data))
 
 
 def demo(data: Data) -> tuple[Condition, ...]:
     """What `bitproof demo` runs: attacks at budgets that fit bold black-and-white digits, all severities."""
     attacks = tuple(build(eps=eps / 255) for eps in (8, 16, 32) for build in (FGSM, PGD))
-    return (Clean(), *cast("tuple[Attack, ...]", attacks), *corruptions(data), *resizes(data))
+    return (Clean(), *cast("tuple[Attack, ...]", attacks), *corruptions(data, FEW), *resizes(data))
 
 
 def robustmq_small(data: Data) -> tuple[Condition, ...]:
@@ -53,14 +59,24 @@ def robustmq_small(data: Data) -> tuple[Condition, ...]:
 
     Attacks: FGSM-linf and PGD-20 under linf, l2 and l1. The paper prints eps = 0.5/255 for linf only; l2 0.5
     and l1 100 at 224x224 are inferred from RobustART, by the same group, and scaled to other sizes by the
-    square root of the pixel ratio and by the pixel ratio. Corruptions: 4 of 15, at five severities.
-    Systematic: 11 of 14 (no decoders). AutoAttack is missing. So WCAR and mNR do not compare with the paper's.
+    square root of the pixel ratio and by the pixel ratio. Corruptions: all 15, at five severities.
+    Systematic: 11 of 14 (no decoders). AutoAttack is missing. So WCAR does not compare with the paper's.
     """
     ratio = data.shape[1] * data.shape[2] / 224**2
     budgets = {"linf": 0.5 / 255, "l2": 0.5 * ratio**0.5, "l1": 100 * ratio}
     pgd = PGD(steps=20)
     attacks = (FGSM(eps=0.5 / 255), *(replace(pgd, norm=norm, eps=eps) for norm, eps in budgets.items()))
-    return (Clean(), *attacks, *corruptions(data), *resizes(data))
+    return (Clean(), *attacks, *corruptions(data, IMAGENET_C.values()), *resizes(data))
+
+
+def imagenet_c(data: Data) -> tuple[Condition, ...]:
+    """The fifteen corruptions of ImageNet-C (of CIFAR-10-C at 32x32) at five severities, in memory."""
+    return (Clean(), *corruptions(data, IMAGENET_C.values()))
+
+
+def imagenet_p(data: Data) -> tuple[Condition, ...]:
+    """The ten sequences of ImageNet-P (of CIFAR-10-P at 32x32) at difficulty 1, in memory."""
+    return (Clean(), *(build(profile=profile(data)) for build in IMAGENET_P.values()))
 
 
 SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
@@ -68,4 +84,6 @@ SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "quick": quick,
     "demo": demo,
     "robustmq-small": robustmq_small,
+    "imagenet-c": imagenet_c,
+    "imagenet-p": imagenet_p,
 }

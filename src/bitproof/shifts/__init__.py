@@ -1,21 +1,129 @@
 """Shifts: what happens to images between the world and the model, without an adversary.
 
-Corruptions are `(images, *, rng) -> images`; systematic shifts are `(encoded bytes) -> image`.
+Corruptions are `(images, *, rng) -> images`; sequences give every image several frames; systematic shifts are
+`(encoded bytes) -> image`.
 """
 
 from collections.abc import Callable
 
 from bitproof.shifts.base import Corruption
-from bitproof.shifts.digital import JPEG, Brightness, Contrast
-from bitproof.shifts.noise import GaussianNoise
+from bitproof.shifts.blur import DefocusBlur, GaussianBlur, GlassBlur, MotionBlur, ZoomBlur
+from bitproof.shifts.digital import JPEG, Brightness, Contrast, Elastic, Pixelate, Saturate
+from bitproof.shifts.noise import GaussianNoise, ImpulseNoise, ShotNoise, SpeckleNoise
+from bitproof.shifts.sequences import (
+    BrightnessSequence,
+    GaussianBlurSequence,
+    GaussianNoiseSequence,
+    MotionBlurSequence,
+    RotateSequence,
+    ScaleSequence,
+    Sequence,
+    ShearSequence,
+    ShotNoiseSequence,
+    SnowSequence,
+    SpatterSequence,
+    SpeckleNoiseSequence,
+    TiltSequence,
+    TranslateSequence,
+    ZoomBlurSequence,
+)
 from bitproof.shifts.systematic import Pipeline
+from bitproof.shifts.weather import Fog, Frost, Snow, Spatter
 
-CORRUPTIONS: dict[str, Callable[..., Corruption]] = {
+IMAGENET_C: dict[str, Callable[..., Corruption]] = {
     "gaussian-noise": GaussianNoise,
+    "shot-noise": ShotNoise,
+    "impulse-noise": ImpulseNoise,
+    "defocus-blur": DefocusBlur,
+    "glass-blur": GlassBlur,
+    "motion-blur": MotionBlur,
+    "zoom-blur": ZoomBlur,
+    "snow": Snow,
+    "frost": Frost,
+    "fog": Fog,
     "brightness": Brightness,
     "contrast": Contrast,
+    "elastic": Elastic,
+    "pixelate": Pixelate,
     "jpeg": JPEG,
 }
+"""The fifteen corruptions of the benchmark."""
+IMAGENET_C_EXTRA: dict[str, Callable[..., Corruption]] = {
+    "speckle-noise": SpeckleNoise,
+    "gaussian-blur": GaussianBlur,
+    "spatter": Spatter,
+    "saturate": Saturate,
+}
+"""The four that were set aside for tuning methods on."""
+
+CORRUPTIONS: dict[str, Callable[..., Corruption]] = {**IMAGENET_C, **IMAGENET_C_EXTRA}
+
+IMAGENET_P: dict[str, Callable[..., Sequence]] = {
+    "gaussian-noise-sequence": GaussianNoiseSequence,
+    "shot-noise-sequence": ShotNoiseSequence,
+    "motion-blur-sequence": MotionBlurSequence,
+    "zoom-blur-sequence": ZoomBlurSequence,
+    "snow-sequence": SnowSequence,
+    "brightness-sequence": BrightnessSequence,
+    "translate-sequence": TranslateSequence,
+    "rotate-sequence": RotateSequence,
+    "tilt-sequence": TiltSequence,
+    "scale-sequence": ScaleSequence,
+}
+"""The ten sequences of the benchmark."""
+IMAGENET_P_EXTRA: dict[str, Callable[..., Sequence]] = {
+    "speckle-noise-sequence": SpeckleNoiseSequence,
+    "gaussian-blur-sequence": GaussianBlurSequence,
+    "spatter-sequence": SpatterSequence,
+    "shear-sequence": ShearSequence,
+}
+"""The four that were set aside for tuning methods on."""
+
+SEQUENCES: dict[str, Callable[..., Sequence]] = {**IMAGENET_P, **IMAGENET_P_EXTRA}
 SYSTEMATIC: dict[str, Callable[..., Pipeline]] = {"pipeline": Pipeline}
 
-__all__ = ["CORRUPTIONS", "JPEG", "SYSTEMATIC", "Brightness", "Contrast", "Corruption", "GaussianNoise", "Pipeline"]
+__all__ = [
+    "CORRUPTIONS",
+    "IMAGENET_C",
+    "IMAGENET_C_EXTRA",
+    "IMAGENET_P",
+    "IMAGENET_P_EXTRA",
+    "JPEG",
+    "SEQUENCES",
+    "SYSTEMATIC",
+    "Brightness",
+    "BrightnessSequence",
+    "Contrast",
+    "Corruption",
+    "DefocusBlur",
+    "Elastic",
+    "Fog",
+    "Frost",
+    "GaussianBlur",
+    "GaussianBlurSequence",
+    "GaussianNoise",
+    "GaussianNoiseSequence",
+    "GlassBlur",
+    "ImpulseNoise",
+    "MotionBlur",
+    "MotionBlurSequence",
+    "Pipeline",
+    "Pixelate",
+    "RotateSequence",
+    "Saturate",
+    "ScaleSequence",
+    "Sequence",
+    "ShearSequence",
+    "ShotNoise",
+    "ShotNoiseSequence",
+    "Snow",
+    "SnowSequence",
+    "Spatter",
+    "SpatterSequence",
+    "SpeckleNoise",
+    "SpeckleNoiseSequence",
+    "TiltSequence",
+    "TranslateSequence",
+    "ZoomBlur",
+    "ZoomBlurSequence",
+]
