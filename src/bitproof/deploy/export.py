@@ -80,8 +80,11 @@ def require_integers(content: bytes, layers: list[str]) -> None:
         open_session(content, optimized=optimized)
         graph = onnx.load(optimized).graph
     integers = [name for node in graph.node if node.op_type in INTEGER_OPERATORS for name in node.input]
+    weights = {i.name: (tuple(i.dims), i.raw_data) for i in onnx.load_from_string(content).graph.initializer}
     for layer in layers:
-        if not any(name.startswith(f"{layer}.codes") for name in integers):
+        own = weights.get(f"{layer}.codes")  # layers with equal codes are made to share them
+        names = tuple(name for name, codes in weights.items() if name.endswith(".codes") and codes == own)
+        if not any(name.startswith(names) for name in integers):
             users = sorted({node.op_type for node in graph.node if any(i.startswith(layer) for i in node.input)})
             raise InputError(
                 f"layer {layer!r} would run in float (ONNX Runtime makes it {' and '.join(users) or 'a constant'})",
@@ -117,7 +120,11 @@ def _translate(model: IntegerForm) -> Any:
             remedy="Replace the operator that the message names",
         ) from error
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    del proto.graph.value_info[:]
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.initializer):
+        del part.metadata_props[:]  # where in the Python code it comes from
+    return proto
 
 
 class _Quantizer(nn.Module):

@@ -16,6 +16,7 @@ long as sums stay below 2^24, and rescale them as ONNX Runtime does, operation b
 import copy
 import math
 import operator
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -253,8 +254,10 @@ def _capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     """The model as a graph of ATen operators, for any batch size."""
     example = torch.zeros(2, *shape)
     try:
-        exported = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
-        module: Any = exported.run_decompositions({}).module()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, at itself
+            exported = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            module: Any = exported.run_decompositions({}).module()
     except Exception as error:  # whatever the model does, torch has an exception for it
         raise InputError(
             f"{type(model).__name__} cannot be captured ({str(error).splitlines()[0]})",
@@ -272,7 +275,7 @@ def _capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     output = module.graph.output_node()
     (output.args,) = output.args
     module.graph.eliminate_dead_code()
-    return module
+    return fx.GraphModule(module, module.graph)  # without the checks and specifications of what torch exported
 
 
 class _Graph:
