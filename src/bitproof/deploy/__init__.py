@@ -4,15 +4,18 @@ from bitproof.deploy.checkpoint import load_model, save_model
 from bitproof.deploy.export import export_onnx
 from bitproof.deploy.integer import IntegerForm, integer_form
 from bitproof.deploy.runtime import Agreement, OnnxModel, agreement, load_onnx
+from bitproof.deploy.sizes import Sizes, sizes
 
 __all__ = [
     "Agreement",
     "IntegerForm",
     "OnnxModel",
+    "Sizes",
     "agreement",
     "export_onnx",
     "integer_form",
     "load_model",
     "load_onnx",
     "save_model",
+    "sizes",
 ]

@@ -74,7 +74,7 @@ class OnnxModel(nn.Module):
             raise InputError(
                 "an ONNX Runtime session has no gradients",
                 rule="attacks that follow gradients need a model in PyTorch",
-                remedy="Use an attack that needs none, or attack the integer form that the file was made from",
+                remedy="Use conditions that need none, such as --suite shifts, or attack the integer form",
             )
         if any(size not in (None, given) for size, given in zip(self.shape, images.shape[1:], strict=True)):
             raise InputError(
