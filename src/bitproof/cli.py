@@ -171,8 +171,9 @@ def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
     for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
         a = bitproof.deploy.agreement(model, session, calibration)
         print(
-            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of "
-            f"logits equal, largest difference {a.largest:.3g} (onnxruntime {a.onnxruntime}, {a.instructions})"
+            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
+            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
+            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
         )
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import bitproof
-from bitproof.deploy.integer import IntegerForm, IntegerLayer
+from bitproof.deploy.integer import IntegerForm
+from bitproof.deploy.integer_layer import IntegerLayer
 from bitproof.deploy.runtime import METADATA, need, open_session
 from bitproof.errors import InputError
 from bitproof.quant.grid import AffineQuantizer
@@ -51,7 +51,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
     if path.suffix != ".onnx":
         raise InputError(f"cannot write {path.name!r}", rule="it is an ONNX file", remedy="Give it the suffix .onnx")
     proto = _translate(model)
-    about = {"bitproof": bitproof.__version__, "scheme": describe(model.scheme), "step": model.step}
+    about = {"scheme": describe(model.scheme), "step": model.step}
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)
     content = proto.SerializeToString()
@@ -169,5 +169,5 @@ class _Layer(nn.Module):
         return y.unflatten(0, leading) if flat else y
 
 
-def _operator(name: str, x: Tensor, *more: Tensor, dtype: torch.dtype = torch.float32, **attributes: int) -> Tensor:
+def _operator(name: str, x: Any, *more: Any, dtype: torch.dtype = torch.float32, **attributes: Any) -> Tensor:
     return torch.onnx.ops.symbolic(name, (x, *more), attributes, dtype=dtype, shape=x.shape)

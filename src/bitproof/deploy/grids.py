@@ -71,14 +71,13 @@ def _unsigned(quantizer: Any) -> Codes:
 
 
 @torch.no_grad()
-def weight_codes(name: str, layer: nn.Module) -> tuple[Int[Tensor, "out ..."], Float[Tensor, " out"]]:
+def weight_codes(name: str, layer: Any) -> tuple[Int[Tensor, "out ..."], Float[Tensor, " out"]]:
     """Centred codes (int32) of a layer's quantized weight and the scale of each output channel: weight = scale * code.
 
     Raises:
         InputError: the weight's quantizer has no integer form.
     """
-    weight: Any = layer.weight
-    quantizer = layer.parametrizations.weight[-1]  # pyright: ignore
+    weight, quantizer = layer.weight, layer.parametrizations.weight[-1]
     scale = _entry(WEIGHT_SCALES, name, quantizer)(quantizer, weight).cpu().to(torch.float32)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale)).reshape(-1)
     scale = scale.expand(weight.shape[0]).contiguous()

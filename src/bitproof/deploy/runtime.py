@@ -42,7 +42,7 @@ class OnnxModel(nn.Module):
 
     Attributes:
         scheme: how the model was quantized, where bitproof wrote the file; else None.
-        step: the smallest difference of logits, in the same case.
+        step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
 
     Raises:
         InputError: the file is damaged, or is no classifier of images.
@@ -172,7 +172,7 @@ class Agreement:
         same: images with the same prediction.
         same_logits: images whose logits are equal in every bit.
         largest: the largest difference of two logits.
-        steps: the same in steps of the ONNX model's logits; None where it does not say what a step is.
+        steps: the same in units of `OnnxModel.step`; None where the file does not say what a step is.
         onnxruntime: version of the runtime.
         instructions: the processor's integer instructions.
     """

@@ -45,9 +45,8 @@ def sizes(model: nn.Module) -> Sizes:
     for _, layer, here in assigned(model, scheme) if scheme else ():
         if parametrize.is_parametrized(layer, "weight"):
             quantizer = layer.parametrizations.weight[-1]
-            packed += (
-                _packed(layer.weight, here.weight_bits) + _grids(quantizer, len(layer.weight)) - _bytes(layer.weight)
-            )
+            packed += _packed(layer.weight, here.weight_bits) - _bytes(layer.weight)
+            packed += _grids(quantizer, len(layer.weight))
         if here.act_bits < 32:
             packed += _grids(layer.get_submodule(INPUT_QUANTIZER), 1)
     return Sizes(float_bytes=floats, packed_bytes=packed)
