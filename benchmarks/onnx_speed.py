@@ -2,8 +2,8 @@
 
 python benchmarks/onnx_speed.py CIFAR10_ROOT WEIGHTS [ROUNDS]
 
-Integer products are exact here, as in every test (on processors without VNNI at the price of some speed), residual sums and
-poolings are float, and codes of 4 bits are kept in 8.
+Integer products are exact here, as in every test (on processors without VNNI at the price of some speed), residual
+sums and poolings are float, and codes of 4 bits are kept in 8.
 """
 
 import sys

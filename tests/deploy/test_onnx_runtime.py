@@ -56,7 +56,7 @@ def test_any_number_of_images_even_where_the_file_fixes_it(batch, data):
 
 def test_a_session_is_tested_like_any_model(data):
     models = {"torch": Linear(), "onnx": OnnxModel(linear())}
-    conditions = ["clean", "gaussian_noise:severity=3", "pipeline:resize=opencv-area,enlarge=2"]
+    conditions = ["clean", "gaussian-noise:severity=3", "pipeline:resize=opencv-area"]
     result = bp.evaluate(models, data, conditions=conditions, progress=False)
     predictions = {(c.model.name, c.condition.label): c.predictions for c in result.cells}
     assert len(predictions) == 6
