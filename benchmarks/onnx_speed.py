@@ -27,7 +27,9 @@ def main(root: str, weights: str, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = {"float": Path(folder) / "float.onnx"}
         dynamic = ({0: torch.export.Dim.DYNAMIC},)
-        torch.onnx.export(model, (images[:2],), files["float"], dynamo=True, dynamic_shapes=dynamic, verbose=False)
+        program = torch.onnx.export(model, (images[:2],), dynamo=True, dynamic_shapes=dynamic, verbose=False)
+        assert program is not None
+        files["float"].write_bytes(program.model_proto.SerializeToString())
         for bits in (8, 4):
             quantized = bp.quantize(model, bp.Scheme(weight_bits=bits, act_bits=bits), train)
             files[f"w{bits}a{bits}"] = Path(folder) / f"w{bits}a{bits}.onnx"

@@ -99,6 +99,14 @@ def test_files_that_are_no_classifier_are_refused(content, message, tmp_path):
         load_onnx(path)
 
 
+def test_nothing_outside_the_file_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.load_from_string(linear()), "big.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    assert (tmp_path / "w").exists()
+    with pytest.raises(InputError, match="keeps 'w' outside itself"):
+        load_onnx("big.onnx")
+
+
 def test_missing_and_empty_files_and_images_of_another_size_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_onnx(tmp_path / "none.onnx")

@@ -131,9 +131,20 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
     Raises:
         InputError: ONNX Runtime does not take the file, or is not installed.
     """
-    need("onnxruntime")
+    need("onnxruntime", "onnx")
+    import onnx
     import onnxruntime
 
+    try:
+        outside = [t.name for t in onnx.load_from_string(content).graph.initializer if t.external_data]
+    except Exception as error:  # protobuf's, of which the kind depends on its implementation
+        raise _broken(error) from error
+    if outside:
+        raise InputError(
+            f"the ONNX file keeps {outside[0]!r} outside itself",
+            rule="files that a file names are not read",
+            remedy="Save it as one file: onnx.save(onnx.load(path), path)",
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
@@ -145,11 +156,15 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has its own kinds, none of which is public
-        raise InputError(
-            f"ONNX Runtime cannot open the file ({str(error).splitlines()[0]})",
-            rule="it must be one complete ONNX model of standard operators",
-            remedy="Check it with onnx.checker, and export it again",
-        ) from error
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> InputError:
+    return InputError(
+        f"ONNX Runtime cannot open the file ({(str(error) or type(error).__name__).splitlines()[0]})",
+        rule="it must be one complete ONNX model of standard operators",
+        remedy="Check it with onnx.checker, and export it again",
+    )
 
 
 def need(*packages: str) -> None:
