@@ -40,7 +40,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) -e '.[zoo,dev]'
+	$(PIP) -e '.[zoo,deploy,dev]'
 	touch $@
 
 clean:

@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, torchvision:NAME; see `bitproof list models`.")
+    str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, FILE.onnx; see `bitproof list models`.")
 ]
 Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
 DataOption = Annotated[str, typer.Option("--data", help="digits, cifar10:ROOT or folder:ROOT.")]
@@ -100,6 +100,7 @@ def evaluate(
     limit: Limit = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
+    onnx: Annotated[list[Path] | None, typer.Option(help="Also test an ONNX file, run by ONNX Runtime.")] = None,
     classes: Classes = None,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images a pass; results do not depend on it.")] = 128,
@@ -112,10 +113,12 @@ def evaluate(
     examples = _load(data, split, limit)
     original = _model(model, weights, classes)
     own_scheme: Any = getattr(original, "scheme", None)
-    tested = {own_scheme.label if own_scheme else "float": original}
+    name = own_scheme.label if own_scheme else "float"
+    tested = {Path(model).name if model.endswith(".onnx") else name: original}
     for wanted in schemes:
         calibration = _calibration(data, calibration_data, calibration_count) if wanted.needs_calibration else None
         tested[wanted.label] = bitproof.quantize(original, wanted, calibration)
+    tested |= {path.name: bitproof.deploy.load_onnx(path) for path in onnx or []}
     result = bitproof.evaluate(
         tested, examples, suite=suite, conditions=conditions, store=store, seed=seed, batch_size=batch_size
     )
@@ -128,23 +131,59 @@ def evaluate(
 def quantize(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
-    scheme: Annotated[str, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile.")] = "w8a8",
+    scheme: Annotated[
+        str | None, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile. [default: w8a8]")
+    ] = None,
     weights: Weights = None,
     data: Annotated[
         str | None,
         typer.Option("--data", help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT."),
     ] = None,
     calibration_count: CalibrationCount = 512,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).")
+    ] = None,
     classes: Classes = None,
 ) -> None:
-    """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again."""
-    wanted = bitproof.Scheme.parse(scheme)
+    """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again.
+
+    A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
+    """
+    if onnx and data is None:
+        raise InputError(
+            "--onnx without --data",
+            rule="images tell the ranges of an integer model's outputs",
+            remedy="Pass calibration images, such as --data digits",
+        )
+    quantized = _model(model, weights, classes)
+    finished = getattr(quantized, "scheme", None) if scheme is None else None
+    wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
     calibration = None
-    if data is not None and wanted.needs_calibration:
+    if data is not None and (wanted.needs_calibration or onnx):
         calibration = _load(data, "train", calibration_count)
-    quantized = bitproof.quantize(_model(model, weights, classes), wanted, calibration)
+    if not finished:
+        quantized = bitproof.quantize(quantized, wanted, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
+    room = bitproof.deploy.sizes(quantized)
     print(f"{wanted.label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
+    print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
+    if onnx:
+        _deploy(quantized, onnx, calibration)
+
+
+def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
+    """Write the ONNX file, and say what it changed and whether the runtime computes what it should."""
+    form = bitproof.deploy.integer_form(quantized, calibration)
+    size = bitproof.deploy.export_onnx(form, path)
+    session = bitproof.deploy.load_onnx(path)
+    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
+        a = bitproof.deploy.agreement(model, session, calibration)
+        print(
+            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
+            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
+            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
+        )
 
 
 @app.command()
@@ -274,6 +313,8 @@ def _calibration(data: str, calibration_data: str | None, count: int) -> Any:
 
 
 def _model(name: str, weights: Path | None, classes: int | None, seed: int = 0) -> Any:
+    if name.endswith(".onnx") and weights is None:
+        return bitproof.deploy.load_onnx(name)
     model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
     if weights is None:
         typer.secho("note: no --weights, so the model has random ones", err=True)

@@ -1,5 +1,21 @@
-"""Models as files: saved, opened, and (later) run on real integers."""
+"""Models as files, and models on real integers."""
 
 from bitproof.deploy.checkpoint import load_model, save_model
+from bitproof.deploy.export import export_onnx
+from bitproof.deploy.integer import IntegerForm, integer_form
+from bitproof.deploy.runtime import Agreement, OnnxModel, agreement, load_onnx
+from bitproof.deploy.sizes import Sizes, sizes
 
-__all__ = ["load_model", "save_model"]
+__all__ = [
+    "Agreement",
+    "IntegerForm",
+    "OnnxModel",
+    "Sizes",
+    "agreement",
+    "export_onnx",
+    "integer_form",
+    "load_model",
+    "load_onnx",
+    "save_model",
+    "sizes",
+]

@@ -10,8 +10,19 @@ from typing import Any
 import torch
 
 import bitproof
+from bitproof.core.cpu import integer_instructions
 
-_PACKAGES = ("torch", "numpy", "scipy", "pillow", "opencv-python-headless", "timm", "torchvision")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pillow",
+    "opencv-python-headless",
+    "timm",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -25,6 +36,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "integer_instructions": integer_instructions(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

@@ -48,6 +48,11 @@ def quick(data: Data) -> tuple[Condition, ...]:
     return (Clean(), *attacks, *corruptions(data, FEW, severities=(3,)), *resizes(data))
 
 
+def shifts(data: Data) -> tuple[Condition, ...]:
+    """A first look without attacks: four corruptions at severity 3, the eleven resize modes."""
+    return (Clean(), *corruptions(data, severities=(3,)), *resizes(data))
+
+
 def demo(data: Data) -> tuple[Condition, ...]:
     """What `bitproof demo` runs: attacks at budgets that fit bold black-and-white digits, all severities."""
     attacks = tuple(build(eps=eps / 255) for eps in (8, 16, 32) for build in (FGSM, PGD))
@@ -82,6 +87,7 @@ def imagenet_p(data: Data) -> tuple[Condition, ...]:
 SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "clean": clean,
     "quick": quick,
+    "shifts": shifts,
     "demo": demo,
     "robustmq-small": robustmq_small,
     "imagenet-c": imagenet_c,

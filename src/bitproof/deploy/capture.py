@@ -1,0 +1,77 @@
+"""A quantized model as a graph of ATen operators, in which the inputs of quantized layers are marked."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.graph import CodeGen
+
+from bitproof.errors import InputError
+from bitproof.quant.binarynet import SignActivations
+from bitproof.quant.convert import INPUT_QUANTIZER
+
+aten = torch.ops.aten
+NOTHING = (aten.alias.default, aten.clone.default, aten.detach.default, aten.dropout.default)
+"""What does nothing to values in eval mode."""
+
+
+@torch.library.custom_op("bitproof::layer_input", mutates_args=())
+def _layer_input(x: Tensor, layer: str) -> Tensor:
+    """Marks, in a captured graph, where a layer's input is quantized."""
+    return x.clone()
+
+
+@_layer_input.register_fake
+def _(x: Tensor, layer: str) -> Tensor:
+    return torch.empty_like(x)
+
+
+MARK: Any = torch.ops.bitproof.layer_input.default
+
+
+class _Marker(nn.Module):
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _layer_input(x, self.layer)
+
+
+def mark(layer: nn.Module, name: str, quantizer: nn.Module | None) -> None:
+    """Put a marker in the place of the input quantizer; behind it where its rounding is not that of a grid (signs)."""
+    marker = _Marker(name)
+    if quantizer is None:
+        layer.register_forward_pre_hook(lambda _, args: (marker(args[0]), *args[1:]))
+        return
+    rounds_elsewhere = isinstance(quantizer, SignActivations)
+    layer.add_module(INPUT_QUANTIZER, nn.Sequential(quantizer, marker) if rounds_elsewhere else marker)
+
+
+def capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
+    """The model as a graph of ATen operators, for any batch size."""
+    example = torch.zeros(2, *shape)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, at itself
+            exported = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            module: Any = exported.run_decompositions({}).module()
+    except Exception as error:  # whatever the model does, torch has an exception for it
+        raise InputError(
+            f"{type(model).__name__} cannot be captured ({str(error).splitlines()[0]})",
+            rule="its forward must be one that torch.export can follow for any batch size",
+            remedy="Take out control flow that depends on values or on the batch size",
+        ) from error
+    for node in list(module.graph.nodes):
+        if node.op == "call_module":  # a check that the input has the example's shape
+            module.graph.erase_node(node)
+        elif node.target in NOTHING:
+            node.replace_all_uses_with(node.args[0])
+        elif node.target is aten.view.default:  # right for the example's strides, not for others'
+            node.target = aten.reshape.default
+    module.graph.set_codegen(CodeGen())  # plain arguments, in the place of nested ones
+    output = module.graph.output_node()
+    (output.args,) = output.args
+    module.graph.eliminate_dead_code()
+    return fx.GraphModule(module, module.graph)  # without the checks and specifications of what torch exported

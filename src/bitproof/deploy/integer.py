@@ -1,0 +1,127 @@
+"""The integer form of a quantized model: what an integer runtime will compute, as a model that can be tested.
+
+A fake-quantized model computes with floats that lie on grids. Integer kernels compute with the codes, and three
+things differ (Jacob et al. 2018, Section 2):
+
+    batch norm    is folded into the layer before it: its gain into the scale of each output channel (a negative one
+                  flips the codes), its offset into the bias
+    bias          an integer, a multiple of input scale * weight scale
+    output        codes again, so each convolution rounds its output onto a grid: the grid of the layers that read it
+                  where those are its only readers and agree, else one more grid of 8 bits, set on calibration images
+
+`integer_form` makes these changes on the captured graph. Its layers then add up codes, which is exact in float32 as
+long as sums stay below 2^24, and rescale them as ONNX Runtime does, operation by operation: so both agree bit for bit.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+
+from bitproof.deploy.capture import capture, mark
+from bitproof.deploy.grids import input_grid, is_quantized, weight_codes
+from bitproof.deploy.integer_layer import IntegerLayer
+from bitproof.deploy.rewrite import Rewriting
+from bitproof.errors import InputError
+from bitproof.quant import Scheme, freeze
+from bitproof.quant.convert import INPUT_QUANTIZER, Images, assigned
+from bitproof.quant.grid import AffineQuantizer
+from bitproof.settings import digest
+
+
+class IntegerForm(nn.Module):
+    """A model whose quantized layers compute on codes; see `integer_form`, which makes it.
+
+    Attributes:
+        graph: the captured model; its integer layers have the names they had there.
+        scheme: how it was quantized.
+        shape: (channels, height, width) of its images.
+        added: names of the layers that got one more 8-bit grid, ":input" or ":output".
+    """
+
+    def __init__(
+        self, graph: fx.GraphModule, scheme: Scheme, shape: tuple[int, int, int], added: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.scheme = scheme
+        self.shape = shape
+        self.added = added
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        return self.graph(images)
+
+    def layers(self) -> dict[str, IntegerLayer]:
+        """The integer layers by name."""
+        return {name: module for name, module in self.graph.named_modules() if isinstance(module, IntegerLayer)}
+
+    @property
+    def step(self) -> float:
+        """The most that one code can change a logit: a code of the last layer's output, or one that it reads."""
+        last = list(self.layers().values())[-1]
+        if last.output_quantizer is not None:
+            return float(last.output_quantizer.scale)
+        sizes = (last.codes.int() - last.zero_point).abs().amax(tuple(range(1, last.codes.dim())))
+        return float((last.unit * sizes).max())
+
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}, graph={digest(self.graph.code)}"
+
+
+@torch.no_grad()
+def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> IntegerForm:
+    """The model that integer kernels can compute, made from a fake-quantized one, which is left as it is.
+
+    Args:
+        model: what `quantize` returned (trained further or not).
+        calibration: batches of images, as for `quantize`: they tell the shape of the images, and the range of
+            each tensor that gets a further 8-bit grid (from its smallest to its largest value). Layers whose
+            inputs the scheme leaves float get such a grid too.
+
+    Returns:
+        A module on the CPU, whose quantized layers are `IntegerLayer`s.
+
+    Raises:
+        InputError: a model that is not quantized, a method with no integer form, weights that do not fit into
+            8 bits with one zero point, or a model that cannot be captured.
+    """
+    scheme = _scheme(model)
+    batches = calibration.inputs() if isinstance(calibration, Images) else calibration
+    batches = [batch.cpu() for batch in batches]
+    if not batches:
+        raise InputError(
+            "no calibration data",
+            rule="images tell the shape and the ranges of the integer form",
+            remedy="Pass a few hundred training images as `calibration`",
+        )
+    shape = tuple(batches[0].shape[1:])
+    weights: dict[str, tuple[Tensor, Tensor]] = {}
+    grids: dict[str, AffineQuantizer | None] = {}
+    marked = freeze(model).cpu()
+    for name, layer, here in assigned(model, scheme):
+        if is_quantized(layer):
+            weights[name] = weight_codes(name, layer)
+            quantizer = layer.get_submodule(INPUT_QUANTIZER) if here.act_bits < 32 else None
+            grids[name] = None if quantizer is None else input_grid(name, quantizer)
+            mark(marked.get_submodule(name), name, quantizer)
+        elif here.act_bits < 32:
+            raise InputError(
+                f"layer {name!r} has float weights",
+                rule="a layer with quantized inputs runs on integers only if its weights are quantized too",
+                remedy="Use weight_bits of 8 or below",
+            )
+    graph = Rewriting(capture(marked, shape), weights, grids)
+    graph.rewrite(batches)
+    return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]
+
+
+def _scheme(model: nn.Module) -> Scheme:
+    scheme = getattr(model, "scheme", None)
+    if scheme is None or isinstance(model, IntegerForm):
+        raise InputError(
+            "the model is in integer form already" if scheme else "the model is not quantized",
+            rule="the integer form is made from a fake-quantized model",
+            remedy="Pass what `quantize` returned",
+        )
+    return scheme

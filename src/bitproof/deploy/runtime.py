@@ -1,0 +1,236 @@
+"""ONNX Runtime sessions as models under test.
+
+On x86 processors without VNNI the product of unsigned and signed 8-bit integers is summed in 16 bits and
+saturates; there the session is told to be exact (`session.x64quantprecision`), at the price of some speed.
+"""
+
+import copy
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.core.calling import device_of
+from bitproof.core.cpu import integer_instructions
+from bitproof.errors import InputError
+from bitproof.quant import Scheme
+from bitproof.quant.convert import Images
+from bitproof.settings import build
+
+METADATA = "bitproof"
+"""The key of the metadata that `export_onnx` writes."""
+
+LARGEST_FILE = 2**31
+"""What a protobuf message can hold."""
+
+
+class OnnxModel(nn.Module):
+    """An ONNX file in an ONNX Runtime session on the CPU: images [n, c, h, w] in [0, 1] to logits, for any n.
+
+    It has no gradients. Its printed form, and so its fingerprint, names the runtime's version and the processor's
+    integer instructions, because logits may depend on both.
+
+    Args:
+        content: the file.
+
+    Attributes:
+        scheme: how the model was quantized, where bitproof wrote the file; else None.
+        step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
+
+    Raises:
+        InputError: the file is damaged, or is no classifier of images.
+    """
+
+    file: Tensor
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.session = open_session(content)
+        self.register_buffer("file", torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        taken = [(i.type, len(i.shape)) for i in inputs]
+        if taken != [("tensor(float)", 4)] or not outputs or outputs[0].type != "tensor(float)":
+            raise InputError(
+                f"the ONNX model takes {_signature(inputs)} and returns {_signature(outputs)}",
+                rule="a model under test maps one float32 tensor of images [n, c, h, w] to float32 logits [n, k]",
+                remedy="Export it with one such input, and the logits as the first output",
+            )
+        (batch, *shape), self.input = inputs[0].shape, inputs[0].name
+        self.batch = batch if isinstance(batch, int) and batch > 0 else None
+        self.shape = tuple(size if isinstance(size, int) else None for size in shape)
+        about = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        self.scheme = build(Scheme, about["scheme"]) if "scheme" in about else None
+        self.step: float | None = about.get("step")
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        if images.requires_grad:
+            raise InputError(
+                "an ONNX Runtime session has no gradients",
+                rule="attacks that follow gradients need a model in PyTorch",
+                remedy="Use conditions that need none, such as --suite shifts, or attack the integer form",
+            )
+        if any(size not in (None, given) for size, given in zip(self.shape, images.shape[1:], strict=True)):
+            raise InputError(
+                f"images of shape {tuple(images.shape[1:])}",
+                rule=f"the ONNX model takes images of shape {self.shape}",
+                remedy="Use data of this size, or export the model for the other one",
+            )
+        size = self.batch or max(len(images), 1)
+        parts = [self._run(part, size) for part in images.detach().cpu().float().split(size)]
+        return torch.cat(parts).to(images.device)
+
+    def _run(self, images: Tensor, size: int) -> Tensor:
+        """The logits of up to `size` images, in a batch of exactly `size`."""
+        full = torch.cat([images, images.new_zeros(size - len(images), *images.shape[1:])])
+        (logits, *_) = self.session.run(None, {self.input: full.contiguous().numpy()})
+        return torch.from_numpy(np.ascontiguousarray(logits))[: len(images)]
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles hold the file and open a session of their own."""
+        return OnnxModel, (self.file.numpy().tobytes(),)
+
+    def extra_repr(self) -> str:
+        import onnxruntime
+
+        return f"onnxruntime={onnxruntime.__version__}, instructions={integer_instructions()}"
+
+
+def load_onnx(path: str | Path) -> OnnxModel:
+    """Open an ONNX file, of bitproof or from elsewhere, as a model under test.
+
+    Everything has to be inside the file: external data and custom operators are not loaded.
+
+    Raises:
+        InputError: the file is missing, too large or damaged, is no classifier of images, or the extra `deploy` is not
+            installed.
+    """
+    path = Path(path)
+    if not path.is_file() or not 0 < path.stat().st_size < LARGEST_FILE:
+        raise InputError(
+            f"ONNX file {str(path)!r}",
+            rule="it must not be empty, and be below 2 GB" if path.is_file() else "the file does not exist",
+            remedy="Check the path",
+        )
+    return OnnxModel(path.read_bytes())
+
+
+def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
+    """A session on the CPU with as many threads as torch has, and exact products.
+
+    Args:
+        content: an ONNX file.
+        optimized: where to write the graph that will run.
+
+    Raises:
+        InputError: ONNX Runtime does not take the file, or is not installed.
+    """
+    need("onnxruntime", "onnx")
+    import onnx
+    import onnxruntime
+
+    try:
+        outside = [t.name for t in onnx.load_from_string(content).graph.initializer if t.external_data]
+    except Exception as error:  # protobuf's, of which the kind depends on its implementation
+        raise _broken(error) from error
+    if outside:
+        raise InputError(
+            f"the ONNX file keeps {outside[0]!r} outside itself",
+            rule="files that a file names are not read",
+            remedy="Save it as one file: onnx.save(onnx.load(path), path)",
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
+    if integer_instructions() in ("avx2", "avx512"):
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has its own kinds, none of which is public
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> InputError:
+    return InputError(
+        f"ONNX Runtime cannot open the file ({(str(error) or type(error).__name__).splitlines()[0]})",
+        rule="it must be one complete ONNX model of standard operators",
+        remedy="Check it with onnx.checker, and export it again",
+    )
+
+
+def need(*packages: str) -> None:
+    """Raise an `InputError` for the first of the packages that is not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"{package} is not installed",
+                rule="ONNX files need the extra `deploy`",
+                remedy="Run pip install 'bitproof[deploy]'",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two models of the same images agree.
+
+    Attributes:
+        count: images.
+        same: images with the same prediction.
+        same_logits: images whose logits are equal in every bit.
+        largest: the largest difference of two logits.
+        steps: the same in units of `OnnxModel.step`; None where the file does not say what a step is.
+        onnxruntime: version of the runtime.
+        instructions: the processor's integer instructions.
+    """
+
+    count: int
+    same: int
+    same_logits: int
+    largest: float
+    steps: float | None
+    onnxruntime: str
+    instructions: str
+
+
+@torch.no_grad()
+def agreement(model: nn.Module, deployed: OnnxModel, images: Images | Iterable[Tensor]) -> Agreement:
+    """Compare a PyTorch model (an integer form, a fake-quantized or a float one) with a session, image by image.
+
+    Args:
+        model: frozen or not; is left as it is.
+        deployed: what `load_onnx` returned.
+        images: batches of images, or data.
+    """
+    import onnxruntime
+
+    model = copy.deepcopy(model).eval()
+    count = same = same_logits = 0
+    largest = 0.0
+    for batch in images.inputs() if isinstance(images, Images) else images:
+        expected, found = model(batch.to(device_of(model))).cpu(), deployed(batch)
+        count += len(batch)
+        same += int((expected.argmax(1) == found.argmax(1)).sum())
+        same_logits += int((expected == found).all(1).sum())
+        largest = max(largest, (expected - found).abs().max().item())
+    return Agreement(
+        count=count,
+        same=same,
+        same_logits=same_logits,
+        largest=largest,
+        steps=largest / deployed.step if deployed.step else None,
+        onnxruntime=onnxruntime.__version__,
+        instructions=integer_instructions(),
+    )
+
+
+def _signature(values: Any) -> str:
+    return ", ".join(f"{value.type} {value.shape}" for value in values) or "nothing"
