@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -313,6 +313,7 @@ def test_random_small_nets_agree(tmp_path_factory, seed, bits, channels, kernel,
         seed,
     )
     net(IMAGES)
+    assume(net[:3](IMAGES).any() and net[:5](IMAGES).any())  # a dead layer has no grid
     scheme = bp.Scheme(weight_bits=bits[0], act_bits=bits[1], symmetric=False, first_last="same")
     fake = bp.quantize(net, scheme, [IMAGES])
     form = integer_form(fake, [IMAGES])
