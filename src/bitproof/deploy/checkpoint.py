@@ -1,7 +1,8 @@
 """Models on disk: float weights, and quantized checkpoints that carry their scheme.
 
-A quantized checkpoint is a safetensors file whose metadata names the architecture and the scheme, so
-that it can be opened again without calibration. Nothing is ever unpickled.
+A quantized checkpoint is a safetensors file whose metadata names the architecture, what was done to its layers
+(BatchNorm folded, outliers split) and the scheme, so that it can be opened again without calibration.
+Nothing is ever unpickled.
 """
 
 import json
@@ -13,10 +14,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bitproof import models
-from bitproof.errors import InputError
+from bitproof.errors import InputError, lookup
 from bitproof.models.weights import load_weights
+from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
+from bitproof.quant.ocs import SplitOutliers
+from bitproof.quant.structure import Step, steps_of
 from bitproof.settings import build, describe
+
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
+"""Structural steps by the name that a checkpoint has for them."""
 
 _FORMAT = "bitproof-quantized-1"
 
@@ -48,6 +55,8 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
             remedy="Give the file the suffix .safetensors",
         )
     metadata = {"format": _FORMAT, "architecture": architecture, "scheme": json.dumps(describe(scheme))}
+    if steps := steps_of(model):
+        metadata["structure"] = json.dumps([describe(step) for step in steps])
     if classes is not None:
         metadata["classes"] = str(classes)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -94,9 +103,27 @@ def load_model(
         )
     scheme = build(Scheme, json.loads(about["scheme"]))
     saved_classes = int(about["classes"]) if "classes" in about else None
-    model = prepare(models.load_model(name, classes=classes or saved_classes, mean=mean, std=std), scheme)
+    model = models.load_model(name, classes=classes or saved_classes, mean=mean, std=std)
+    model = _restructured(model, about.get("structure", "[]"), weights)
+    model = prepare(model, scheme)
     load_weights(model, weights)
     return model
+
+
+def _restructured(model: nn.Module, text: str, path: str | Path) -> nn.Module:
+    """The model after the described structural steps."""
+    try:
+        for step in json.loads(text):
+            model = build(lookup(STEPS, step["type"], "structural step"), step)(model)
+        return model
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:  # whatever a stranger may have written there
+        raise InputError(
+            f"the structure in {str(path)!r} is damaged ({error})",
+            rule="it is a list of described steps",
+            remedy="Use a file that this version of bitproof wrote",
+        ) from error
 
 
 def _metadata(path: str | Path | None) -> dict[str, Any]:

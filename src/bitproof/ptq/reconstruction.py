@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,11 +31,11 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
 from bitproof.ptq.flow import record_flow
+from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import BETA, SoftRounding, undecided
 from bitproof.ptq.watching import BATCH, run_until
 from bitproof.quant.convert import INPUT_QUANTIZER, compute_layers
-from bitproof.quant.grid import AffineQuantizer, Codes
-from bitproof.quant.lsq import learned_step
+from bitproof.quant.grid import AffineQuantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,8 @@ class Reconstruction:
         if steps:
             groups.append({"params": [quantizer.step for _, quantizer in steps], "lr": self.step_learning_rate})
         optimizer = torch.optim.Adam(groups)
-        frozen = [p for p in unit.parameters() if p.requires_grad and not any(p is q for g in groups for q in g["params"])]
+        learned = {id(parameter) for group in groups for parameter in group["params"]}
+        frozen = [p for p in unit.parameters() if p.requires_grad and id(p) not in learned]
         for parameter in frozen:
             parameter.requires_grad_(False)
         device, channels = device_of(unit), -1 if isinstance(unit, nn.Linear) else 1
@@ -152,26 +152,6 @@ class Reconstruction:
             epoch += 1
 
 
-class _StepLearner(nn.Module):
-    """Takes the place of an activation quantizer while its step is learned."""
-
-    def __init__(self, quantizer: AffineQuantizer) -> None:
-        super().__init__()
-        self.quantizer = [quantizer]  # not a submodule
-        self.step = nn.Parameter(quantizer.scale.clone())
-        zero = int(quantizer.zero_point)
-        self.codes = Codes(qmin=quantizer.codes.qmin - zero, qmax=quantizer.codes.qmax - zero)
-
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return learned_step(x, self.step.abs(), self.codes)
-
-    def hard(self) -> AffineQuantizer:
-        """The quantizer itself, with the learned step."""
-        (quantizer,) = self.quantizer
-        quantizer.scale.copy_(self.step.detach().abs())
-        return quantizer
-
-
 def _soften(layer: Any) -> SoftRounding:
     weights = layer.parametrizations.weight
     soft = SoftRounding(weights[0], weights.original)
@@ -186,12 +166,12 @@ def _harden(layer: Any, soft: SoftRounding) -> None:
     weights.original.copy_(soft.hard())
 
 
-def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, _StepLearner]]:
+def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, StepLearner]]:
     learners = []
     for _, layer in compute_layers(unit):
         quantizer = getattr(layer, INPUT_QUANTIZER, None)
         if isinstance(quantizer, AffineQuantizer):
-            learners.append((layer, _StepLearner(quantizer)))
+            learners.append((layer, StepLearner(quantizer)))
             layer.set_submodule(INPUT_QUANTIZER, learners[-1][1])
     return learners
 

@@ -1,6 +1,6 @@
 """Rounding as a variable (AdaRound, Nagel et al. 2020, arXiv 2004.10568).
 
-A weight between two levels of its grid becomes below + h(V) (above - below), with
+A weight between two levels of its grid becomes near + h(V) (far - near), with
 
     h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1)                    Eq. 23: the rectified sigmoid, zeta = 1.1, gamma = -0.1
     R(V) = sum 1 - |2 h(V) - 1|^beta                           Eq. 24: zero where every h is 0 or 1
@@ -22,7 +22,7 @@ BETA = (20.0, 2.0)
 
 
 def rectified_sigmoid(v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """h(V), from 0 (the level below) to 1 (the level above).
+    """h(V), from 0 (the one level) to 1 (the other).
 
     Example:
         >>> [round(h, 3) for h in rectified_sigmoid(torch.tensor([-3.0, 0.0, 1.0, 3.0])).tolist()]
@@ -45,7 +45,7 @@ class SoftRounding(nn.Module):
     """Takes the place of a weight's quantizer while its rounding is learned.
 
     Args:
-        quantizer: one that knows the `neighbours` of a weight: the levels below and above it.
+        quantizer: one that knows the `neighbours` of a weight: the levels next to it.
         weight: the float weight.
 
     Raises:
@@ -62,11 +62,11 @@ class SoftRounding(nn.Module):
             )
         self.quantizer = [quantizer]  # not a submodule
         weight = weight.detach()
-        self._below, self._above = quantizer.neighbours(weight)
-        low, high = quantizer(self._below), quantizer(self._above)
+        self._near, self._far = quantizer.neighbours(weight)
+        low, high = quantizer(self._near), quantizer(self._far)
         self._low, self._gap = low.detach(), (high - low).detach()
-        width = self._above - self._below
-        share = torch.where(width > 0, (weight - self._below) / width, torch.zeros_like(weight))
+        width = self._far - self._near
+        share = torch.where(width != 0, (weight - self._near) / width, torch.zeros_like(weight))
         self.v = nn.Parameter(inverse_sigmoid(share.clamp(0, 1)))
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -77,4 +77,4 @@ class SoftRounding(nn.Module):
 
     def hard(self) -> Float[Tensor, "..."]:
         """The float weight that the quantizer rounds to where each h is heading."""
-        return torch.where(self.v >= 0, self._above, self._below).detach()
+        return torch.where(self.v >= 0, self._far, self._near).detach()
