@@ -58,6 +58,7 @@ class PostTraining:
 
     def __post_init__(self) -> None:
         lookup(ROUNDINGS, self.rounding, "rounding")
+        Reconstruction(iterations=self.iterations)  # checks them
         if self.equalize and not self.fold:
             raise InputError(
                 "equalize without fold", rule="a BatchNorm between two layers is in the way", remedy="Use fold=True"
@@ -75,7 +76,10 @@ class PostTraining:
             data: unlabelled images, 512 to 1024: anything with an `inputs()` method that yields batches, or the batches.
             rng: keyed by one id, the run; used where roundings are learned.
         """
-        images = torch.cat(list(data.inputs() if isinstance(data, Images) else data))
+        batches = list(data.inputs() if isinstance(data, Images) else data)
+        if not batches:
+            raise InputError("no images", rule="every step needs some", remedy="Pass a few hundred unlabelled ones")
+        images = torch.cat(batches)
         rng = rng or Rng(0, np.zeros(1, np.int64))
         reference = fold_batch_norm(model, images[:1]) if self.fold else model
         if self.equalize:
@@ -87,7 +91,7 @@ class PostTraining:
         if self.correct_bias:
             quantized = correct_bias(quantized, reference, images)
         if self.reestimate:
-            quantized = reestimate_batch_norm(quantized, images)
+            quantized = reestimate_batch_norm(quantized, reference, images)
         return quantized
 
     @property
