@@ -2,8 +2,8 @@
 
 python benchmarks/ptq_accuracy.py CIFAR10_ROOT WEIGHTS [BITS...] [only=NAME]
 
-Weights and activations have the same bits, weights a grid a channel, first and last layer 8 bits. 512 unlabelled training
-images calibrate, 1024 where roundings are learned. Each figure is written down when it is there, and the same
+Weights and activations have the same bits, weights a grid a channel, first and last layer 8 bits. 512 unlabelled
+training images calibrate, 1024 where roundings are learned. Each figure is written down when it is there, and the same
 command goes on with the missing ones. Nothing here was chosen by looking at test images.
 """
 

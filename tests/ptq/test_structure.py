@@ -196,7 +196,9 @@ def test_branches_and_other_activations_are_no_pairs():
     residual = bp.load_model("resnet20")
     folded = fold_batch_norm(residual, torch.rand(1, 3, 32, 32))
     pairs = equalizable_pairs(folded, torch.rand(1, 3, 32, 32))
-    assert pairs == [(f"backbone.layer{i}.{j}.conv1", f"backbone.layer{i}.{j}.conv2") for i in (1, 2, 3) for j in range(3)]
+    assert pairs == [
+        (f"backbone.layer{i}.{j}.conv1", f"backbone.layer{i}.{j}.conv2") for i in (1, 2, 3) for j in range(3)
+    ]
 
 
 def test_equalising_helps_grids_of_one_a_tensor():

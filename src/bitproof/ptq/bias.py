@@ -68,8 +68,8 @@ def correct_bias(quantized: nn.Module, model: nn.Module, images: Tensor) -> nn.M
     wanted = output_means(model, names, images)
     for name in names:
         layer: Any = corrected.get_submodule(name)
-        found = Moments()
-        run_until(corrected, name, images, lambda _, y, m=found, c=_channels(layer): m.add(y, channels=c))
+        found, channels = Moments(), _channels(layer)
+        run_until(corrected, name, images, lambda _, y, m=found, c=channels: m.add(y, channels=c))
         layer.bias.add_((wanted[name] - found.mean).to(layer.bias))
     return corrected
 

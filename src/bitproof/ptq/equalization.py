@@ -3,7 +3,7 @@
 ReLU(s x) = s ReLU(x) for s > 0, so a channel between two layers may be scaled: the function stays,
 and the ranges r1 (of the row of weights that makes the channel) and r2 (of the weights that take it) meet:
 
-    s = sqrt(r1 r2) / r2      W1 <- W1 / s      b1 <- b1 / s      W2 <- W2 s      both ranges then sqrt(r1 r2)    Eq. 7, 11
+    s = sqrt(r1 r2) / r2    W1 <- W1 / s    b1 <- b1 / s    W2 <- W2 s    both ranges become sqrt(r1 r2)    Eq. 7, 11
 
 Layers share pairs, so it is repeated until nothing moves. It evens out per-tensor weight grids; per-channel
 grids gain little.

@@ -1,6 +1,7 @@
 """Activation steps that are learned while a unit is reconstructed, with the gradient of LSQ (Esser et al. 2020).
 
-    v^ = s clip(round(x / s), qmin, qmax)      dv^/ds = v^/s - x/s inside, qmin or qmax outside      dv^/dx = 1 inside, else 0
+    v^ = s clip(round(x / s), qmin, qmax)
+    dv^/ds = v^/s - x/s inside, qmin or qmax outside      dv^/dx = 1 inside, else 0
 
 The bounds count as inside. Summed against a gradient g, that of s is (<g, v^> - <g 1[inside], x>) / s: two dot
 products, a third of the time of the general form in `quant/lsq.py`, and the time of reconstruction is mostly this.

@@ -73,7 +73,7 @@ class PostTraining:
 
         Args:
             model: float model of images in [0, 1].
-            data: unlabelled images, 512 to 1024: anything with an `inputs()` method that yields batches, or the batches.
+            data: 512 to 1024 unlabelled images: anything with an `inputs()` method that yields batches, or these.
             rng: keyed by one id, the run; used where roundings are learned.
         """
         batches = list(data.inputs() if isinstance(data, Images) else data)

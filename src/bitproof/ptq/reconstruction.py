@@ -107,9 +107,7 @@ class Reconstruction:
                 )
         return list(flow.calls)
 
-    def _reconstruct(
-        self, unit: nn.Module, inputs: Tensor, targets: Tensor, fisher: Tensor | None, rng: Rng
-    ) -> None:
+    def _reconstruct(self, unit: nn.Module, inputs: Tensor, targets: Tensor, fisher: Tensor | None, rng: Rng) -> None:
         """Learn the roundings of one unit in place."""
         rounded = [layer for _, layer in compute_layers(unit) if hasattr(layer, "parametrizations")]
         if not rounded:
@@ -180,7 +178,8 @@ def _received(model: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the unit receives, for all images."""
     parts: list[Tensor] = []
     hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, args: parts.append(args[0].cpu()), prepend=True  # before the layer's own quantizer
+        lambda _, args: parts.append(args[0].cpu()),
+        prepend=True,  # before the layer's own quantizer
     )
     run_until(model, name, images, lambda x, y: None)
     hook.remove()
