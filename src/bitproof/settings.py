@@ -34,7 +34,15 @@ def build(kind: type[T], description: Mapping[str, Any]) -> T:
             rule=f"its fields are {', '.join(sorted(known))}",
             remedy="Use a file that this version of bitproof wrote",
         )
-    return kind(**fields)
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _rebuilt(value, hints[name]) for name, value in fields.items()})
+
+
+def _rebuilt(value: Any, hint: Any) -> Any:
+    """What JSON has no form for: settings within settings, and tuples."""
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
+        return build(hint, value)  # pyright: ignore
+    return tuple(_rebuilt(v, None) for v in value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

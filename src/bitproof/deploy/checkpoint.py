@@ -1,7 +1,8 @@
-"""Models on disk: float weights, and quantized checkpoints that carry their scheme.
+"""Models on disk: checkpoints that say what they hold.
 
-A quantized checkpoint is a safetensors file whose metadata names the architecture and the scheme, so
-that it can be opened again without calibration. Nothing is ever unpickled.
+A checkpoint is a safetensors file whose metadata names the architecture, what was done to its layers (BatchNorm
+folded, outliers split) and, if it is quantized, the scheme, so that it can be opened again without
+calibration. Nothing is ever unpickled.
 """
 
 import json
@@ -13,12 +14,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bitproof import models
-from bitproof.errors import InputError
+from bitproof.errors import InputError, lookup
 from bitproof.models.weights import load_weights
+from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
+from bitproof.quant.ocs import SplitOutliers
+from bitproof.quant.structure import Step, steps_of
 from bitproof.settings import build, describe
 
-_FORMAT = "bitproof-quantized-1"
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
+"""Structural steps by the name that a checkpoint has for them."""
+
+_FORMAT = "bitproof-1"
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -41,9 +48,11 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
             rule="checkpoints are safetensors files",
             remedy="Give the file the suffix .safetensors",
         )
-    metadata = {"architecture": architecture}
+    metadata = {"format": _FORMAT, "architecture": architecture}
     if scheme is not None:
-        metadata |= {"format": _FORMAT, "scheme": json.dumps(describe(scheme))}
+        metadata["scheme"] = json.dumps(describe(scheme))
+    if steps := steps_of(model):
+        metadata["structure"] = json.dumps([describe(step) for step in steps])
     if classes is not None:
         metadata["classes"] = str(classes)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -72,7 +81,7 @@ def load_model(
     Args:
         name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME".
         weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
-            then comes back quantized). None = random weights; nothing is ever downloaded.
+            then comes back as it was saved, quantized too). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.
         mean, std: normalisation a channel, where it is not the architecture's own.
         seed: of random weights.
@@ -86,15 +95,33 @@ def load_model(
     assert weights is not None
     if about["architecture"] != name:
         raise InputError(
-            f"{str(weights)!r} holds a quantized {about['architecture']}",
+            f"{str(weights)!r} holds a {about['architecture']}",
             rule=f"the model to load is {name}",
             remedy=f"Load it as {about['architecture']!r}",
         )
-    scheme = build(Scheme, json.loads(about["scheme"]))
     saved_classes = int(about["classes"]) if "classes" in about else None
-    model = prepare(models.load_model(name, classes=classes or saved_classes, mean=mean, std=std), scheme)
+    model = models.load_model(name, classes=classes or saved_classes, mean=mean, std=std)
+    model = _restructured(model, about.get("structure", "[]"), weights)
+    if "scheme" in about:
+        model = prepare(model, build(Scheme, json.loads(about["scheme"])))
     load_weights(model, weights)
     return model
+
+
+def _restructured(model: nn.Module, text: str, path: str | Path) -> nn.Module:
+    """The model after the described structural steps."""
+    try:
+        for step in json.loads(text):
+            model = build(lookup(STEPS, step["type"], "structural step"), step)(model)
+        return model
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:  # whatever a stranger may have written there
+        raise InputError(
+            f"the structure in {str(path)!r} is damaged ({error})",
+            rule="it is a list of described steps",
+            remedy="Use a file that this version of bitproof wrote",
+        ) from error
 
 
 def _metadata(path: str | Path | None) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def affine_inputs(scheme: Scheme) -> nn.Module:
     return AffineQuantizer(Codes.of(scheme.act_bits, symmetric=scheme.act_symmetric), symmetric=scheme.act_symmetric)
 
 
-def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
+def affine_observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
+    """Set the range of such a quantizer by the scheme's rule."""
     assert isinstance(quantizer, AffineQuantizer)
     _, of_stream = RANGES[scheme.act_range]
     settings = RangeSettings(bits=scheme.act_bits, symmetric=scheme.act_symmetric, percentile=scheme.percentile)
@@ -42,5 +43,5 @@ AFFINE = Method(
     act_bits=range(2, 9),
     weights=affine_weights,
     inputs=affine_inputs,
-    observe=_observe,
+    observe=affine_observe,
 )

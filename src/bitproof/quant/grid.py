@@ -118,6 +118,12 @@ class AffineQuantizer(nn.Module):
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return fake_quantize(x, self.scale, self.zero_point, self.codes)
 
+    def neighbours(self, x: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+        """The levels below and above each value; the same one twice where it lies outside the grid."""
+        lowest, highest = self.codes.qmin - self.zero_point, self.codes.qmax - self.zero_point
+        code = (x / self.scale).floor()
+        return code.clamp(lowest, highest) * self.scale, (code + 1).clamp(lowest, highest) * self.scale
+
     def extra_repr(self) -> str:
         return (
             f"codes=[{self.codes.qmin}, {self.codes.qmax}], symmetric={self.symmetric}, shape={tuple(self.scale.shape)}"

@@ -15,6 +15,7 @@ below half of its maximum; the paper's text and this file split whole channels.
 
 import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,9 +27,21 @@ from bitproof.quant.convert import assigned
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.quant.methods import METHODS
 from bitproof.quant.scheme import Scheme
+from bitproof.quant.structure import note_step
 
 INPUT_CHANNELS = "input_channels"
 ITERATIONS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOutliers:
+    """Structural step: `split_outliers` for this scheme."""
+
+    scheme: Scheme
+    ratio: float
+
+    def __call__(self, model: nn.Module) -> nn.Module:
+        return split_outliers(model, self.scheme, ratio=self.ratio)
 
 
 def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> nn.Module:
@@ -56,7 +69,7 @@ def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> 
     for _, layer, here in assigned(split, scheme):
         if here.weight_bits < 32 and getattr(layer, "groups", 1) == 1 and not parametrize.is_parametrized(layer):
             _split(layer, here, ratio)
-    return split
+    return note_step(split, SplitOutliers(scheme=scheme, ratio=ratio))
 
 
 def _split(layer: Any, scheme: Scheme, ratio: float) -> None:

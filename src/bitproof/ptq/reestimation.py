@@ -1,0 +1,65 @@
+"""BatchNorm re-estimation: statistics of the quantized model (Sun et al. 2019, "Hybrid 8-bit floating point").
+
+Quantization changes the mean m and variance v of what a BatchNorm receives, while it still normalises by those of
+the float model. In order of execution, with all earlier ones re-estimated,
+
+    running mean + m_quantized - m_float      running variance x v_quantized / v_float
+
+with m and v over all images, so that nothing depends on batches. The paper replaces the statistics by
+m_quantized and v_quantized. But those of a checkpoint come from augmented images, and on plain ones even
+the float model loses: resnet20 on CIFAR-10 falls from 99.2% to 95.6% of 500 training images. A ratio leaves it alone.
+"""
+
+import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitproof.core.calling import device_of
+from bitproof.ptq.flow import record_flow
+from bitproof.ptq.watching import BATCH, Moments, run_until
+
+
+@torch.no_grad()
+def reestimate_batch_norm(quantized: nn.Module, model: nn.Module, images: Tensor) -> nn.Module:
+    """A copy whose BatchNorms make up for what quantization did, on these images, to what they receive.
+
+    Args:
+        quantized: made by `quantize` from `model`. BatchNorms without running statistics, or that run not exactly
+            once a pass, stay as they are, and folded ones are gone.
+        model: float model with the same layers.
+        images: [n, c, h, w], a few hundred.
+    """
+    copied = copy.deepcopy(quantized).eval()
+    norms = [
+        name
+        for name, module in copied.named_modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None
+    ]
+    flow = record_flow(copied, images[:1], norms)
+    once = [name for name in flow.calls if flow.only_call(name)]
+    wanted = _input_moments(model, once, images)
+    for name in once:
+        norm: Any = copied.get_submodule(name)
+        found = Moments()
+        run_until(copied, name, images, lambda x, _, m=found: m.add(x))
+        norm.running_mean.add_(found.mean - wanted[name].mean)
+        change = found.variance / wanted[name].variance
+        norm.running_var.mul_(torch.where(wanted[name].variance > 0, change, torch.ones_like(change)))
+    return copied
+
+
+def _input_moments(model: nn.Module, names: list[str], images: Tensor) -> dict[str, Moments]:
+    watched = copy.deepcopy(model).eval()
+    moments = {name: Moments() for name in names}
+
+    def see(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
+        moments[name].add(args[0])
+
+    for name in names:
+        watched.get_submodule(name).register_forward_pre_hook(partial(see, name))
+    for batch in images.split(BATCH):
+        watched(batch.to(device_of(model)))
+    return moments

@@ -1,0 +1,80 @@
+"""Rounding as a variable (AdaRound, Nagel et al. 2020, arXiv 2004.10568).
+
+A weight between two levels of its grid becomes near + h(V) (far - near), with
+
+    h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1)                    Eq. 23: the rectified sigmoid, zeta = 1.1, gamma = -0.1
+    R(V) = sum 1 - |2 h(V) - 1|^beta                           Eq. 24: zero where every h is 0 or 1
+
+V starts where h gives the float weight. beta falls from 20 to 2, so that first those h move that want to, and in
+the end all of them go to a side.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.errors import InputError
+
+STRETCH, SHIFT = 1.2, -0.1
+BETA = (20.0, 2.0)
+
+
+def rectified_sigmoid(v: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """h(V), from 0 (the one level) to 1 (the other).
+
+    Example:
+        >>> [round(h, 3) for h in rectified_sigmoid(torch.tensor([-3.0, 0.0, 1.0, 3.0])).tolist()]
+        [0.0, 0.5, 0.777, 1.0]
+    """
+    return (STRETCH * v.sigmoid() + SHIFT).clamp(0, 1)
+
+
+def inverse_sigmoid(h: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The V with h(V) = h, for h in [0, 1]."""
+    return ((h - SHIFT) / STRETCH).logit()
+
+
+def undecided(h: Float[Tensor, "..."], beta: float) -> Float[Tensor, ""]:
+    """R(V): how far the h are from 0 and 1."""
+    return (1 - (2 * h - 1).abs().pow(beta)).sum()
+
+
+class SoftRounding(nn.Module):
+    """Takes the place of a weight's quantizer while its rounding is learned.
+
+    Args:
+        quantizer: one that knows the `neighbours` of a weight: the levels next to it.
+        weight: the float weight.
+
+    Raises:
+        InputError: a quantizer without them.
+    """
+
+    def __init__(self, quantizer: Any, weight: Tensor) -> None:
+        super().__init__()
+        if not hasattr(quantizer, "neighbours"):
+            raise InputError(
+                f"weights on the grid of {type(quantizer).__name__}",
+                rule="rounding is learned between two fixed levels, as in the methods affine and pwlq",
+                remedy="Use such a scheme, or rounding 'nearest'",
+            )
+        self.quantizer = [quantizer]  # not a submodule
+        weight = weight.detach()
+        self._near, self._far = quantizer.neighbours(weight)
+        low, high = quantizer(self._near), quantizer(self._far)
+        self._low, self._gap = low.detach(), (high - low).detach()
+        width = self._far - self._near
+        share = torch.where(width != 0, (weight - self._near) / width, torch.zeros_like(weight))
+        self.v = nn.Parameter(inverse_sigmoid(share.clamp(0, 1)))
+
+    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return self._low + self.h() * self._gap
+
+    def h(self) -> Float[Tensor, "..."]:
+        return rectified_sigmoid(self.v)
+
+    def hard(self) -> Float[Tensor, "..."]:
+        """The float weight that the quantizer rounds to where each h is heading."""
+        return torch.where(self.v >= 0, self._far, self._near).detach()
