@@ -91,7 +91,7 @@ def test_quantize_then_evaluate_the_checkpoint(run, weights, tmp_path):
     code, _, err = run(*evaluate(path, "--scheme", "w8a8"))
     assert (code, "quantized already (affine w4a4)" in err) == (2, True)
     code, _, err = run("evaluate", "resnet20", "--weights", path, "--data", "digits")
-    assert (code, "holds a quantized digits_cnn" in err) == (2, True)
+    assert (code, "holds a digits_cnn" in err) == (2, True)
 
 
 def test_report_and_export_read_a_store(run, weights, tmp_path):
@@ -309,3 +309,21 @@ def test_train_refuses_a_folder_that_is_a_file(run, tmp_path):
     code, _, err = run("train", "qat", "digits_cnn", "--data", "digits", "-o", tmp_path / "file")
     assert code == 2
     assert "cannot make the folder" in err
+
+
+def test_post_training_from_the_command_line(run, weights, tmp_path):
+    start = ["quantize", "digits_cnn", "--weights", weights, "--data", "digits", "--calibration-count", 64]
+    code, out, _ = run(*start, "--scheme", "w3a8", "--ptq", "brecq:iterations=20", "-o", tmp_path / "q.safetensors")
+    assert code == 0
+    assert out.startswith("affine w3a8 brecq iterations=20: ")
+    opened = ["evaluate", "digits_cnn", "--weights", tmp_path / "q.safetensors", "--data", "digits", "--suite", "clean"]
+    assert run(*opened)[0] == 0
+    code, out, _ = run(
+        *evaluate(weights, "--suite", "clean", "--scheme", "w4a4", "--ptq", "nearest", "--calibration-count", 64)
+    )
+    assert code == 0
+    assert "affine w4a4 nearest" in out
+    code, _, err = run(*start, "--ptq", "brec", "-o", tmp_path / "q.safetensors")
+    assert (code, "Did you mean 'brecq'" in err) == (2, True)
+    code, _, err = run(*start[:4], "--ptq", "brecq", "-o", tmp_path / "q.safetensors")
+    assert (code, "no images" in err) == (2, True)

@@ -45,6 +45,7 @@ __all__ = [
     "load_model",
     "metrics",
     "models",
+    "ptq",
     "quant",
     "quantize",
     "report",
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from bitproof import attacks, data, deploy, experiment, metrics, models, quant, report, shifts, store, train
+    from bitproof import attacks, data, deploy, experiment, metrics, models, ptq, quant, report, shifts, store, train
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, load_data
     from bitproof.deploy import load_model, save_model

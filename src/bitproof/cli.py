@@ -28,6 +28,12 @@ Limit = Annotated[int | None, typer.Option(help="Use the first so many examples 
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(help="Number of outputs, where it is not the architecture's own.")]
+PTQ = Annotated[
+    str | None,
+    typer.Option(
+        help="Post-training pipeline for the schemes: nearest, adaround or brecq, e.g. brecq:iterations=2000."
+    ),
+]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")
 ]
@@ -90,6 +96,7 @@ def evaluate(
     scheme: Annotated[
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
+    ptq: PTQ = None,
     suite: Annotated[
         str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")
     ] = None,
@@ -116,8 +123,11 @@ def evaluate(
     name = own_scheme.label if own_scheme else "float"
     tested = {Path(model).name if model.endswith(".onnx") else name: original}
     for wanted in schemes:
-        calibration = _calibration(data, calibration_data, calibration_count) if wanted.needs_calibration else None
-        tested[wanted.label] = bitproof.quantize(original, wanted, calibration)
+        calibration = None
+        if wanted.needs_calibration or ptq:
+            calibration = _calibration(data, calibration_data, calibration_count)
+        label, quantized = _quantized(original, wanted, ptq, calibration)
+        tested[label] = quantized
     tested |= {path.name: bitproof.deploy.load_onnx(path) for path in onnx or []}
     result = bitproof.evaluate(
         tested, examples, suite=suite, conditions=conditions, store=store, seed=seed, batch_size=batch_size
@@ -134,6 +144,7 @@ def quantize(
     scheme: Annotated[
         str | None, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile. [default: w8a8]")
     ] = None,
+    ptq: PTQ = None,
     weights: Weights = None,
     data: Annotated[
         str | None,
@@ -156,19 +167,27 @@ def quantize(
             remedy="Pass calibration images, such as --data digits",
         )
     quantized = _model(model, weights, classes)
-    finished = getattr(quantized, "scheme", None) if scheme is None else None
+    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
     wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
-    calibration = None
-    if data is not None and (wanted.needs_calibration or onnx):
+    label, calibration = wanted.label, None
+    if data is not None and (wanted.needs_calibration or onnx or ptq):
         calibration = _load(data, "train", calibration_count)
     if not finished:
-        quantized = bitproof.quantize(quantized, wanted, calibration)
+        label, quantized = _quantized(quantized, wanted, ptq, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     room = bitproof.deploy.sizes(quantized)
-    print(f"{wanted.label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
+    print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
     if onnx:
         _deploy(quantized, onnx, calibration)
+
+
+def _quantized(model: Any, scheme: Any, ptq: str | None, calibration: Any) -> tuple[str, Any]:
+    """The quantized copy and what to call it: by the pipeline if there is one, else by rounding to nearest alone."""
+    if ptq is None:
+        return scheme.label, bitproof.quantize(model, scheme, calibration)
+    pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
+    return pipeline.label, pipeline(model, calibration if calibration is not None else [])
 
 
 def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
