@@ -16,7 +16,7 @@ class DigitsCnn(nn.Module):
         self.features = nn.Sequential(_block(1, 16, stride=2), _block(16, 32, stride=1), _block(32, 48, stride=2))
         self.linear = nn.Linear(48 * 5 * 5, classes)
 
-    def forward(self, inputs: Float[Tensor, "n 1 20 20"]) -> Float[Tensor, "n k"]:
+    def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.linear(self.features(inputs).flatten(1))
 
 
