@@ -27,7 +27,7 @@ def test_a_description_is_plain_data():
 
 
 def test_equal_values_have_equal_digests_and_others_do_not():
-    assert digest(describe(FGSM(eps=0.1))) == digest(describe(PGD(eps=0.1, steps=1, random_start=False)))
+    assert digest(describe(FGSM(eps=0.1))) == digest(describe(PGD(eps=0.1, steps=1, start="image")))
     assert digest(describe(PGD(eps=0.1))) != digest(describe(PGD(eps=0.1000001)))
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
@@ -40,8 +40,8 @@ def test_a_setting_survives_description_and_text(eps, steps, norm):
 
 
 def test_text_takes_fractions_none_and_switches():
-    parsed = parse("pgd:eps=8/255,step_size=none,random_start=false", ATTACKS, "attack")
-    assert parsed == PGD(eps=8 / 255, step_size=None, random_start=False)
+    parsed = parse("pgd:eps=8/255,step_size=none,start=image", ATTACKS, "attack")
+    assert parsed == PGD(eps=8 / 255, step_size=None, start="image")
     assert parse("fgsm:norm=l2,eps=1/2", ATTACKS, "attack") == FGSM(norm="l2", eps=0.5)
 
 
@@ -53,7 +53,7 @@ def test_text_takes_fractions_none_and_switches():
         ("pgd:eps", "field=value"),
         ("pgd:steps=many", "steps of pgd is 'many'.*int"),
         ("pgd:eps=1/0", "eps of pgd is '1/0'"),
-        ("pgd:random_start=perhaps", "true or false"),
+        ("pgd:start=perhaps", "unknown start .perhaps."),
         ("pgd:norm=l3", "unknown norm 'l3'"),
         ("pgd:eps=8", "0-255 scale"),
         ("pgd:steps=0", "at least one step"),

@@ -7,6 +7,7 @@ stored with each result), its digest (part of the cell's key) and its text form 
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ def build(kind: type[T], description: Mapping[str, Any]) -> T:
             rule=f"its fields are {', '.join(sorted(known))}",
             remedy="Use a file that this version of bitproof wrote",
         )
-    return kind(**fields)
+    return kind(**{k: math.inf if v == "inf" else v for k, v in fields.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -42,7 +43,7 @@ def _plain(value: Any) -> Any:
         return describe(value)
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
-    return value
+    return "inf" if value == math.inf else value  # JSON knows no infinity
 
 
 def digest(*parts: Any) -> str:

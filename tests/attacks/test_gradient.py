@@ -40,20 +40,20 @@ def test_on_a_linear_model_the_known_minimum_decides(linear, inputs, rng, norm, 
     for factor, success in ((1.02, True), (0.98, False)):
         for i in range(len(inputs)):
             eps = factor * distance[i].item()
-            attack = PGD(norm=norm, eps=eps, steps=steps, random_start=False)
+            attack = PGD(norm=norm, eps=eps, steps=steps, start="image")
             adversarial = attack(linear, inputs[i : i + 1], labels[i : i + 1], rng=rng.select([i]))
             assert (linear(adversarial).argmax(1) != labels[i]).item() == success
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("random_start", [True, False])
-def test_the_budget_and_the_box_are_kept(norm, random_start, rng):
+@pytest.mark.parametrize("start", ["image", "uniform", "halfway"])
+def test_the_budget_and_the_box_are_kept(norm, start, rng):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5))
     inputs = torch.rand(8, 3, 8, 8).round(decimals=1)  # some pixels lie on the edge of the box
     labels = labels_of(model, inputs)
     eps = {"linf": 0.1, "l2": 3.0, "l1": 4.0}[norm]
-    attack = PGD(norm=norm, eps=eps, steps=7, random_start=random_start)
+    attack = PGD(norm=norm, eps=eps, steps=7, start=start)
     adversarial = attack(model, inputs, labels, rng=rng)
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
@@ -92,7 +92,7 @@ def test_passes_stop_at_the_first_hit(linear, inputs, rng):
     never, at_once = Counted(linear), Counted(linear)
     PGD(eps=1e-4, steps=20)(never, inputs, labels, rng=rng)
     assert (never.forwards, never.backwards) == (8 * 20, 8 * 20)
-    PGD(eps=0.3, steps=20, step_size=0.3, random_start=False)(at_once, inputs, labels, rng=rng)
+    PGD(eps=0.3, steps=20, step_size=0.3, start="image")(at_once, inputs, labels, rng=rng)
     assert (at_once.forwards, at_once.backwards) == (8 * 2, 8 * 1)
 
 
@@ -100,7 +100,7 @@ def test_an_example_keeps_the_image_that_hit_first(linear, inputs, rng):
     # Steps far beyond the boundary: whoever went on after the hit would end further away.
     labels = labels_of(linear, inputs)
     one = FGSM(eps=0.2)(linear, inputs, labels, rng=rng)
-    many = PGD(eps=0.4, steps=10, step_size=0.2, random_start=False)(linear, inputs, labels, rng=rng)
+    many = PGD(eps=0.4, steps=10, step_size=0.2, start="image")(linear, inputs, labels, rng=rng)
     assert (linear(one).argmax(1) != labels).all()
     assert torch.equal(one, many)
 
@@ -130,7 +130,7 @@ def test_model_gradients_and_inputs_are_left_alone(inputs, rng):
 
 
 def test_equal_settings_are_equal_values():
-    assert FGSM(eps=0.1) == PGD(eps=0.1, steps=1, random_start=False)
+    assert FGSM(eps=0.1) == PGD(eps=0.1, steps=1, start="image")
     assert FGSM(eps=2 / 255).label == "fgsm linf 2/255"
     assert PGD(norm="l2", eps=0.5, loss="dlr").label == "pgd-20 l2 0.5 dlr"
 

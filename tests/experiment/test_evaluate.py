@@ -246,7 +246,7 @@ def test_conditions_can_be_written_as_text():
     assert parse_condition("clean") == Clean()
     assert parse_condition("gaussian-noise:severity=5") == GaussianNoise(severity=5)
     for name in CONDITIONS:
-        assert record(parse_condition(name)).kind in ("clean", "attack", "corruption", "systematic")
+        assert record(parse_condition(name)).kind in ("clean", "attack", "minimum", "corruption", "systematic")
 
 
 def test_the_eleven_resizes_of_the_digits_all_differ():

@@ -12,7 +12,12 @@ SIGNIFICANT = 0.05
 FULL_COLOUR = 0.25
 """Difference from the reference, as a fraction, at which a matrix cell has its strongest colour."""
 
-TITLES = {"attack": "Attacks", "corruption": "Corruptions", "systematic": "Systematic shifts"}
+TITLES = {
+    "attack": "Attacks",
+    "minimum": "Attacks without a budget",
+    "corruption": "Corruptions",
+    "systematic": "Systematic shifts",
+}
 
 
 def significant(row: Row) -> bool:
