@@ -16,6 +16,9 @@ from bitproof.errors import InputError
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+QUERY_BATCH = 256
+"""Most images a query attack sends at once; bounds its memory whatever the number of queries."""
+
 CHANGED_BY_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 """Layers that answer differently in train mode."""
 
@@ -113,6 +116,18 @@ class Goal:
         """The goal of the examples at `rows` (indices or a mask)."""
         return Goal(self.classes[rows], self.targeted)
 
+    def repeat(self, count: int) -> "Goal":
+        """The goal of `count` images an example, those of one example side by side."""
+        return Goal(self.classes.repeat_interleave(count), self.targeted)
+
+    def gains(self, model: Model, images: Float[Tensor, "n q c h w"]) -> Float[Tensor, "n q"]:
+        """The margin of many images an example, asked for without gradients and `QUERY_BATCH` at a time."""
+        flat, goal = images.flatten(0, 1), self.repeat(images.shape[1])
+        parts = torch.arange(len(flat), device=flat.device).split(QUERY_BATCH)
+        with torch.no_grad():
+            gains = [(here := goal.select(rows)).gain(here.answers(model, flat[rows])) for rows in parts]
+        return torch.cat(gains).view(images.shape[:2])
+
     def answers(self, model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         """The model's logits for `images`, finite and with an output for every class of the goal."""
         logits = model(images)
@@ -131,14 +146,16 @@ class Goal:
         return logits
 
 
-def input_gradient(gain: Float[Tensor, ""], inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """The gradient of `gain` by `inputs` alone: no weight receives one.
+def input_gradient(
+    gain: Float[Tensor, ""], inputs: Float[Tensor, "n ..."], *, keep_graph: bool = False
+) -> Float[Tensor, "n ..."]:
+    """The gradient of `gain` by `inputs` alone: no weight receives one. `keep_graph` allows another call.
 
     Raises:
         InputError: the model is not differentiable.
     """
     try:
-        (gradient,) = torch.autograd.grad(gain, inputs)
+        (gradient,) = torch.autograd.grad(gain, inputs, retain_graph=keep_graph)
     except RuntimeError as error:
         raise InputError(
             f"the model gives no gradient by its input ({str(error).splitlines()[0]})",
