@@ -77,10 +77,12 @@ class Goal:
     Attributes:
         classes: the labels to leave or the targets to reach, int64 [n].
         targeted: which of the two.
+        least: how many outputs a model needs to have them all.
     """
 
     classes: Int[Tensor, " n"]
     targeted: bool
+    least: int
 
     @staticmethod
     def of(model: Model, labels: Int[Tensor, " n"], targets: Int[Tensor, " n"] | None) -> "Goal":
@@ -95,14 +97,14 @@ class Goal:
                 remedy="Call model.eval() first",
             )
         if targets is None:
-            return Goal(labels, False)
+            return Goal(labels, False, int(labels.max()) + 1)
         if (same := int((targets == labels).sum())) > 0:
             raise InputError(
                 f"{same} of {len(labels)} targets equal the label",
                 rule="a targeted attack leads away from the true class",
                 remedy="Use for example (labels + 1) % classes",
             )
-        return Goal(targets, True)
+        return Goal(targets, True, int(targets.max()) + 1)
 
     def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]:
         return (logits.argmax(1) == self.classes) == self.targeted
@@ -114,11 +116,11 @@ class Goal:
 
     def select(self, rows: Tensor) -> "Goal":
         """The goal of the examples at `rows` (indices or a mask)."""
-        return Goal(self.classes[rows], self.targeted)
+        return Goal(self.classes[rows], self.targeted, self.least)
 
     def repeat(self, count: int) -> "Goal":
         """The goal of `count` images an example, those of one example side by side."""
-        return Goal(self.classes.repeat_interleave(count), self.targeted)
+        return Goal(self.classes.repeat_interleave(count), self.targeted, self.least)
 
     def gains(self, model: Model, images: Float[Tensor, "n q c h w"]) -> Float[Tensor, "n q"]:
         """The margin of many images an example, asked for without gradients and `QUERY_BATCH` at a time."""
@@ -137,9 +139,9 @@ class Goal:
                 rule="logits must be finite for all images in [0, 1]",
                 remedy="Check the model's weights and its normalisation layer",
             )
-        if (largest := int(self.classes.max())) >= logits.shape[1] or int(self.classes.min()) < 0:
+        if self.least > logits.shape[1]:
             raise InputError(
-                f"a class to {'reach' if self.targeted else 'leave'} is {largest}",
+                f"a class to {'reach' if self.targeted else 'leave'} is {self.least - 1}",
                 rule=f"the model has the classes 0 to {logits.shape[1] - 1}",
                 remedy="Check labels and targets, or use a model made for this data set",
             )

@@ -6,8 +6,8 @@ by Adam, with a search over c for every example.
 
 Source: Carlini & Wagner 2017 (arXiv 1608.04644), Sections V and VI.A. The defaults are those of Bernhard et
 al. 2019 (1909.12741), Table 14. Three things are added, because 100 iterations at a constant rate of 0.1 end far
-from the optimum: the rate falls to 1% within each search, the first rate falls likewise from search to search,
-and each search goes on from the nearest image found so far.
+from the optimum: the rate falls to 1% within each search; once an image is found, each search goes on from the
+nearest one; and from there on its first rate is lower from search to search.
 """
 
 import math
@@ -24,7 +24,7 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
-SHRINK = 0.999
+SHRINK = 0.99
 """How much of the way from grey to black and white an image keeps, so that values at 0 and 1 can move."""
 PLATEAU = 0.999
 """A search ends for an example whose objective, over a tenth of the steps, falls to no less than this part."""
@@ -88,12 +88,13 @@ class CW(Attack):
         check_limit(self.eps, self.norm, inputs[0].numel())
         goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
         constants = Constants.start(inputs.new_full((len(inputs),), self.initial_constant))
-        for search in range(self.search_steps):
-            rate = self.learning_rate * END ** (search / self.search_steps)
+        rate = torch.full_like(constants.now, self.learning_rate)
+        for _ in range(self.search_steps):
             constants = constants.narrow(self._minimise(model, goal, nearest, constants.now, rate))
+            rate = torch.where(nearest.found, rate * END ** (1 / self.search_steps), rate)
         return nearest.within(self.eps)
 
-    def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rate: float) -> Bool[Tensor, " n"]:
+    def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rate: Tensor) -> Bool[Tensor, " n"]:
         """One search from the nearest images so far, which it updates; for whom it succeeded."""
         w = ((2 * nearest.images - 1) * SHRINK).atanh()
         clean = nearest.inputs
@@ -118,12 +119,12 @@ class CW(Attack):
                 first.lerp_(gradient, 1 - BETA1)
                 second.lerp_(gradient.square(), 1 - BETA2)
                 step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + TINY)
-                w = w - rate * (1 - (1 - END) * t / self.steps) * step
+                w = w - (1 - (1 - END) * t / self.steps) * rate.view(-1, 1, 1, 1) * step
                 if t % max(1, self.steps // 10) == 0:
                     left = lowest < PLATEAU * before
                     if not left.any():
                         break
-                    state = (w, first, second, clean, c, lowest, active)
-                    w, first, second, clean, c, lowest, active = (values[left] for values in state)
+                    state = (w, first, second, clean, c, rate, lowest, active)
+                    w, first, second, clean, c, rate, lowest, active = (values[left] for values in state)
                     before, goal = lowest, goal.select(left)
         return found

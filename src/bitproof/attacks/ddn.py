@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive, check_rate
 from bitproof.core.balls import BALLS
 from bitproof.core.losses import cross_entropy
 from bitproof.core.rng import Rng
@@ -44,7 +44,8 @@ class DDN(Attack):
 
     def __post_init__(self) -> None:
         check_counts(steps=self.steps)
-        check_positive(start_eps=self.start_eps, gamma=self.gamma)
+        check_positive(start_eps=self.start_eps)
+        check_rate(gamma=self.gamma)
         check_limit(self.eps, self.norm)
 
     @property

@@ -70,9 +70,7 @@ class DeepFool(Attack):
     ) -> Float[Tensor, "n c h w"]:
         check_limit(self.eps, self.norm, inputs[0].numel())
         if targets is not None:
-            raise InputError(
-                "DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN"
-            )
+            raise InputError("DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN")
         goal = Goal.of(model, labels, None)
         dual = BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
         nearest = Nearest.none_yet(inputs, self.norm)

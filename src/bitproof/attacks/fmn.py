@@ -20,10 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive, check_rate
 from bitproof.core.balls import BALLS, Ball
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError, lookup
+from bitproof.errors import lookup
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 
@@ -53,9 +53,8 @@ class FMN(Attack):
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         check_counts(steps=self.steps)
-        check_positive(step_size=self.step_size, gamma=self.gamma)
-        if self.gamma >= 1:
-            raise InputError(f"gamma is {self.gamma}", rule="the radius shrinks to 1 - gamma of itself", remedy="Use 0.05")
+        check_positive(step_size=self.step_size)
+        check_rate(gamma=self.gamma)
         check_limit(self.eps, self.norm)
 
     @property

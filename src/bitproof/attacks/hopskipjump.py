@@ -132,7 +132,7 @@ class HopSkipJump(Attack):
         noise /= noise.flatten(2).norm(dim=2).view(*noise.shape[:2], 1, 1, 1)
         points = (x[:, None] + radius * noise).clamp_(0, 1)
         noise = (points - x[:, None]) / radius
-        says = torch.where(goal.gains(model, points) > 0, 1.0, -1.0)
+        says = torch.where(goal.gains(model, points) > 0, 1.0, -1.0).to(x)
         mean = says.mean(1, keepdim=True)
         weights = torch.where(mean.abs() < 1, says - mean, says)
         return ball.steepest(torch.einsum("np,npchw->nchw", weights, noise))

@@ -36,7 +36,9 @@ class Nearest:
     def found(self) -> Bool[Tensor, " n"]:
         return self.distances < math.inf
 
-    def offer(self, images: Float[Tensor, "m ..."], hit: Bool[Tensor, " m"], rows: Tensor | slice = slice(None)) -> None:
+    def offer(
+        self, images: Float[Tensor, "m ..."], hit: Bool[Tensor, " m"], rows: Tensor | slice = slice(None)
+    ) -> None:
         """Keep those of `images` (candidates for the examples at `rows`) that hit and are nearer."""
         distances = self.ball.norm(images - self.inputs[rows])
         better = hit & (distances < self.distances[rows])
@@ -69,4 +71,15 @@ def check_positive(**values: float) -> None:
     """Raise `InputError` for a value that is not a positive finite number."""
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}", rule="it is a positive number", remedy="Leave it out for the default")
+            raise InputError(
+                f"{name} is {value}", rule="it is a positive number", remedy="Leave it out for the default"
+            )
+
+
+def check_rate(**values: float) -> None:
+    """Raise `InputError` for a value that is not between 0 and 1."""
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise InputError(
+                f"{name} is {value}", rule="it lies between 0 and 1", remedy="Leave it out for the default"
+            )

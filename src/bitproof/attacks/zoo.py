@@ -113,7 +113,11 @@ class ZOO(Attack):
             slopes = self._slopes(model, goal, x, rows)
             gradient = 2 * (x - clean).flatten(1).gather(1, rows)
             gradient -= torch.where(gain > self.kappa, 0, c)[:, None] * slopes
-            moments = [(first, BETA1, gradient), (second, BETA2, gradient.square()), (age, 0.0, age.gather(1, rows) + 1)]
+            moments = [
+                (first, BETA1, gradient),
+                (second, BETA2, gradient.square()),
+                (age, 0.0, age.gather(1, rows) + 1),
+            ]
             m, v, a = (
                 state.scatter_(1, rows, state.gather(1, rows).lerp(new, 1 - beta)).gather(1, rows)
                 for state, beta, new in moments
