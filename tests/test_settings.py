@@ -1,10 +1,11 @@
+import json
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitproof.attacks import ATTACKS, FGSM, PGD
+from bitproof.attacks import ATTACKS, FGSM, FMN, PGD
 from bitproof.errors import InputError, lookup
 from bitproof.settings import build, describe, digest, parse
 
@@ -37,6 +38,12 @@ def test_a_setting_survives_description_and_text(eps, steps, norm):
     setting = PGD(eps=eps, steps=steps, norm=norm)
     assert build(PGD, describe(setting)) == setting
     assert parse(f"pgd:eps={eps!r},steps={steps},norm={norm}", ATTACKS, "attack") == setting
+
+
+def test_infinity_survives_description_and_text():
+    assert json.loads(json.dumps(describe(FMN()), allow_nan=False))["eps"] == "inf"
+    assert build(FMN, describe(FMN())) == FMN() == parse("fmn:eps=inf", ATTACKS, "attack")
+    assert digest(describe(FMN())) != digest(describe(FMN(eps=1.0)))
 
 
 def test_text_takes_fractions_none_and_switches():

@@ -162,7 +162,7 @@ def input_gradient(
         raise InputError(
             f"the model gives no gradient by its input ({str(error).splitlines()[0]})",
             rule="this attack follows gradients",
-            remedy="Use one that only asks for answers (noise, square, spsa, zoo, hopskipjump), or attack its float twin",
+            remedy="Use one that only asks (noise, square, spsa, zoo, hopskipjump), or attack its float twin",
         ) from error
     return gradient
 

@@ -182,6 +182,6 @@ def MIFGSM(*, norm: str = "linf", eps: float = 16 / 255, steps: int = 10, moment
 
 
 def UnitStepPGD(*, eps: float = 8 / 255) -> PGD:
-    """PGD by single grey levels, floor(min(eps + 4, 1.25 eps)) of them, eps in levels (Lin et al. 2019, Section 2.2.1)."""
+    """PGD by single grey levels, floor(min(eps + 4, 1.25 eps)) of them (Lin et al. 2019, Section 2.2.1)."""
     level = round(255 * eps, 6)  # 8 / 255 * 255 need not be 8
     return PGD(eps=eps, steps=max(1, math.floor(min(level + 4, 1.25 * level))), step_size=1 / 255, start="halfway")
