@@ -114,7 +114,7 @@ class Goal:
         value = loss(logits, self.classes)
         return -value if self.targeted else value
 
-    def select(self, rows: Tensor) -> "Goal":
+    def select(self, rows: Tensor | list[int]) -> "Goal":
         """The goal of the examples at `rows` (indices or a mask)."""
         return Goal(self.classes[rows], self.targeted, self.least)
 
@@ -146,6 +146,12 @@ class Goal:
                 remedy="Check labels and targets, or use a model made for this data set",
             )
         return logits
+
+
+def few_at_a_time(examples: int, queries: int) -> list[list[int]]:
+    """The rows of a batch in parts that ask about `QUERY_BATCH` queries together, for what is kept per query."""
+    size = max(1, QUERY_BATCH // queries)
+    return [list(range(start, min(start + size, examples))) for start in range(0, examples, size)]
 
 
 def input_gradient(

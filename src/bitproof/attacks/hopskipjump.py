@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps
+from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
 from bitproof.attacks.nearest import Nearest, check_counts, check_limit
 from bitproof.core.balls import BALLS
 from bitproof.core.rng import Rng
@@ -78,7 +78,11 @@ class HopSkipJump(Attack):
         spent, t = self.tries + HALVINGS, 1
         while len(rows) and spent + (cost := round(self.directions * t**0.5) + 2 * HALVINGS) <= self.queries:
             boundary = nearest.images[rows]
-            direction = self._normal(model, goal, clean, boundary, rng.fold("directions", t), cost - 2 * HALVINGS, t)
+            keyed, count = rng.fold("directions", t), cost - 2 * HALVINGS
+            parts = few_at_a_time(len(rows), count)
+            direction = torch.cat(
+                [self._normal(model, goal.select(p), clean[p], boundary[p], keyed.select(p), count, t) for p in parts]
+            )
             jumped = self._jump(model, goal, boundary, direction, nearest.distances[rows] / t**0.5)
             nearest.offer(*self._bisect(model, goal, clean, jumped), rows)
             spent, t = spent + cost, t + 1

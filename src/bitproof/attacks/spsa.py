@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps
+from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
 from bitproof.attacks.nearest import check_counts, check_positive
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
@@ -72,7 +72,7 @@ class SPSA(Attack):
         rng: Rng,
     ) -> Float[Tensor, "n c h w"]:
         check_eps(self.eps, self.norm, inputs[0].numel())
-        goal, ball, shape = Goal.of(model, labels, targets), BALLS[self.norm], tuple(inputs.shape[1:])
+        goal, ball = Goal.of(model, labels, targets), BALLS[self.norm]
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         x = inputs
@@ -83,8 +83,9 @@ class SPSA(Attack):
             if not left.any():
                 return best
             active, goal, x, first, second = active[left], goal.select(left), x[left], first[left], second[left]
-            draws = rng.select(active.cpu().numpy()).fold("signs", t).uniform((self.samples // 2, *shape))
-            gradient = self._estimate(model, goal, x, torch.where(draws < 0.5, -1.0, 1.0).to(x))
+            keyed = rng.select(active.cpu().numpy()).fold("signs", t)
+            parts = few_at_a_time(len(x), self.samples)
+            gradient = torch.cat([self._estimate(model, goal.select(p), x[p], keyed.select(p)) for p in parts])
             first.lerp_(gradient, 1 - BETA1)
             second.lerp_(gradient.square(), 1 - BETA2)
             step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + TINY)
@@ -93,6 +94,8 @@ class SPSA(Attack):
         best[active] = x
         return best
 
-    def _estimate(self, model: Model, goal: Goal, x: Tensor, signs: Float[Tensor, "n p c h w"]) -> Tensor:
+    def _estimate(self, model: Model, goal: Goal, x: Tensor, rng: Rng) -> Float[Tensor, "n c h w"]:
+        draws = rng.uniform((self.samples // 2, *x.shape[1:]))
+        signs = torch.where(draws < 0.5, -1.0, 1.0).to(x)
         rise = goal.gains(model, x[:, None] + self.delta * signs) - goal.gains(model, x[:, None] - self.delta * signs)
         return torch.einsum("np,npchw->nchw", rise, signs) / (self.samples * self.delta)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps
+from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
 from bitproof.attacks.constants import Constants
 from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
 from bitproof.core.rng import Rng
@@ -136,11 +136,11 @@ class ZOO(Attack):
         return keys.flatten(1).topk(min(self.coordinates, keys[0].numel()), dim=1).indices
 
     def _slopes(self, model: Model, goal: Goal, x: Tensor, rows: Int[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-        """(f(x + h e_i) - f(x - h e_i)) / 2h for the chosen values i, a few of them at a time."""
+        """(f(x + h e_i) - f(x - h e_i)) / 2h for the chosen values i."""
         slopes = torch.zeros_like(rows, dtype=x.dtype)
-        for part in torch.arange(rows.shape[1], device=x.device).split(32):
-            shift = torch.zeros(len(x), len(part), x[0].numel(), device=x.device, dtype=x.dtype)
-            shift = shift.scatter_(2, rows[:, part, None], self.h).view(len(x), len(part), *x.shape[1:])
-            up, down = goal.gains(model, x[:, None] + shift), goal.gains(model, x[:, None] - shift)
-            slopes[:, part] = (up - down) / (2 * self.h)
+        for part in few_at_a_time(len(x), rows.shape[1]):
+            shift = torch.zeros(len(part), rows.shape[1], x[0].numel(), device=x.device, dtype=x.dtype)
+            shift = shift.scatter_(2, rows[part, :, None], self.h).view(*shift.shape[:2], *x.shape[1:])
+            here, at = goal.select(part), x[part][:, None]
+            slopes[part] = (here.gains(model, at + shift) - here.gains(model, at - shift)) / (2 * self.h)
         return slopes
