@@ -77,7 +77,7 @@ def bare_attack(model, pixels, labels):
 
 def ours(model, data, attacked):
     with tempfile.TemporaryDirectory() as folder:
-        conditions = [PGD(eps=EPS, steps=STEPS, random_start=False)] if attacked else [Clean()]
+        conditions = [PGD(eps=EPS, steps=STEPS, start="image")] if attacked else [Clean()]
         result = bp.evaluate(model, data, conditions=conditions, store=Path(folder) / "runs.db", progress=False)
     passes = sum(c.forwards for c in result.cells), sum(c.backwards for c in result.cells)
     assert passes == (len(data) * (STEPS + 2 if attacked else 1), len(data) * STEPS * attacked), passes

@@ -1,10 +1,11 @@
+import json
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitproof.attacks import ATTACKS, FGSM, PGD
+from bitproof.attacks import ATTACKS, FGSM, FMN, PGD
 from bitproof.errors import InputError, lookup
 from bitproof.settings import build, describe, digest, parse
 
@@ -27,7 +28,7 @@ def test_a_description_is_plain_data():
 
 
 def test_equal_values_have_equal_digests_and_others_do_not():
-    assert digest(describe(FGSM(eps=0.1))) == digest(describe(PGD(eps=0.1, steps=1, random_start=False)))
+    assert digest(describe(FGSM(eps=0.1))) == digest(describe(PGD(eps=0.1, steps=1, start="image")))
     assert digest(describe(PGD(eps=0.1))) != digest(describe(PGD(eps=0.1000001)))
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
@@ -39,9 +40,15 @@ def test_a_setting_survives_description_and_text(eps, steps, norm):
     assert parse(f"pgd:eps={eps!r},steps={steps},norm={norm}", ATTACKS, "attack") == setting
 
 
+def test_infinity_survives_description_and_text():
+    assert json.loads(json.dumps(describe(FMN()), allow_nan=False))["eps"] == "inf"
+    assert build(FMN, describe(FMN())) == FMN() == parse("fmn:eps=inf", ATTACKS, "attack")
+    assert digest(describe(FMN())) != digest(describe(FMN(eps=1.0)))
+
+
 def test_text_takes_fractions_none_and_switches():
-    parsed = parse("pgd:eps=8/255,step_size=none,random_start=false", ATTACKS, "attack")
-    assert parsed == PGD(eps=8 / 255, step_size=None, random_start=False)
+    parsed = parse("pgd:eps=8/255,step_size=none,start=image", ATTACKS, "attack")
+    assert parsed == PGD(eps=8 / 255, step_size=None, start="image")
     assert parse("fgsm:norm=l2,eps=1/2", ATTACKS, "attack") == FGSM(norm="l2", eps=0.5)
 
 
@@ -53,7 +60,7 @@ def test_text_takes_fractions_none_and_switches():
         ("pgd:eps", "field=value"),
         ("pgd:steps=many", "steps of pgd is 'many'.*int"),
         ("pgd:eps=1/0", "eps of pgd is '1/0'"),
-        ("pgd:random_start=perhaps", "true or false"),
+        ("pgd:start=perhaps", "unknown start .perhaps."),
         ("pgd:norm=l3", "unknown norm 'l3'"),
         ("pgd:eps=8", "0-255 scale"),
         ("pgd:steps=0", "at least one step"),

@@ -127,6 +127,22 @@ def mean_over_groups(values: Vector, groups: Sequence[str]) -> NDArray[np.float6
     return np.asarray(np.mean(means, axis=0))
 
 
+def robust_accuracy_curve(cell: Cell, budgets: Vector, norm: str) -> NDArray[np.float64]:
+    """Accuracy within each of `budgets`, [k], from one run of an attack that looks for the nearest wrong image.
+
+    An example counts as right at a budget if the attack found no wrong image within it. So the curve is an upper
+    bound of the robust accuracy, it never rises, and at 0 it is at most the clean accuracy.
+
+    Args:
+        cell: of a minimum-norm attack (`kind` "minimum"); of another attack only its own eps makes sense.
+        budgets: radii >= 0 in [0, 1] pixel units.
+        norm: of the radii, "linf", "l2" or "l1"; best the one that the attack minimised.
+    """
+    distances = lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm")
+    needed = np.sort(np.where(cell.correct, np.inf, distances))
+    return 1 - np.searchsorted(needed, np.asarray(budgets, needed.dtype), side="right") / needed.size
+
+
 def sample_std(accuracies: Vector) -> NDArray[np.float64]:
     """The standard deviation over the last axis with n - 1 in the denominator, as printed for Eq. 12."""
     return np.asarray(np.std(accuracies, axis=-1, ddof=1))

@@ -7,6 +7,7 @@ stored with each result), its digest (part of the cell's key) and its text form 
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -39,9 +40,11 @@ def build(kind: type[T], description: Mapping[str, Any]) -> T:
 
 
 def _rebuilt(value: Any, hint: Any) -> Any:
-    """What JSON has no form for: settings within settings, and tuples."""
+    """What JSON has no form for: settings within settings, tuples, and infinity."""
     if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
         return build(hint, value)  # pyright: ignore
+    if value == "inf":
+        return math.inf
     return tuple(_rebuilt(v, None) for v in value) if isinstance(value, list) else value
 
 
@@ -50,7 +53,7 @@ def _plain(value: Any) -> Any:
         return describe(value)
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
-    return value
+    return "inf" if value == math.inf else value  # JSON knows no infinity
 
 
 def digest(*parts: Any) -> str:

@@ -1,11 +1,12 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bitproof.attacks import FGSM, PGD
+from bitproof.attacks import BIM, CW, FGSM, FMN, MIFGSM, PGD, RFGSM, SPSA, ZOO, Noise, UnitStepPGD
 from bitproof.core.balls import BALLS
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
@@ -40,20 +41,20 @@ def test_on_a_linear_model_the_known_minimum_decides(linear, inputs, rng, norm, 
     for factor, success in ((1.02, True), (0.98, False)):
         for i in range(len(inputs)):
             eps = factor * distance[i].item()
-            attack = PGD(norm=norm, eps=eps, steps=steps, random_start=False)
+            attack = PGD(norm=norm, eps=eps, steps=steps, start="image")
             adversarial = attack(linear, inputs[i : i + 1], labels[i : i + 1], rng=rng.select([i]))
             assert (linear(adversarial).argmax(1) != labels[i]).item() == success
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("random_start", [True, False])
-def test_the_budget_and_the_box_are_kept(norm, random_start, rng):
+@pytest.mark.parametrize("start", ["image", "uniform", "halfway"])
+def test_the_budget_and_the_box_are_kept(norm, start, rng):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5))
     inputs = torch.rand(8, 3, 8, 8).round(decimals=1)  # some pixels lie on the edge of the box
     labels = labels_of(model, inputs)
     eps = {"linf": 0.1, "l2": 3.0, "l1": 4.0}[norm]
-    attack = PGD(norm=norm, eps=eps, steps=7, random_start=random_start)
+    attack = PGD(norm=norm, eps=eps, steps=7, start=start)
     adversarial = attack(model, inputs, labels, rng=rng)
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
@@ -92,7 +93,7 @@ def test_passes_stop_at_the_first_hit(linear, inputs, rng):
     never, at_once = Counted(linear), Counted(linear)
     PGD(eps=1e-4, steps=20)(never, inputs, labels, rng=rng)
     assert (never.forwards, never.backwards) == (8 * 20, 8 * 20)
-    PGD(eps=0.3, steps=20, step_size=0.3, random_start=False)(at_once, inputs, labels, rng=rng)
+    PGD(eps=0.3, steps=20, step_size=0.3, start="image")(at_once, inputs, labels, rng=rng)
     assert (at_once.forwards, at_once.backwards) == (8 * 2, 8 * 1)
 
 
@@ -100,7 +101,7 @@ def test_an_example_keeps_the_image_that_hit_first(linear, inputs, rng):
     # Steps far beyond the boundary: whoever went on after the hit would end further away.
     labels = labels_of(linear, inputs)
     one = FGSM(eps=0.2)(linear, inputs, labels, rng=rng)
-    many = PGD(eps=0.4, steps=10, step_size=0.2, random_start=False)(linear, inputs, labels, rng=rng)
+    many = PGD(eps=0.4, steps=10, step_size=0.2, start="image")(linear, inputs, labels, rng=rng)
     assert (linear(one).argmax(1) != labels).all()
     assert torch.equal(one, many)
 
@@ -130,7 +131,7 @@ def test_model_gradients_and_inputs_are_left_alone(inputs, rng):
 
 
 def test_equal_settings_are_equal_values():
-    assert FGSM(eps=0.1) == PGD(eps=0.1, steps=1, random_start=False)
+    assert FGSM(eps=0.1) == PGD(eps=0.1, steps=1, start="image")
     assert FGSM(eps=2 / 255).label == "fgsm linf 2/255"
     assert PGD(norm="l2", eps=0.5, loss="dlr").label == "pgd-20 l2 0.5 dlr"
 
@@ -138,3 +139,107 @@ def test_equal_settings_are_equal_values():
 def test_a_budget_beyond_the_image_is_refused(linear, inputs, rng):
     with pytest.raises(InputError, match="eps is 128 under l2.*no budget exceeds 8"):
         PGD(norm="l2", eps=128)(linear, inputs, torch.zeros(8, dtype=torch.long), rng=rng)
+
+
+# ---- values of PGD -----------------------------------------------------------------------------------------
+
+
+def test_rfgsm_by_hand(linear, inputs, rng):
+    labels = torch.ones(8, dtype=torch.long)
+    eps = 4 / 255
+    adversarial = RFGSM(eps=eps)(lambda x: linear(x) + torch.tensor([0.0, 5.0]), inputs, labels, rng=rng)
+    signs = rng.fold("start", 0).normal((1, 8, 8)).sign()
+    expected = inputs + eps / 2 * signs - eps / 2 * linear.weight.detach().sign()
+    torch.testing.assert_close(adversarial, expected, atol=1e-6, rtol=0)
+
+
+def test_momentum_by_hand(rng):
+    # gradient of the loss: first (1, 0), then (0, 1); with momentum 1 the second step still moves the first pixel
+    class Turning(torch.nn.Module):
+        def forward(self, x):
+            a, b = x[:, 0, 0, 0], x[:, 0, 0, 1]
+            gain = torch.where(a < 0.55, a, b)
+            return torch.stack([100 - gain, gain], 1)
+
+    inputs, labels = torch.full((1, 1, 1, 2), 0.5), torch.zeros(1, dtype=torch.long)
+    attack = MIFGSM(eps=0.2, steps=2)
+    moved = dataclasses.replace(attack, loss="margin")(Turning(), inputs, labels, rng=rng.select([0])) - inputs
+    torch.testing.assert_close(moved.flatten(), torch.tensor([0.2, 0.1]))
+    plain = dataclasses.replace(attack, loss="margin", momentum=0.0)
+    moved = plain(Turning(), inputs, labels, rng=rng.select([0])) - inputs
+    torch.testing.assert_close(moved.flatten(), torch.tensor([0.1, 0.1]))
+
+
+@pytest.mark.parametrize(("level", "steps"), [(1, 1), (2, 2), (4, 5), (8, 10), (16, 20), (20, 24), (0.5, 1)])
+def test_unit_step_pgd_has_the_published_number_of_steps(level, steps):
+    attack = UnitStepPGD(eps=level / 255)
+    assert (attack.steps, attack.step_size, attack.start) == (steps, 1 / 255, "halfway")
+
+
+def test_the_published_values_are_the_defaults():
+    assert (BIM().eps, BIM().steps, BIM().start) == (0.03, 100, "image")
+    assert BIM().step_size == pytest.approx(0.0003)
+    assert (SPSA().eps, SPSA().steps, SPSA().learning_rate, SPSA().delta, SPSA().samples) == (
+        0.03,
+        100,
+        0.01,
+        0.01,
+        128,
+    )
+    for attack in (CW(), ZOO()):
+        assert (attack.steps, attack.learning_rate, attack.initial_constant) == (100, 0.1, 0.9)
+        assert (attack.search_steps, attack.kappa, attack.eps) == (10, 0, float("inf"))
+
+
+def test_labels_say_what_it_is():
+    names = [a.label for a in (RFGSM(), BIM(), MIFGSM(), PGD(restarts=5), UnitStepPGD(), Noise(draws=3), CW(), FMN())]
+    assert names == [
+        "r+fgsm linf 8/255",
+        "bim-100 linf 7.65/255",
+        "mi-fgsm-10 linf 16/255",
+        "pgd-20x5 linf 8/255",
+        "pgd-10 linf 8/255",
+        "noise-3 linf 8/255",
+        "cw-100x10 l2",
+        "fmn-100 l2",
+    ]
+
+
+def test_restarts_find_what_one_start_misses(rng):
+    # The model is wrong in a small corner of the ball only and gives no slope towards it.
+    class Corner(torch.nn.Module):
+        def forward(self, x):
+            inside = (x[:, 0, 0] > 0.5).all(1).float()
+            return torch.stack([torch.ones(len(x)), 2 * inside], 1) + 0 * x.sum((1, 2, 3))[:, None]
+
+    inputs, labels = torch.full((8, 1, 1, 2), 0.5), torch.zeros(8, dtype=torch.long)
+    counted = Counted(Corner())
+    broken = []
+    for restarts in (1, 4, 30):
+        adversarial = PGD(eps=0.1, steps=1, restarts=restarts)(counted, inputs, labels, rng=rng)
+        broken.append(int(Corner()(adversarial).argmax(1).sum()))
+    assert broken[0] < broken[1] <= broken[2] == 8
+    single = PGD(eps=0.1, steps=1)(Corner(), inputs, labels, rng=rng)
+    assert torch.equal(single[:1], PGD(eps=0.1, steps=1)(Corner(), inputs[:1], labels[:1], rng=rng.select([0])))
+
+
+def test_passes_of_restarts(linear, inputs, rng):
+    counted, attack = Counted(linear), PGD(eps=1e-5, steps=3, restarts=4)
+    attack(counted, inputs + 0.2 * linear.weight.detach().sign(), torch.ones(8, dtype=torch.long), rng=rng)
+    assert counted.forwards == 8 * (4 * 3 + 3)
+    assert counted.backwards == 8 * 4 * 3
+    assert counted.forwards + counted.backwards == 8 * attack.passes
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_noise_stays_inside_and_breaks_what_is_near(norm, linear, inputs, rng):
+    labels = labels_of(linear, inputs)
+    eps = {"linf": 0.5, "l2": 4.0, "l1": 30.0}[norm]
+    broken = []
+    for draws in (1, 40):
+        adversarial = Noise(norm=norm, eps=eps, draws=draws)(linear, inputs, labels, rng=rng)
+        assert (BALLS[norm].norm(adversarial - inputs) <= eps * (1 + 1e-6)).all()
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        broken.append(int((linear(adversarial).argmax(1) != labels).sum()))
+    assert broken[0] < broken[1] == 8

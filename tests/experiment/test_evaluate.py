@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import FGSM, PGD, Attack
+from bitproof.attacks import EOT, FGSM, FMN, PGD, Attack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment
 from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
 from bitproof.experiment.suites import FEW, corruptions, quick, resizes
-from bitproof.metrics import flips
+from bitproof.metrics import flips, robust_accuracy_curve
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
 from bitproof.shifts import GaussianNoise, GaussianNoiseSequence, RotateSequence
@@ -193,6 +193,32 @@ class Cheat(Attack):
 def test_an_attack_is_not_believed(models, data, change, words):
     with pytest.raises(InputError, match=words):
         run(models["float"], data, [Cheat(change)])
+
+
+def test_an_attack_without_a_budget_answers_every_budget(models, data, tmp_path):
+    fmn, pgd = FMN(norm="linf", steps=30), PGD(eps=24 / 255, steps=10)
+    result = run(models["float"], data, [fmn, pgd])
+    clean, nearest, fixed = result.cells
+    assert [c.condition.kind for c in result.cells] == ["clean", "minimum", "attack"]
+    budgets = [0, 8 / 255, 24 / 255, 1]
+    curve = robust_accuracy_curve(nearest, budgets, "linf")
+    assert curve[0] == clean.correct.mean()
+    assert (np.diff(curve) <= 0).all()
+    assert curve[2] <= fixed.correct.mean() + 0.05
+    assert {row["condition"] for row in result.summary().to_dict("records")} >= {"", fixed.condition.label}
+    worst = [row for row in result.summary().to_dict("records") if row["metric"] == "wcar"]
+    assert worst[0]["value"] == fixed.correct.mean()  # the other would make it 0
+    result.report(tmp_path / "report.html")
+
+
+def test_a_randomised_model_is_named_and_eot_is_offered(data):
+    class Random(nn.Module):
+        def forward(self, x):
+            return (x.flatten(1)[:, :10] + 1e-3 * torch.randn(len(x), 10)) * 5
+
+    with pytest.raises(InputError, match="'model' answers the same images differently.*EOT.attack"):
+        run(Random(), data, [FGSM()])
+    run(Random(), data, [EOT(attack=FGSM(), draws=2)])
 
 
 def test_an_attack_that_does_nothing_breaks_nothing(models, data):

@@ -3,8 +3,50 @@
 from collections.abc import Callable
 
 from bitproof.attacks.base import Attack
-from bitproof.attacks.gradient import FGSM, PGD
+from bitproof.attacks.cw import CW
+from bitproof.attacks.ddn import DDN
+from bitproof.attacks.deepfool import DeepFool
+from bitproof.attacks.eot import EOT
+from bitproof.attacks.fmn import FMN
+from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
+from bitproof.attacks.hopskipjump import HopSkipJump
+from bitproof.attacks.noise import Noise
+from bitproof.attacks.spsa import SPSA
+from bitproof.attacks.zoo import ZOO
 
-ATTACKS: dict[str, Callable[..., Attack]] = {"fgsm": FGSM, "pgd": PGD}
+ATTACKS: dict[str, Callable[..., Attack]] = {
+    "noise": Noise,
+    "fgsm": FGSM,
+    "r+fgsm": RFGSM,
+    "bim": BIM,
+    "mi-fgsm": MIFGSM,
+    "pgd": PGD,
+    "unit-step-pgd": UnitStepPGD,
+    "cw": CW,
+    "deepfool": DeepFool,
+    "ddn": DDN,
+    "fmn": FMN,
+    "spsa": SPSA,
+    "zoo": ZOO,
+    "hopskipjump": HopSkipJump,
+}
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack"]
+__all__ = [
+    "ATTACKS",
+    "BIM",
+    "CW",
+    "DDN",
+    "EOT",
+    "FGSM",
+    "FMN",
+    "MIFGSM",
+    "PGD",
+    "RFGSM",
+    "SPSA",
+    "ZOO",
+    "Attack",
+    "DeepFool",
+    "HopSkipJump",
+    "Noise",
+    "UnitStepPGD",
+]

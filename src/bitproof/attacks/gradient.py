@@ -1,24 +1,28 @@
-"""Attacks that follow the gradient: FGSM, R+FGSM, BIM and PGD are values of one setting.
+"""Attacks that follow the gradient: FGSM, R+FGSM, BIM, MI-FGSM and PGD are values of one setting.
 
-    x_{t+1} = clip_[0,1]( x_0 + project_eps( x_t + step * steepest(grad loss(x_t)) - x_0 ) )
+    g_t     = momentum * g_{t-1} + grad loss(x_t) / |grad loss(x_t)|_1
+    x_{t+1} = clip_[0,1]( x_0 + project_eps( x_t + step * steepest(g_t) - x_0 ) )
 
-Sources: FGSM, Goodfellow et al. 2015 (arXiv 1412.6572); BIM, Kurakin et al. 2017 (1607.02533);
-PGD, Madry et al. 2018 (1706.06083), whose step of 2.5 eps / steps is the default here.
+Sources: FGSM, Goodfellow et al. 2015 (arXiv 1412.6572); R+FGSM, Tramer et al. 2018 (1705.07204); BIM,
+Kurakin et al. 2017 (1607.02533); MI-FGSM, Dong et al. 2018 (1710.06081); PGD, Madry et al. 2018
+(1706.06083), whose step of 2.5 eps / steps is the default here.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Model, format_eps
+from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
 LOSSES = {"ce": losses.cross_entropy, "margin": losses.margin, "dlr": losses.dlr}
+STARTS = ("image", "uniform", "halfway")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +30,18 @@ class PGD(Attack):
     """Projected gradient ascent inside an lp ball.
 
     An example leaves the batch at its first hit, with the image that hit. So an example that breaks at
-    the t-th forward costs at most t forwards and t backwards, one that never breaks `steps` of each.
+    the t-th forward costs at most t forwards and t backwards, one that never breaks `steps` of each, and
+    one forward more for each restart but the last.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
         eps: its radius, in [0, 1] pixel units.
         steps: gradient steps.
         step_size: length of a step in the norm; None = 2.5 eps / steps, and eps for a single step.
-        random_start: begin at a uniform draw from the ball instead of the image.
+        start: where to begin: the "image"; a "uniform" draw from the ball; or "halfway", the image moved by
+            eps / 2 in a random direction (under linf by random signs).
+        restarts: how many starts to try, for examples not broken yet.
+        momentum: what a step keeps of the gradients before it.
         loss: what is maximised, "ce", "margin" or "dlr".
 
     Example:
@@ -45,15 +53,26 @@ class PGD(Attack):
     eps: float = 8 / 255
     steps: int = 20
     step_size: float | None = None
-    random_start: bool = True
+    start: str = "uniform"
+    restarts: int = 1
+    momentum: float = 0.0
     loss: str = "ce"
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         lookup(LOSSES, self.loss, "loss")
+        lookup(dict.fromkeys(STARTS), self.start, "start")
         check_eps(self.eps, self.norm)
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}", rule="an attack takes at least one step", remedy="Use 1 or more")
+        if self.restarts < 1 or (self.restarts > 1 and self.start == "image"):
+            raise InputError(
+                f"restarts is {self.restarts}, from the {self.start!r} start",
+                rule="there is at least one start, and only random ones differ",
+                remedy="Use restarts=1 or start='uniform'",
+            )
+        if not 0 <= self.momentum < float("inf"):
+            raise InputError(f"momentum is {self.momentum}", rule="it is at least 0", remedy="Use 0 or 1")
         if self.step_size is not None and not 0 < self.step_size < float("inf"):
             raise InputError(
                 f"step_size is {self.step_size}",
@@ -63,12 +82,16 @@ class PGD(Attack):
 
     @property
     def label(self) -> str:
-        name = "fgsm" if self == FGSM(norm=self.norm, eps=self.eps) else f"pgd-{self.steps}"
+        if self.steps == 1:
+            name = {"image": "fgsm", "halfway": "r+fgsm"}.get(self.start, "pgd-1")
+        else:
+            name = f"{'mi-fgsm' if self.momentum else 'bim' if self.start == 'image' else 'pgd'}-{self.steps}"
+        name += f"x{self.restarts}" * (self.restarts > 1)
         return " ".join([name, self.norm, format_eps(self.eps, self.norm), *([self.loss] * (self.loss != "ce"))])
 
     @property
     def passes(self) -> int:
-        return 2 * self.steps
+        return self.restarts * (2 * self.steps + 1) - 1
 
     def __call__(
         self,
@@ -80,45 +103,85 @@ class PGD(Attack):
         rng: Rng,
     ) -> Float[Tensor, "n c h w"]:
         check_eps(self.eps, self.norm, inputs[0].numel())
-        ball = BALLS[self.norm]
-        step = self.step_size or (self.eps if self.steps == 1 else 2.5 * self.eps / self.steps)
-        goal = labels if targets is None else targets
+        goal = Goal.of(model, labels, targets)
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
-        x, start = inputs, inputs
-        if self.random_start:
-            noise = ball.sample(rng.fold("start"), tuple(inputs.shape[1:]), self.eps)
-            x = (inputs + noise.to(inputs)).clamp(0, 1)
-        for _ in range(self.steps):
-            x = x.detach().requires_grad_()
-            logits = model(x)
-            hit = (logits.argmax(1) == goal) == (targets is not None)
-            if hit.any():
-                best[active[hit]] = x[hit].detach()
-                left = ~hit
-                active, start, goal = active[left], start[left], goal[left]
+        for restart in range(self.restarts):
+            start = inputs[active]
+            noise = self._noise(rng.select(active.cpu().numpy()).fold("start", restart), start)
+            best[active], hit = self._ascend(model, start, (start + noise).clamp_(0, 1), goal.select(active))
+            if restart + 1 < self.restarts:
+                active = active[~hit]
+                with torch.no_grad():
+                    active = active[~goal.select(active).reached(model(best[active]))]
                 if not len(active):
-                    return best
-            else:
-                left = None
-            (gradient,) = torch.autograd.grad(self._gain(logits, goal, left, targets is not None), x)
-            with torch.no_grad():
-                if left is not None:
-                    x, gradient = x[left], gradient[left]
-                stuck = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
-                direction = ball.steepest(gradient.masked_fill_(stuck, 0))
-                x = (start + ball.project(x + step * direction - start, self.eps)).clamp_(0, 1)
-        best[active] = x
+                    break
         return best
 
-    def _gain(self, logits: Tensor, goal: Tensor, rows: Tensor | None, targeted: bool) -> Tensor:
-        """The sum over examples (so that one example's gradient does not depend on the others) of the loss."""
-        if rows is not None:
-            logits = logits[rows]
-        loss = LOSSES[self.loss](logits, goal).sum()
-        return -loss if targeted else loss
+    def _noise(self, rng: Rng, inputs: Tensor) -> Tensor:
+        ball, shape = BALLS[self.norm], tuple(inputs.shape[1:])
+        if self.start == "image":
+            return torch.zeros_like(inputs)
+        if self.start == "uniform":
+            return ball.sample(rng, shape, self.eps).to(inputs)
+        return ball.steepest(rng.normal(shape).to(inputs)) * (self.eps / 2)
+
+    def _ascend(self, model: Model, origin: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Bool[Tensor, " n"]]:
+        """The first image that hits, or else the last one, and which are known to hit."""
+        ball = BALLS[self.norm]
+        step = self.step_size or (self.eps if self.steps == 1 else 2.5 * self.eps / self.steps)
+        best = origin.clone()
+        broken = torch.zeros(len(origin), dtype=torch.bool, device=origin.device)
+        active = torch.arange(len(origin), device=origin.device)
+        velocity = torch.zeros_like(origin)
+        for _ in range(self.steps):
+            x = x.detach().requires_grad_()
+            logits = goal.answers(model, x)
+            hit = goal.reached(logits)
+            left = ~hit
+            if hit.any():
+                best[active[hit]] = x[hit].detach()
+                broken[active[hit]] = True
+                active, origin, velocity = active[left], origin[left], velocity[left]
+                if not len(active):
+                    return best, broken
+                goal, logits = goal.select(left), logits[left]
+            # Summed over examples, so that one example's gradient does not depend on the others.
+            gradient = input_gradient(goal.gain(logits, LOSSES[self.loss]).sum(), x)
+            with torch.no_grad():
+                if hit.any():
+                    x, gradient = x[left], gradient[left]
+                if self.momentum:
+                    size = gradient.abs().flatten(1).sum(1).clamp_(min=torch.finfo(x.dtype).tiny)
+                    gradient = velocity = self.momentum * velocity + gradient / size.view(-1, 1, 1, 1)
+                stuck = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
+                direction = ball.steepest(gradient.masked_fill(stuck, 0))
+                x = (origin + ball.project(x + step * direction - origin, self.eps)).clamp_(0, 1)
+        best[active] = x
+        return best, broken
 
 
 def FGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
     """Fast gradient (sign) method: one step of length eps from the image itself."""
-    return PGD(norm=norm, eps=eps, steps=1, random_start=False)
+    return PGD(norm=norm, eps=eps, steps=1, start="image")
+
+
+def RFGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
+    """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1)."""
+    return PGD(norm=norm, eps=eps, steps=1, step_size=eps / 2, start="halfway")
+
+
+def BIM(*, norm: str = "linf", eps: float = 0.03, steps: int = 100) -> PGD:
+    """Basic iterative method: steps of eps / steps from the image (defaults: Bernhard et al. 2019, Table 12)."""
+    return PGD(norm=norm, eps=eps, steps=steps, step_size=eps / steps, start="image")
+
+
+def MIFGSM(*, norm: str = "linf", eps: float = 16 / 255, steps: int = 10, momentum: float = 1.0) -> PGD:
+    """Momentum iterative FGSM: BIM along accumulated gradients (defaults: Dong et al. 2018, Section 4.1)."""
+    return PGD(norm=norm, eps=eps, steps=steps, step_size=eps / steps, start="image", momentum=momentum)
+
+
+def UnitStepPGD(*, eps: float = 8 / 255) -> PGD:
+    """PGD by single grey levels, floor(min(eps + 4, 1.25 eps)) of them (Lin et al. 2019, Section 2.2.1)."""
+    level = round(255 * eps, 6)  # 8 / 255 * 255 need not be 8
+    return PGD(eps=eps, steps=max(1, math.floor(min(level + 4, 1.25 * level))), step_size=1 / 255, start="halfway")

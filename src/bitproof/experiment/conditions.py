@@ -1,5 +1,6 @@
 """Conditions: what a model is tested under, and how each is named in a result."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ def record(condition: Condition) -> ConditionRecord:
         case Clean():
             kind, group = "clean", "clean"
         case Attack():
-            kind, group = "attack", condition.label
+            kind, group = "minimum" if condition.eps == math.inf else "attack", condition.label
         case Corruption():
             kind, group = "corruption", condition.name
         case Sequence():

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.attacks import Attack
+from bitproof.attacks import EOT, Attack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
@@ -212,7 +212,8 @@ def judge_attack(
         advance: called with the number of examples done, times the attack's passes.
 
     Raises:
-        InputError: the attack returned something else than images in [0, 1] within its budget.
+        InputError: the attack returned something else than images in [0, 1] within its budget, or the model
+            is randomised and the attack does not expect that.
     """
     draft = _Draft.empty(data)
     draft.predictions, draft.confidences = clean.predictions.copy(), clean.confidences.copy()
@@ -222,6 +223,8 @@ def judge_attack(
     rng = _rng(attack, data, seed)
     attacked = np.flatnonzero(clean.correct)
     advance((len(data) - len(attacked)) * (attack.passes + 1))
+    if not isinstance(attack, EOT):
+        _check_determinism(model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
     start = time.perf_counter()
     for rows in _batches(attacked, batch_size):
         inputs = data.images(rows).to(device)
@@ -297,6 +300,15 @@ def _check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> N
             f"{source} gave values from {low:.4g} to {high:.4g}",
             rule="images lie in [0, 1]; normalisation is the model's first layer",
             remedy="Divide 8-bit images by 255 and clip what a method returns",
+        )
+
+
+def _check_determinism(model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
+    if not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
+        raise InputError(
+            f"model {name!r} answers the same images differently each time",
+            rule="an attack on a randomised model has to follow its expectation",
+            remedy="Wrap the attack: EOT(attack=PGD(), draws=20)",
         )
 
 

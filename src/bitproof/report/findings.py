@@ -12,7 +12,13 @@ SIGNIFICANT = 0.05
 FULL_COLOUR = 0.25
 """Difference from the reference, as a fraction, at which a matrix cell has its strongest colour."""
 
-TITLES = {"attack": "Attacks", "corruption": "Corruptions", "sequence": "Sequences", "systematic": "Systematic shifts"}
+TITLES = {
+    "attack": "Attacks",
+    "minimum": "Attacks without a budget",
+    "corruption": "Corruptions",
+    "sequence": "Sequences",
+    "systematic": "Systematic shifts",
+}
 
 
 def significant(row: Row) -> bool:

@@ -13,7 +13,7 @@ from bitproof.report.sections import Section
 EXAMPLES = 3
 """Pictures shown a condition."""
 
-MOST = {"attack": 4, "corruption": 4}
+MOST = {"attack": 4, "minimum": 2, "corruption": 4}
 """How many conditions of a kind are shown; of resizes it is the two between which accuracy differs most."""
 
 SIDE = 160
@@ -141,7 +141,7 @@ def _exhibit(section: Section, condition: ConditionRecord) -> Exhibit | None:
     changes = np.abs([b[i].image - a[i].image for a, b in seen.values() for i in ids])
     large = float(np.quantile(changes, 0.99))  # not the maximum: one pixel of noise would hide the others
     factor = max(f for f in _FACTORS if f == _FACTORS[0] or f * large <= 0.5)
-    own = condition.kind == "attack"
+    own = condition.kind in ("attack", "minimum")
     return Exhibit(
         title=condition.label,
         own_images=own,

@@ -184,4 +184,4 @@ def _groups(conditions: list[ConditionRecord]) -> tuple[Group, ...]:
 
 
 def _strength(condition: ConditionRecord) -> float:
-    return condition.setting.get("eps", condition.setting.get("severity", 0))
+    return float(condition.setting.get("eps", condition.setting.get("severity", 0)))  # "inf" is a float too

@@ -1,0 +1,130 @@
+"""Carlini & Wagner's l2 attack: the smallest change that is misclassified with a given confidence.
+
+    minimise |x - x_0|^2 + c max(kappa - margin(x), 0)  over w,  x = (tanh(w) + 1) / 2
+
+by Adam, with a search over c for every example.
+
+Source: Carlini & Wagner 2017 (arXiv 1608.04644), Sections V and VI.A. The defaults are those of Bernhard et
+al. 2019 (1909.12741), Table 14. Three things are added, because 100 iterations at a constant rate of 0.1 end far
+from the optimum: the rate falls to 1% within each search; once an image is found, each search goes on from the
+nearest one; and from there on its first rate is lower from search to search.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
+from bitproof.attacks.constants import Constants
+from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+
+BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
+SHRINK = 0.99
+"""How much of the way from grey to black and white an image keeps, so that values at 0 and 1 can move."""
+PLATEAU = 0.999
+"""A search ends for an example whose objective, over a tenth of the steps, falls to no less than this part."""
+END = 0.01
+"""What remains of a learning rate at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CW(Attack):
+    """An example leaves the batch once its objective no longer falls, and enters it again with the next constant.
+
+    Attributes:
+        steps: iterations of Adam for each constant.
+        learning_rate: Adam's first rate, on w.
+        initial_constant: first c.
+        search_steps: constants tried for each example.
+        kappa: margin of the logits that counts as success; larger ones transfer better.
+        eps: l2 distance that counts as success; infinite = any.
+
+    Example:
+        >>> CW(kappa=5).label
+        'cw-100x10 l2 kappa 5'
+    """
+
+    steps: int = 100
+    learning_rate: float = 0.1
+    initial_constant: float = 0.9
+    search_steps: int = 10
+    kappa: float = 0.0
+    eps: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_counts(steps=self.steps, search_steps=self.search_steps)
+        check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant)
+        check_limit(self.eps, self.norm)
+        if not 0 <= self.kappa < math.inf:
+            raise InputError(f"kappa is {self.kappa}", rule="a confidence is at least 0", remedy="Use 0")
+
+    @property
+    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "l2"
+
+    @property
+    def label(self) -> str:
+        name = f"cw-{self.steps}x{self.search_steps} l2 {format_eps(self.eps, self.norm)}".rstrip()
+        return name + f" kappa {self.kappa:g}" * (self.kappa > 0)
+
+    @property
+    def passes(self) -> int:
+        return 2 * self.steps * self.search_steps
+
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+    ) -> Float[Tensor, "n c h w"]:
+        check_limit(self.eps, self.norm, inputs[0].numel())
+        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
+        constants = Constants.start(inputs.new_full((len(inputs),), self.initial_constant))
+        rate = torch.full_like(constants.now, self.learning_rate)
+        for _ in range(self.search_steps):
+            constants = constants.narrow(self._minimise(model, goal, nearest, constants.now, rate))
+            rate = torch.where(nearest.found, rate * END ** (1 / self.search_steps), rate)
+        return nearest.within(self.eps)
+
+    def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rate: Tensor) -> Bool[Tensor, " n"]:
+        """One search from the nearest images so far, which it updates; for whom it succeeded."""
+        w = ((2 * nearest.images - 1) * SHRINK).atanh()
+        clean = nearest.inputs
+        first, second = torch.zeros_like(w), torch.zeros_like(w)
+        found = torch.zeros_like(nearest.found)
+        lowest, before = torch.full_like(c, math.inf), torch.full_like(c, math.inf)
+        active = torch.arange(len(w), device=w.device)
+        for t in range(1, self.steps + 1):
+            tanh = w.tanh()
+            x = ((tanh + 1) / 2).requires_grad_()
+            logits = goal.answers(model, x)
+            gain = goal.gain(logits)
+            excess = (self.kappa - gain).clamp(min=0)
+            gradient = input_gradient((c * excess).sum(), x)
+            with torch.no_grad():
+                hit = goal.reached(logits) & (gain >= self.kappa)
+                nearest.offer(x, hit, active)
+                found[active[hit]] = True
+                delta = x - clean
+                lowest = torch.minimum(lowest, delta.square().sum((1, 2, 3)) + c * excess)
+                gradient = (gradient + 2 * delta) * (1 - tanh.square()) / 2
+                first.lerp_(gradient, 1 - BETA1)
+                second.lerp_(gradient.square(), 1 - BETA2)
+                step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + TINY)
+                w = w - (1 - (1 - END) * t / self.steps) * rate.view(-1, 1, 1, 1) * step
+                if t % max(1, self.steps // 10) == 0:
+                    left = lowest < PLATEAU * before
+                    if not left.any():
+                        break
+                    state = (w, first, second, clean, c, rate, lowest, active)
+                    w, first, second, clean, c, rate, lowest, active = (values[left] for values in state)
+                    before, goal = lowest, goal.select(left)
+        return found

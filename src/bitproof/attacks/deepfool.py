@@ -1,0 +1,105 @@
+"""DeepFool: steps to the nearest boundary of the linearised model, until the class changes.
+
+    r = |f_l| / |w_l|_q^q' * (steepest direction of w_l),  l = argmin_k |f_k| / |w_k|_q,  f_k = z_k - z_label
+
+where q is the dual norm.
+
+Source: Moosavi-Dezfooli et al. 2016 (arXiv 1511.04599), Algorithm 2 and Section 3.2, whose 50 iterations, ten
+candidate classes and overshoot of 2% are the defaults. It is a quick, rough estimate of the distance; FMN
+and DDN find smaller ones. Here values that cannot move further, at 0 or 1, are left out of the linear model.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
+from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.core.balls import BALLS
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError, lookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool(Attack):
+    """Untargeted. An example leaves the batch at its first hit.
+
+    Attributes:
+        norm: "l2" or "linf".
+        steps: most linearisations.
+        candidates: how many of the likeliest other classes are looked at; each costs a backward a step.
+        overshoot: how far beyond the boundary a step goes, as a share of the way there.
+        eps: distance that counts as success; infinite = any.
+
+    Example:
+        >>> DeepFool(norm="l2").label
+        'deepfool-50 l2'
+    """
+
+    norm: str = "l2"
+    steps: int = 50
+    candidates: int = 9
+    overshoot: float = 0.02
+    eps: float = math.inf
+
+    def __post_init__(self) -> None:
+        lookup(dict.fromkeys(("l2", "linf")), self.norm, "norm of DeepFool")
+        check_counts(steps=self.steps, candidates=self.candidates)
+        check_positive(overshoot=self.overshoot)
+        check_limit(self.eps, self.norm)
+
+    @property
+    def label(self) -> str:
+        return f"deepfool-{self.steps} {self.norm} {format_eps(self.eps, self.norm)}".rstrip()
+
+    @property
+    def passes(self) -> int:
+        return self.steps * (1 + self.candidates) + 1
+
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+    ) -> Float[Tensor, "n c h w"]:
+        check_limit(self.eps, self.norm, inputs[0].numel())
+        if targets is not None:
+            raise InputError("DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN")
+        goal = Goal.of(model, labels, None)
+        dual = BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
+        nearest = Nearest.none_yet(inputs, self.norm)
+        active = torch.arange(len(inputs), device=inputs.device)
+        x = inputs
+        for _ in range(self.steps):
+            x = x.detach().requires_grad_()
+            logits = goal.answers(model, x)
+            hit = goal.reached(logits)
+            nearest.offer(x, hit, active)
+            if hit.all():
+                return nearest.within(self.eps)
+            gaps = logits - logits.gather(1, goal.classes[:, None])
+            others = gaps.detach().scatter(1, goal.classes[:, None], -math.inf)
+            shortest = logits.new_full((len(x),), math.inf)
+            step = torch.zeros_like(x)
+            for column in others.topk(min(self.candidates, logits.shape[1] - 1), dim=1).indices.T:
+                gap = gaps.gather(1, column[:, None])[:, 0]
+                gradient = input_gradient(gap.sum(), x, keep_graph=True)
+                with torch.no_grad():
+                    stuck = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
+                    gradient = gradient.masked_fill(stuck, 0)
+                    distance = gap.abs() / dual.norm(gradient).clamp(min=torch.finfo(x.dtype).tiny)
+                    nearer = (distance < shortest) & (distance < math.inf)
+                    shortest = torch.where(nearer, distance, shortest)
+                    direction = BALLS[self.norm].steepest(gradient) * distance.view(-1, 1, 1, 1)
+                    step = torch.where(nearer.view(-1, 1, 1, 1), direction, step)
+            x = (x.detach() + (1 + self.overshoot) * step).clamp_(0, 1)[~hit]
+            active, goal = active[~hit], goal.select(~hit)
+        with torch.no_grad():
+            nearest.offer(x, goal.reached(goal.answers(model, x)), active)
+        return nearest.within(self.eps)

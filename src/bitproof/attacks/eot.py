@@ -1,0 +1,67 @@
+"""Expectation over transformation: an attack on a model whose answers are random.
+
+Source: Athalye et al. 2018 (arXiv 1707.07397); as the adaptive attack on randomised defences, Athalye,
+Carlini & Wagner 2018 (1802.00420), Section 4.2.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bitproof.attacks.base import Attack, Model
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EOT(Attack):
+    """Attacks the mean of several answers of the model instead of one answer.
+
+    Attributes:
+        attack: any attack; its gradients and answers are averages over `draws` passes.
+        draws: answers that are averaged.
+
+    Example:
+        >>> from bitproof.attacks import PGD
+        >>> EOT(attack=PGD(), draws=20).label
+        'pgd-20 linf 8/255 eot-20'
+    """
+
+    attack: Attack
+    draws: int = 20
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise InputError(f"draws is {self.draws}", rule="there is at least one draw", remedy="Use 1 or more")
+
+    @property
+    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.attack.norm
+
+    @property
+    def eps(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.attack.eps
+
+    @property
+    def label(self) -> str:
+        return f"{self.attack.label} eot-{self.draws}"
+
+    @property
+    def passes(self) -> int:
+        return self.draws * self.attack.passes
+
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+    ) -> Float[Tensor, "n c h w"]:
+        def mean(images: Tensor) -> Tensor:
+            return torch.stack([model(images) for _ in range(self.draws)]).mean(0)
+
+        return self.attack(mean, inputs, labels, targets=targets, rng=rng)

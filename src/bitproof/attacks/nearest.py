@@ -1,0 +1,85 @@
+"""What attacks without a budget share: the nearest image so far that reached the goal, example by example."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bitproof.core.balls import BALLS, Ball, check_eps
+from bitproof.errors import InputError
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """State of a search: images that reached the goal, and their distances (infinite until one did).
+
+    Attributes:
+        ball: the norm that measures.
+        inputs: the clean images.
+        images: the nearest ones; the clean ones until one was found.
+        distances: from `inputs`, [n].
+    """
+
+    ball: Ball
+    inputs: Float[Tensor, "n ..."]
+    images: Float[Tensor, "n ..."]
+    distances: Float[Tensor, " n"]
+
+    @staticmethod
+    def none_yet(inputs: Float[Tensor, "n ..."], norm: str) -> "Nearest":
+        distances = inputs.new_full((len(inputs),), math.inf)
+        return Nearest(BALLS[norm], inputs, inputs.clone(), distances)
+
+    @property
+    def found(self) -> Bool[Tensor, " n"]:
+        return self.distances < math.inf
+
+    def offer(
+        self, images: Float[Tensor, "m ..."], hit: Bool[Tensor, " m"], rows: Tensor | slice = slice(None)
+    ) -> None:
+        """Keep those of `images` (candidates for the examples at `rows`) that hit and are nearer."""
+        distances = self.ball.norm(images - self.inputs[rows])
+        better = hit & (distances < self.distances[rows])
+        at = torch.arange(len(self.inputs), device=better.device)[rows][better]
+        self.images[at] = images[better].detach()
+        self.distances[at] = distances[better].detach()
+
+    def within(self, eps: float) -> Float[Tensor, "n ..."]:
+        """The images; what is further away than `eps` is pulled back onto the ball, as the strongest try."""
+        if math.isinf(eps):
+            return self.images
+        pulled = (self.inputs + self.ball.project(self.images - self.inputs, eps)).clamp_(0, 1)
+        return torch.where((self.distances > eps).view(-1, *[1] * (pulled.dim() - 1)), pulled, self.images)
+
+
+def check_limit(eps: float, norm: str, dimensions: int | None = None) -> None:
+    """`check_eps` for attacks whose eps may be infinite."""
+    if not math.isinf(eps):
+        check_eps(eps, norm, dimensions)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise `InputError` for a count below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}", rule="it counts at least 1", remedy="Use 1 or more")
+
+
+def check_positive(**values: float) -> None:
+    """Raise `InputError` for a value that is not a positive finite number."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise InputError(
+                f"{name} is {value}", rule="it is a positive number", remedy="Leave it out for the default"
+            )
+
+
+def check_rate(**values: float) -> None:
+    """Raise `InputError` for a value that is not between 0 and 1."""
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise InputError(
+                f"{name} is {value}", rule="it lies between 0 and 1", remedy="Leave it out for the default"
+            )

@@ -1,0 +1,146 @@
+"""ZOO: Carlini & Wagner's l2 objective, minimised coordinate by coordinate from answers alone.
+
+    g_i = [ f(x + h e_i) - f(x - h e_i) ] / 2h + 2 (x - x_0)_i,   Adam on the coordinates that were asked
+
+Source: Chen et al. 2017 (arXiv 1708.03999), Algorithm 2 and Section 3.4 (importance sampling). The defaults are
+those of Bernhard et al. 2019 (1909.12741), Table 15; 128 coordinates an iteration are those of the
+authors' code. Here the box is kept by clipping, so values at 0 and 1 move as freely as others.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.constants import Constants
+from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+
+BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZOO(Attack):
+    """All queries of an iteration, of all examples, go to the model in large batches.
+
+    Attributes:
+        steps: iterations for each constant; each asks 2 `coordinates` + 1 queries.
+        coordinates: values of the image whose slope is estimated in an iteration.
+        learning_rate: Adam's, in pixel units.
+        initial_constant: first weight of the misclassification term.
+        search_steps: constants tried, by bisection.
+        kappa: margin of the logits that counts as success.
+        h: displacement of a value for its slope, in pixel units. On models with few activation bits a small one
+            meets flat steps only; use about 0.01 there.
+        importance: draw values in proportion to how far their neighbourhood has moved, rather than alike.
+        queries: most queries an example, over all constants; None = no limit.
+        eps: l2 distance that counts as success; infinite = any.
+
+    Example:
+        >>> ZOO().label
+        'zoo-100x10 l2'
+    """
+
+    steps: int = 100
+    coordinates: int = 128
+    learning_rate: float = 0.1
+    initial_constant: float = 0.9
+    search_steps: int = 10
+    kappa: float = 0.0
+    h: float = 1e-3
+    importance: bool = True
+    queries: int | None = None
+    eps: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_counts(steps=self.steps, coordinates=self.coordinates, search_steps=self.search_steps)
+        check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant, h=self.h)
+        check_limit(self.eps, self.norm)
+        if self.kappa < 0:
+            raise InputError(f"kappa is {self.kappa}", rule="a confidence is at least 0", remedy="Use 0")
+        if self.queries is not None:
+            check_counts(queries=self.queries)
+
+    @property
+    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "l2"
+
+    @property
+    def label(self) -> str:
+        return f"zoo-{self.steps}x{self.search_steps} l2 {format_eps(self.eps, self.norm)}".rstrip()
+
+    @property
+    def passes(self) -> int:
+        return min(self.search_steps * self.steps * (2 * self.coordinates + 1), self.queries or 10**12)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+    ) -> Float[Tensor, "n c h w"]:
+        check_limit(self.eps, self.norm, inputs[0].numel())
+        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
+        constants = Constants.start(inputs.new_full((len(inputs),), self.initial_constant))
+        left = self.queries or 10**12
+        for search in range(self.search_steps):
+            steps = min(self.steps, left // (2 * self.coordinates + 1))
+            found = self._minimise(model, goal, nearest, constants.now, rng.fold("search", search), steps)
+            left -= steps * (2 * self.coordinates + 1)
+            constants = constants.narrow(found)
+        return nearest.within(self.eps)
+
+    def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rng: Rng, steps: int) -> Tensor:
+        clean = nearest.inputs
+        x = clean.clone()
+        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        first, second, age = (torch.zeros_like(x).flatten(1) for _ in range(3))
+        for t in range(steps):
+            gain = goal.gains(model, x[:, None])[:, 0]
+            hit = gain > self.kappa
+            nearest.offer(x, hit)
+            found |= hit
+            rows = self._choose(x - clean, rng.fold("coordinates", t))
+            slopes = self._slopes(model, goal, x, rows)
+            gradient = 2 * (x - clean).flatten(1).gather(1, rows)
+            gradient -= torch.where(gain > self.kappa, 0, c)[:, None] * slopes
+            moments = [
+                (first, BETA1, gradient),
+                (second, BETA2, gradient.square()),
+                (age, 0.0, age.gather(1, rows) + 1),
+            ]
+            m, v, a = (
+                state.scatter_(1, rows, state.gather(1, rows).lerp(new, 1 - beta)).gather(1, rows)
+                for state, beta, new in moments
+            )
+            step = m / (1 - BETA1**a) / ((v / (1 - BETA2**a)).sqrt() + TINY)
+            x = x.flatten(1).scatter_add(1, rows, -self.learning_rate * step).clamp_(0, 1).view_as(x)
+        return found
+
+    def _choose(self, moved: Tensor, rng: Rng) -> Int[Tensor, "n p"]:
+        """Different values of each image, by Gumbel's trick in proportion to their neighbourhood's movement."""
+        shape = tuple(moved.shape[1:])
+        keys = -rng.exponential(shape).to(moved).clamp_(min=1e-30).log_()
+        if self.importance:
+            weight = F.max_pool2d(moved.abs(), 3, stride=1, padding=1)
+            keys += (weight + 0.1 * weight.amax((1, 2, 3), keepdim=True) + 1e-6).log()
+        return keys.flatten(1).topk(min(self.coordinates, keys[0].numel()), dim=1).indices
+
+    def _slopes(self, model: Model, goal: Goal, x: Tensor, rows: Int[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+        """(f(x + h e_i) - f(x - h e_i)) / 2h for the chosen values i."""
+        slopes = torch.zeros_like(rows, dtype=x.dtype)
+        for part in few_at_a_time(len(x), rows.shape[1]):
+            shift = torch.zeros(len(part), rows.shape[1], x[0].numel(), device=x.device, dtype=x.dtype)
+            shift = shift.scatter_(2, rows[part, :, None], self.h).view(*shift.shape[:2], *x.shape[1:])
+            here, at = goal.select(part), x[part][:, None]
+            slopes[part] = (here.gains(model, at + shift) - here.gains(model, at - shift)) / (2 * self.h)
+        return slopes
