@@ -23,29 +23,28 @@ class LinearTwoClass(nn.Module):
         return score / {"linf": w.abs().sum(), "l2": w.norm(), "l1": w.abs().max()}[norm]
 
 
-class Polyhedron(nn.Module):
-    """Class 0 inside {x: <w_k, x - 1/2> + b_k > 0 for all k}, else class 1; the logits of all other classes are far lower.
+class Walls(nn.Module):
+    """Logits (0, -g_1, ..., -g_k) with g_i = <w_i, x - 1/2> + b_i or, folded, b_i - |<w_i, x - 1/2>|.
 
-    The margin is the smallest of the k values, which is piecewise linear, and the distance from a point inside
-    to the nearest wall is min_k (<w_k, x - 1/2> + b_k) / dual norm of w_k.
+    Class 0 is the inside of a polyhedron, or of an intersection of slabs. From a point inside the distance to the
+    nearest wall is min_i g_i / dual norm of w_i.
     """
 
-    def __init__(self, walls: Tensor, offsets: Tensor, classes: int = 4) -> None:
+    def __init__(self, walls: Tensor, offsets: Tensor, *, folded: bool = False) -> None:
         super().__init__()
         self.walls = nn.Parameter(walls)
         self.offsets = nn.Parameter(offsets)
-        self.classes = classes
+        self.folded = folded
 
     def gaps(self, x: Tensor) -> Tensor:
-        return (x - 0.5).flatten(1) @ self.walls.flatten(1).T + self.offsets
+        score = (x - 0.5).flatten(1) @ self.walls.flatten(1).T
+        return self.offsets - score.abs() if self.folded else self.offsets + score
 
     def forward(self, x: Tensor) -> Tensor:
-        margin = self.gaps(x).amin(1)
-        others = torch.full_like(margin, -50)
-        return torch.stack([margin / 2, -margin / 2, *[others] * (self.classes - 2)], 1)
+        return torch.cat([torch.zeros(len(x), 1, dtype=x.dtype), -self.gaps(x)], 1)
 
     def distance(self, x: Tensor, norm: str) -> Tensor:
-        """The smallest perturbation (ignoring the box) that leaves the polyhedron, [n]."""
+        """The smallest perturbation (ignoring the box) that leaves class 0, [n]."""
         w = self.walls.detach().flatten(1)
         size = {"linf": w.abs().sum(1), "l2": w.norm(dim=1), "l1": w.abs().amax(1)}[norm]
         return (self.gaps(x).detach() / size).amin(1)
