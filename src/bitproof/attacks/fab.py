@@ -76,7 +76,7 @@ class FAB(PoolAttack):
     def passes(self) -> int:
         """For a model of ten classes."""
         backwards = 1 if self.classes else 9
-        return (self.steps * (1 + backwards) + 1) * self.restarts * max(self.classes, 1) + 1
+        return (self.steps * (1 + backwards) + 1) * self.restarts * max(self.classes, 1) + bool(self.classes)
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         found = Found.nothing(inputs)
