@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import FGSM, PGD, Attack
+from bitproof.attacks import FGSM, PGD, Attack, AutoAttack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment
 from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
+from bitproof.experiment.evaluator import judge_attack
 from bitproof.experiment.suites import corruptions, quick, resizes
 from bitproof.records import ARRAYS
 from bitproof.shifts import GaussianNoise
@@ -253,3 +254,24 @@ def test_the_eleven_resizes_of_the_digits_all_differ():
     data = bp.load_data("digits", limit=1)
     seen = {c(data.encoded(0), framing=data.framing).tobytes() for c in resizes(data)}
     assert len(seen) == 11
+
+
+def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, data):
+    pgd, ensemble = PGD(eps=16 / 255, steps=5), AutoAttack(eps=16 / 255, steps=8, queries=40)
+    result = run(models, data, [Clean(), pgd, ensemble], batch_size=25)
+    for name in models:
+        clean, followed, broken = (c for c in result.cells if c.model.name == name)
+        assert broken.correct.sum() <= followed.correct.sum() < clean.correct.sum()
+        assert (broken.linf <= 16 / 255).all()
+        assert broken.forwards + broken.backwards <= clean.correct.sum() * (ensemble.passes + 1) + 16
+    other = run(models, data, [Clean(), ensemble], batch_size=60)
+    for a, b in zip(result.cells[2::3], other.cells[1::2], strict=True):
+        assert (a.predictions == b.predictions).mean() > 0.95  # sums of another order may tip a single one
+
+
+def test_the_progress_of_an_attack_adds_up(model, data):
+    told, attack, frozen = [], AutoAttack(eps=16 / 255, steps=3, queries=10), bp.freeze(model)
+    (clean,) = run({"float": model}, data, [Clean()]).cells
+    judge_attack(clean.model, frozen, attack, data, clean=clean, seed=0, batch_size=25, advance=told.append)
+    assert sum(told) == len(data) * (attack.passes + 1)
+    assert len(told) > 10  # while it runs, not all at the end
