@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from bitproof.core.balls import BALLS, L1Ball, check_eps
+from bitproof.core.balls import BALLS, L1Ball, check_eps, project_l1_in_box
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
@@ -106,3 +106,27 @@ def test_a_sample_does_not_depend_on_the_batch(norm):
 def test_a_budget_on_the_wrong_scale_is_refused(eps, norm, dimensions, words):
     with pytest.raises(InputError, match=words):
         check_eps(eps, norm, dimensions)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), eps=st.floats(0.01, 8))
+def test_the_l1_projection_into_the_box_is_the_nearest_point(seed, eps):
+    generator = np.random.default_rng(seed)
+    clean = generator.random((1, 1, 2, 3)).round(1)
+    delta = 2 * generator.normal(size=(1, 1, 2, 3))
+    found = project_l1_in_box(torch.from_numpy(delta), torch.from_numpy(clean), eps).numpy().ravel()
+    u, low, high = delta.ravel(), -clean.ravel(), 1 - clean.ravel()
+    assert (found >= low - 1e-12).all()
+    assert (found <= high + 1e-12).all()
+    assert np.abs(found).sum() <= eps + 1e-9
+    at, above = 0.0, np.abs(u).max()  # independently: bisection for the threshold
+    for _ in range(100):
+        middle = (at + above) / 2
+        size = np.abs(np.clip(np.sign(u) * np.maximum(np.abs(u) - middle, 0), low, high)).sum()
+        at, above = (middle, above) if size > eps else (at, middle)
+    expected = np.clip(np.sign(u) * np.maximum(np.abs(u) - above, 0), low, high)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    for _ in range(20):  # and no other point of the set is nearer
+        other = np.clip(generator.normal(size=6), low, high)
+        other *= min(1, eps / np.abs(other).sum())
+        assert np.linalg.norm(found - u) <= np.linalg.norm(other - u) + 1e-9

@@ -33,3 +33,16 @@ def test_too_few_classes_are_refused():
         losses.dlr(LOGITS[:, :2], LABELS)
     with pytest.raises(InputError, match="3 classes.*at least 4"):
         losses.targeted_dlr(LOGITS[:, :3], LABELS, LABELS)
+
+
+def test_log_odds_are_the_cross_entropy_before_its_softplus():
+    logits = 3 * torch.randn(16, 5, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    labels = torch.arange(16) % 5
+    odds, entropy = losses.log_odds(logits, labels), losses.cross_entropy(logits, labels)
+    torch.testing.assert_close(torch.nn.functional.softplus(odds), entropy)
+    slope, reference = (torch.autograd.grad(v.sum(), logits, retain_graph=True)[0] for v in (odds, entropy))
+    torch.testing.assert_close(slope * odds.sigmoid()[:, None], reference)
+    confident = torch.tensor([[1000.0, 0.0, 1.0]], requires_grad=True)
+    assert losses.cross_entropy(confident, torch.tensor([0])).item() == 0
+    (slope,) = torch.autograd.grad(losses.log_odds(confident, torch.tensor([0])).sum(), confident)
+    torch.testing.assert_close(slope, torch.tensor([[-1.0, 0.2689, 0.7311]]), atol=1e-4, rtol=0)

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import EOT, FGSM, FMN, PGD, Attack
+from bitproof.attacks import EOT, FGSM, FMN, PGD, Attack, AutoAttack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment
 from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
+from bitproof.experiment.evaluator import judge_attack
 from bitproof.experiment.suites import FEW, corruptions, quick, resizes
 from bitproof.metrics import flips, robust_accuracy_curve
 from bitproof.records import ARRAYS, KINDS
@@ -315,3 +316,24 @@ def test_pictures_are_moved_before_they_are_cut(tmp_path):
     data = bp.load_data("folder", root=tmp_path, size=35)
     assert _uncut(data, np.arange(1)).shape == (1, 3, 40, 40)
     assert data.images([0]).shape == (1, 3, 35, 35)
+
+
+def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, data):
+    pgd, ensemble = PGD(eps=16 / 255, steps=5), AutoAttack(eps=16 / 255, steps=8, queries=40)
+    result = run(models, data, [Clean(), pgd, ensemble], batch_size=25)
+    for name in models:
+        clean, followed, broken = (c for c in result.cells if c.model.name == name)
+        assert broken.correct.sum() <= followed.correct.sum() < clean.correct.sum()
+        assert (broken.linf <= 16 / 255).all()
+        assert broken.forwards + broken.backwards <= clean.correct.sum() * (ensemble.passes + 1) + 16
+    other = run(models, data, [Clean(), ensemble], batch_size=60)
+    for a, b in zip(result.cells[2::3], other.cells[1::2], strict=True):
+        assert (a.predictions == b.predictions).mean() > 0.95  # sums of another order may tip a single one
+
+
+def test_the_progress_of_an_attack_adds_up(model, data):
+    told, attack, frozen = [], AutoAttack(eps=16 / 255, steps=3, queries=10), bp.freeze(model)
+    (clean,) = run({"float": model}, data, [Clean()]).cells
+    judge_attack(clean.model, frozen, attack, data, clean=clean, seed=0, batch_size=25, advance=told.append)
+    assert sum(told) == len(data) * (attack.passes + 1)
+    assert len(told) > 10  # while it runs, not all at the end

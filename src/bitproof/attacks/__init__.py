@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 
+from bitproof.attacks.apgd import APGD
+from bitproof.attacks.autoattack import AutoAttack
 from bitproof.attacks.base import Attack
 from bitproof.attacks.cw import CW
 from bitproof.attacks.ddn import DDN
 from bitproof.attacks.deepfool import DeepFool
 from bitproof.attacks.eot import EOT
+from bitproof.attacks.fab import FAB
 from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
+from bitproof.attacks.pool import PoolAttack
 from bitproof.attacks.spsa import SPSA
+from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
@@ -26,17 +31,23 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "deepfool": DeepFool,
     "ddn": DDN,
     "fmn": FMN,
+    "apgd": APGD,
+    "fab": FAB,
+    "square": Square,
+    "autoattack": AutoAttack,
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
 }
 
 __all__ = [
+    "APGD",
     "ATTACKS",
     "BIM",
     "CW",
     "DDN",
     "EOT",
+    "FAB",
     "FGSM",
     "FMN",
     "MIFGSM",
@@ -45,8 +56,11 @@ __all__ = [
     "SPSA",
     "ZOO",
     "Attack",
+    "AutoAttack",
     "DeepFool",
     "HopSkipJump",
     "Noise",
+    "PoolAttack",
+    "Square",
     "UnitStepPGD",
 ]

@@ -9,7 +9,7 @@ flattened examples of a batch and are exact:
     steepest     unit step that raises a linear function most, given its gradient
 
 Sources: l1 projection, Duchi et al. 2008 (sort and threshold); uniform lp sampling, Barthe et al. 2005;
-sparse l1 step, Tramer & Boneh 2019 (SLIDE).
+sparse l1 step, Tramer & Boneh 2019 (SLIDE); l1 ball and box at once, Croce & Hein 2021 (arXiv 2103.01208).
 """
 
 import abc
@@ -143,6 +143,28 @@ def _nonzero(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
 
 
 BALLS: dict[str, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
+
+
+def project_l1_in_box(
+    delta: Float[Tensor, "n ..."], clean: Float[Tensor, "n ..."], eps: float
+) -> Float[Tensor, "n ..."]:
+    """The perturbation nearest to `delta` (in l2) of l1 size at most `eps` that keeps `clean` in [0, 1].
+
+    Every value shrinks by one threshold and is cut at the box: sign(u) * min(max(|u| - threshold, 0), room).
+    As the threshold falls past |u| a value starts to grow, and past |u| - room it stops; between these events
+    the sum grows linearly, so sorting them gives the threshold exactly.
+    """
+    flat, image = delta.flatten(1), clean.flatten(1)
+    size, room = flat.abs().double(), torch.where(flat > 0, 1 - image, image).double()
+    events, order = torch.cat([size, (size - room).clamp(min=0)], 1).sort(dim=1, descending=True)
+    growing = torch.where(order < flat.shape[1], 1.0, -1.0).double().cumsum(1)
+    total = torch.zeros_like(events)
+    total[:, 1:] = (growing[:, :-1] * -events.diff(dim=1)).cumsum(1)
+    after = (total < eps).sum(1, keepdim=True).clamp(max=events.shape[1] - 1)  # the first event with enough
+    slope = growing.gather(1, (after - 1).clamp(min=0)).clamp(min=1)
+    threshold = events.gather(1, after) + (total.gather(1, after) - eps).clamp(min=0) / slope
+    shrunk = (size - threshold).clamp(min=0).minimum(room)
+    return (flat.sign() * shrunk).to(delta.dtype).view_as(delta)
 
 
 def check_eps(eps: float, norm: str, dimensions: int | None = None) -> None:

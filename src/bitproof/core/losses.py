@@ -25,6 +25,17 @@ def margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Ten
     return wrong - right
 
 
+def log_odds(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """log((1 - p) / p) of the label's probability p: the cross-entropy is its softplus, log(1 + exp(.)).
+
+    So both rank images alike and have parallel gradients. But where the model is confident the cross-entropy
+    rounds to 0 and its gradient with it, and this one does not.
+    """
+    right = logits.gather(1, labels[:, None])[:, 0]
+    wrong = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+    return wrong - right
+
+
 def dlr(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Difference of logits ratio: the margin over the spread z_(1) - z_(3), so scaling the logits changes nothing.
 

@@ -5,6 +5,7 @@ pass counter, checks what comes back (shape, finite, inside [0, 1], inside the b
 on the exact model, and only then believes it.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.attacks import EOT, Attack
+from bitproof.attacks import EOT, Attack, PoolAttack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
@@ -34,6 +35,9 @@ PICTURES = 8
 
 FRAMES = 31
 """How many frames a sequence has, about: what a batch is divided by."""
+
+POOL_BYTES = 2**27
+"""How much of the images an attack that fills its own batches is given at once."""
 
 Advance = Callable[[int], None]
 """Told how many examples (times passes) are done, for progress bars."""
@@ -209,7 +213,7 @@ def judge_attack(
         clean: the same model's cell on the clean images.
         seed: of the experiment.
         batch_size: images a pass.
-        advance: called with the number of examples done, times the attack's passes.
+        advance: called with every batch's passes, and at the end with those that were spared.
 
     Raises:
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
@@ -219,21 +223,27 @@ def judge_attack(
     draft.predictions, draft.confidences = clean.predictions.copy(), clean.confidences.copy()
     draft.images = clean.pictures.images.copy()
     device = device_of(model)
-    counted = Counted(model)
+    counted = Counted(model, advance)
     rng = _rng(attack, data, seed)
     attacked = np.flatnonzero(clean.correct)
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     if not isinstance(attack, EOT):
         _check_determinism(model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
     start = time.perf_counter()
-    for rows in _batches(attacked, batch_size):
+    for rows in _batches(attacked, _pool_size(attack, data, batch_size)):
+        before = counted.forwards + counted.backwards
         inputs = data.images(rows).to(device)
         labels = torch.from_numpy(data.labels[rows]).to(device)
-        adversarial = attack(counted, inputs, labels, rng=rng.select(rows)).detach()
+        if isinstance(attack, PoolAttack):
+            adversarial = attack(counted, inputs, labels, rng=rng.select(rows), batch_size=batch_size)
+        else:
+            adversarial = attack(counted, inputs, labels, rng=rng.select(rows)).detach()
         _check_images(adversarial, data.shape, f"attack {attack.label!r}")
         _check_budget(attack, inputs, adversarial)
-        draft.fill(rows, inputs, adversarial, predict(counted, adversarial, data, model_record.name))
-        advance(len(rows) * (attack.passes + 1))
+        for part in _batches(np.arange(len(rows)), batch_size):
+            logits = predict(counted, adversarial[part], data, model_record.name)
+            draft.fill(rows[part], inputs[part], adversarial[part], logits)
+        advance(len(rows) * (attack.passes + 1) - (counted.forwards + counted.backwards - before))
     draft.seconds = time.perf_counter() - start
     draft.forwards, draft.backwards = counted.forwards, counted.backwards
     return draft.cell(model_record, attack, data, seed)
@@ -281,6 +291,12 @@ def _shifted(
 
 def _rng(condition: Attack | Corruption | Sequence, data: Data, seed: int) -> Rng:
     return Rng(seed, data.ids, (digest(describe(condition)),))
+
+
+def _pool_size(attack: Attack, data: Data, batch_size: int) -> int:
+    """Examples that the attack is given at once."""
+    size = 4 * math.prod(data.shape)
+    return max(batch_size, POOL_BYTES // size) if isinstance(attack, PoolAttack) else batch_size
 
 
 def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

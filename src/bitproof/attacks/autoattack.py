@@ -1,0 +1,134 @@
+"""AutoAttack: a fixed ensemble without anything to tune; what one member breaks, the next ones are spared.
+
+Sources: Croce & Hein 2020 (arXiv 2003.01690); the l1 version Croce & Hein 2021 (arXiv 2103.01208). Settings as in the
+authors' published versions "standard", "plus" and "rand".
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from bitproof.attacks.apgd import APGD
+from bitproof.attacks.base import format_eps
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.fab import FAB
+from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack
+from bitproof.attacks.square import Square
+from bitproof.core.balls import BALLS, check_eps
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError, lookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoAttack(PoolAttack):
+    """The ensemble of APGD, FAB and Square.
+
+    An example leaves at its first hit. One that never breaks costs, under linf and l2 with ten classes, 6,921
+    forwards and 1,900 backwards; one that breaks at the t-th point of the first member t + 1 forwards.
+
+    Attributes:
+        norm: the ball, "linf", "l2" or "l1".
+        eps: its radius, in [0, 1] pixel units.
+        version: "standard": APGD-CE, APGD-T (9 classes; l1: 5, and 5 restarts of APGD-CE), FAB-T, Square. "plus": more
+            restarts, and the untargeted forms too. "rand", for models that answer at random: APGD-CE and APGD-DLR,
+            over the mean of `eot` answers.
+        steps: of every APGD and FAB run.
+        queries: of Square.
+        eot: answers that "rand" averages at every point.
+
+    Example:
+        >>> [member.label for member in AutoAttack(eps=8 / 255).members]  # doctest: +NORMALIZE_WHITESPACE
+        ['apgd-100 linf 8/255 ce', 'apgd-100 linf 8/255 dlr 9 classes', 'fab-100 linf 8/255 9 classes',
+         'square-5000 linf 8/255']
+    """
+
+    norm: str = "linf"
+    eps: float = 8 / 255
+    version: str = "standard"
+    steps: int = 100
+    queries: int = 5000
+    eot: int = 20
+
+    def __post_init__(self) -> None:
+        lookup(BALLS, self.norm, "norm")
+        lookup(VERSIONS, self.version, "version of AutoAttack")
+        check_eps(self.eps, self.norm)
+        check_counts(self, "steps", "queries", "eot")
+
+    @property
+    def label(self) -> str:
+        extra = [self.version] * (self.version != "standard")
+        return " ".join(["autoattack", self.norm, format_eps(self.eps, self.norm), *extra])
+
+    @property
+    def members(self) -> tuple[PoolAttack, ...]:
+        """The attacks in their order."""
+        return VERSIONS[self.version](self)
+
+    @property
+    def passes(self) -> int:
+        return self.draws + sum(member.passes for member in self.members)
+
+    @property
+    def draws(self) -> int:
+        return self.eot if self.version == "rand" else 1
+
+    def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
+        if goal.targeted:
+            raise InputError(
+                "AutoAttack got targets",
+                rule="it looks for any wrong class",
+                remedy="Give the targets to APGD, FAB or Square",
+            )
+        found = Found(inputs.clone(), goal.reached(asked.logits(inputs)))
+        for index, member in enumerate(self.members):
+            rows = found.standing
+            if not len(rows):
+                break
+            found.merge(
+                rows, member.search(asked, inputs[rows], goal[rows], rng.select(rows.cpu().numpy()).fold(index))
+            )
+        return found
+
+
+def _standard(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+    sparse = attack.norm == "l1"
+    return (
+        _apgd(attack, "ce", restarts=5 if sparse else 1),
+        _apgd(attack, "dlr", classes=5 if sparse else 9),
+        _fab(attack),
+        _square(attack),
+    )
+
+
+def _plus(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+    return (
+        _apgd(attack, "ce", restarts=5),
+        _apgd(attack, "dlr", restarts=5),
+        _fab(attack, classes=0, restarts=5),
+        _square(attack),
+        _apgd(attack, "dlr", classes=9),
+        _fab(attack),
+    )
+
+
+def _rand(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+    return (_apgd(attack, "ce", eot=attack.eot), _apgd(attack, "dlr", eot=attack.eot))
+
+
+VERSIONS = {"standard": _standard, "plus": _plus, "rand": _rand}
+
+
+def _apgd(attack: AutoAttack, loss: str, *, classes: int = 0, restarts: int = 1, eot: int = 1) -> APGD:
+    return APGD(
+        norm=attack.norm, eps=attack.eps, steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot
+    )
+
+
+def _fab(attack: AutoAttack, *, classes: int = 9, restarts: int = 1) -> FAB:
+    return FAB(norm=attack.norm, eps=attack.eps, steps=attack.steps, classes=classes, restarts=restarts)
+
+
+def _square(attack: AutoAttack) -> Square:
+    return Square(norm=attack.norm, eps=attack.eps, queries=attack.queries)

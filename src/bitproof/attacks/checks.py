@@ -1,0 +1,110 @@
+"""What an attack asks of a model and a task before it starts, and what it says when that is missing."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from bitproof.attacks.base import Attack, Model
+from bitproof.core.balls import check_eps
+from bitproof.core.passes import Counted
+from bitproof.errors import InputError
+
+PROBES = 8
+"""How many examples are predicted twice to see whether the model repeats itself."""
+
+
+def check_mode(model: Model) -> None:
+    """Raise `InputError` if a part of the model is in train mode."""
+    inner = model.model if isinstance(model, Counted) else model
+    if isinstance(inner, nn.Module) and any(m.training for m in inner.modules()):
+        raise InputError(
+            "the model is in train mode",
+            rule="BatchNorm and Dropout would let the examples of a batch, and chance, decide",
+            remedy="Call model.eval() first",
+        )
+
+
+def check_task(attack: Attack, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
+    """Raise `InputError` for a budget beyond the images, images outside [0, 1], or targets equal to labels."""
+    check_eps(attack.eps, attack.norm, inputs[0].numel())
+    low, high = (v.item() for v in torch.aminmax(inputs))
+    if not (low >= 0 and high <= 1):
+        raise InputError(
+            f"inputs range from {low:.4g} to {high:.4g}",
+            rule="images lie in [0, 1]",
+            remedy="Divide 8-bit images by 255; normalisation is the model's first layer",
+        )
+    if targets is not None and bool((targets == labels).any()):
+        raise InputError(
+            f"{int((targets == labels).sum())} of {len(labels)} targets equal their labels",
+            rule="a target is a class to reach, other than the true one",
+            remedy="Draw targets from the other classes",
+        )
+
+
+@torch.no_grad()
+def check_answers(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None, draws: int) -> None:
+    """Raise `InputError` if the model's logits are not finite, too few, or differ when it is asked again.
+
+    A model that answers at random is fine for an attack that averages over several `draws`.
+    """
+    probes = inputs[:PROBES]
+    logits = model(probes)
+    check_finite(logits, probes)
+    largest = max(int(labels.max()), -1 if targets is None else int(targets.max()))
+    if largest >= logits.shape[1]:
+        raise InputError(
+            f"the model has {logits.shape[1]} outputs, and a label or target is {largest}",
+            rule="every class needs an output",
+            remedy="Use a model made for this data set",
+        )
+    if draws > 1:
+        return
+    again = model(probes)
+    check_finite(again, probes)
+    differing = ((logits - again).abs() > 1e-3 * logits.abs().amax()).any(1)  # more than an unordered sum's rounding
+    if differing.any():
+        raise InputError(
+            f"the model answers {int(differing.sum())} of {len(probes)} images differently when asked again",
+            rule="a single answer of a random model proves nothing",
+            remedy='Average over its answers with AutoAttack(version="rand") or APGD(eot=20), or make it deterministic',
+        )
+
+
+def check_finite(logits: Tensor, images: Tensor) -> None:
+    """Raise `InputError` unless there is a row of finite logits for every image."""
+    if logits.dim() != 2 or len(logits) != len(images):
+        raise InputError(
+            f"the model returned shape {tuple(logits.shape)} for {len(images)} images",
+            rule="a model maps images [n, c, h, w] to logits [n, classes]",
+            remedy="Wrap it so that it does",
+        )
+    bad = ~torch.isfinite(logits).all(1)
+    if bad.any():
+        raise InputError(
+            f"the model returned NaN or infinity for {int(bad.sum())} of {len(images)} images",
+            rule="logits must be finite",
+            remedy="Check the model's weights and its normalisation layer",
+        )
+
+
+def check_counts(attack: Attack, *names: str, least: int = 1) -> None:
+    """Raise `InputError` for a field that counts something and is less than `least`."""
+    for name in names:
+        if getattr(attack, name) < least:
+            raise InputError(
+                f"{name} is {getattr(attack, name)}",
+                rule=f"{type(attack).__name__} needs at least {least}",
+                remedy=f"Use {least} or more, or leave it out",
+            )
+
+
+def warn_masked(gradient: Tensor) -> None:
+    """Warn if the gradient is exactly zero for most images: an attack that follows it proves nothing."""
+    if (~gradient.flatten(1).any(1)).float().mean() > 0.5:
+        warnings.warn(
+            "the gradient is zero for most images, as behind rounding without a straight-through estimator: "
+            "trust Square alone, or attack a copy with straight-through gradients and transfer the images",
+            stacklevel=2,
+        )

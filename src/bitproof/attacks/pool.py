@@ -1,0 +1,243 @@
+"""What the attacks of the AutoAttack family share: an active set, asked in full batches.
+
+They take any number of examples and move those that still stand in step. What is broken leaves; the rest
+close ranks, so a pass holds `batch_size` examples for as long as so many stand.
+"""
+
+import abc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bitproof.attacks.base import Attack, Model
+from bitproof.attacks.checks import check_answers, check_finite, check_mode, check_task
+from bitproof.core.balls import BALLS
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What each example tries to reach.
+
+    Attributes:
+        labels: true classes.
+        aims: classes to go for; None = any class but the label.
+        targeted: whether only its aim breaks an example; otherwise every wrong class does.
+    """
+
+    labels: Int[Tensor, " n"]
+    aims: Int[Tensor, " n"] | None = None
+    targeted: bool = False
+
+    def __getitem__(self, rows: Tensor | slice) -> "Goal":
+        return Goal(self.labels[rows], None if self.aims is None else self.aims[rows], self.targeted)
+
+    def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]:
+        """Which examples are taken for their aim (targeted), or for any class but their label."""
+        prediction = logits.argmax(1)
+        return prediction == self.aims if self.targeted else prediction != self.labels
+
+
+Gain = Callable[[Tensor, Goal], Tensor]
+"""What an attack maximises, from logits [n, k]: one value an example, or a row of them [n, m]."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came back with.
+
+    Attributes:
+        images: the first image that broke each example; for the others the strongest try.
+        broken: which examples are broken.
+    """
+
+    images: Float[Tensor, "n c h w"]
+    broken: Bool[Tensor, " n"]
+
+    @staticmethod
+    def nothing(images: Tensor) -> "Found":
+        return Found(images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device))
+
+    @property
+    def standing(self) -> Int[Tensor, " m"]:
+        """Rows of the examples that are not broken."""
+        return (~self.broken).nonzero()[:, 0]
+
+    def take(self, rows: Int[Tensor, " m"], images: Float[Tensor, "m c h w"]) -> None:
+        """Note that `images` break the examples at `rows`."""
+        self.images[rows] = images.detach()
+        self.broken[rows] = True
+
+    def merge(self, rows: Int[Tensor, " m"], part: "Found") -> None:
+        """Note what a search among the examples at `rows` found."""
+        self.images[rows] = part.images
+        self.broken[rows] = part.broken
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to images, and what would raise the gain.
+
+    Attributes:
+        reached: whose goal is reached.
+        gain: the value that the attack maximises.
+        gradient: of the gain by the image; the gain's columns, where it has any, come second.
+    """
+
+    reached: Bool[Tensor, " n"]
+    gain: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that is asked in batches.
+
+    Attributes:
+        model: maps images in [0, 1] to logits.
+        batch_size: images a pass.
+        draws: answers that are averaged, for a model that answers at random: gains and gradients by their
+            mean, predictions by the mean of the probabilities.
+    """
+
+    model: Model
+    batch_size: int
+    draws: int = 1
+
+    @torch.no_grad()
+    def logits(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        """Scores in float64, whose largest is the prediction."""
+        return torch.cat(
+            [self._mean([self._scores(images[part]) for _ in self._draws]) for part in self._parts(images)]
+        )
+
+    def gain(self, images: Float[Tensor, "n c h w"], goal: Goal, gain: Gain) -> tuple[Tensor, Tensor]:
+        """Whose goal is reached, and the gains: a forward an example and draw."""
+        reached, gains = [], []
+        for part in self._parts(images):
+            with torch.no_grad():
+                scores = [self._scores(images[part]) for _ in self._draws]
+                reached.append(goal[part].reached(self._mean(scores)))
+                gains.append(torch.stack([gain(s, goal[part]) for s in scores]).mean(0))
+        return torch.cat(reached), torch.cat(gains)
+
+    def ascent(self, images: Float[Tensor, "n c h w"], goal: Goal, gain: Gain, within: Tensor | None = None) -> Answer:
+        """The answer with gradients: a forward and a backward (for each column) an example and draw.
+
+        A batch in which every example reached its goal, `within` the budget, has no use for gradients: it gets
+        zeros and is spared the backward.
+        """
+        answers = []
+        for part in self._parts(images):
+            counts = True if within is None else within[part]
+            x = images[part].detach().requires_grad_()
+            scores, gains, gradients = [], [], []
+            for _ in self._draws:
+                with torch.enable_grad():
+                    logits = self._scores(x)
+                    value = gain(logits, goal[part])
+                scores.append(logits.detach())
+                gains.append(value.detach())
+                if len(self._draws) == 1 and bool((goal[part].reached(logits) & counts).all()):
+                    gradients.append(x.new_zeros(*value.shape, *x.shape[1:]))
+                else:
+                    gradients.append(_gradient(value, x))
+            answers.append(
+                (goal[part].reached(self._mean(scores)), torch.stack(gains).mean(0), torch.stack(gradients).mean(0))
+            )
+        return Answer(*(torch.cat(column) for column in zip(*answers, strict=True)))
+
+    @property
+    def _draws(self) -> range:
+        return range(self.draws)
+
+    def _parts(self, images: Tensor) -> Iterator[slice]:
+        return (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
+
+    def _scores(self, images: Tensor) -> Tensor:
+        logits = self.model(images)
+        check_finite(logits, images)
+        return logits.double()  # a confident model's small differences survive
+
+    def _mean(self, scores: list[Tensor]) -> Tensor:
+        return scores[0] if len(scores) == 1 else torch.stack([s.softmax(1) for s in scores]).mean(0)
+
+
+def _gradient(gain: Tensor, images: Tensor) -> Tensor:
+    if not gain.requires_grad:
+        raise InputError(
+            "the model's logits have no gradient",
+            rule="attacks other than Square follow the gradient by the image",
+            remedy="Use Square, which only asks for answers, or attack the float model and transfer the images",
+        )
+    if gain.dim() == 1:
+        return torch.autograd.grad(gain.sum(), images)[0]
+    columns = [torch.autograd.grad(column.sum(), images, retain_graph=True)[0] for column in gain.unbind(1)]
+    return torch.stack(columns, 1)
+
+
+def goals(asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, classes: int) -> list[Goal]:
+    """The goal with each of the likeliest wrong classes as its aim, likeliest first (a forward an example).
+
+    The goal itself if `classes` is 0 or it has an aim. No more than the model's wrong classes.
+    """
+    if not classes or goal.aims is not None:
+        return [goal]
+    logits = asked.logits(inputs).scatter(1, goal.labels[:, None], -torch.inf)
+    order = logits.argsort(dim=1, descending=True, stable=True)[:, : min(classes, logits.shape[1] - 1)]
+    return [Goal(goal.labels, aims) for aims in order.unbind(1)]
+
+
+def safe_radius(eps: float, norm: str, images: Float[Tensor, "n c h w"]) -> float:
+    """A radius a little below `eps`: clean + delta, rounded to float32, still lies within eps of clean."""
+    return max(eps - 2**-24 * BALLS[norm].diameter(images[0].numel()), 0.0)
+
+
+class PoolAttack(Attack):
+    """An attack that takes any number of examples at once, and passes of at most `batch_size` of them."""
+
+    @abc.abstractmethod
+    def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
+        """Look for an image within the budget that reaches the goal, for every example."""
+
+    @property
+    def draws(self) -> int:
+        """Answers of the model that are averaged; more than one for models that answer at random."""
+        return 1
+
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+        batch_size: int | None = None,
+    ) -> Float[Tensor, "n c h w"]:
+        """Adversarial images in [0, 1] within the budget; where none is found, the strongest try.
+
+        Args:
+            model: maps images in [0, 1] to logits, in eval mode.
+            inputs: clean images in [0, 1].
+            labels: true classes.
+            targets: classes to reach; None = any class but the label.
+            rng: keyed randomness for these examples.
+            batch_size: most images a pass; None = all of them. The result does not depend on it.
+
+        Raises:
+            InputError: eps beyond the images; labels or targets that the model has no output for; targets equal
+                to labels; a model that is in train mode, gives NaN, has too few classes for the loss, gives no
+                gradient to an attack that needs one, or answers at random to an attack that does not average.
+        """
+        if not len(inputs):
+            return inputs.clone()
+        check_mode(model)
+        check_task(self, inputs, labels, targets)
+        check_answers(model, inputs, labels, targets, self.draws)
+        asked = Asked(model, batch_size or len(inputs), self.draws)
+        return self.search(asked, inputs, Goal(labels, targets, targets is not None), rng).images
