@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from bitproof.core.rng import Rng
 from bitproof.shifts import CausticRefraction, CheckerboardCutout, CocentricSineWaves, InverseSparkles, Sparkles
 from bitproof.shifts.patterns import caustics, refracted, star
 
@@ -48,9 +49,7 @@ def test_rings_are_a_sawtooth_in_the_bent_distance(rng):
             assert min(error, 1 - error) < 0.01 + 1e-4 / ring
 
 
-def test_half_the_share_of_a_chessboard_is_cut_and_more_at_each_severity(rng):
-    from bitproof.core.rng import Rng
-
+def test_half_the_share_of_a_chessboard_is_cut_and_more_at_each_severity():
     rng = Rng(0, np.arange(64))
     white = torch.ones(64, 3, 64, 64)
     last = torch.zeros(64, 3, 64, 64, dtype=torch.bool)
