@@ -11,7 +11,7 @@ from bitproof.attacks import FGSM, PGD, Attack, AutoAttack
 from bitproof.core.pixels import REFERENCE_DECODER, RESIZES, decode
 from bitproof.data import Data
 from bitproof.experiment.conditions import Clean, Condition
-from bitproof.shifts import IMAGENET_C, IMAGENET_P, JPEG, Brightness, Contrast, GaussianNoise, Pipeline
+from bitproof.shifts import IMAGENET_C, IMAGENET_C_BAR, IMAGENET_P, JPEG, Brightness, Contrast, GaussianNoise, Pipeline
 from bitproof.shifts.base import Corruption
 
 FEW = (GaussianNoise, Brightness, Contrast, JPEG)
@@ -80,6 +80,11 @@ def imagenet_c(data: Data) -> tuple[Condition, ...]:
     return (Clean(), *corruptions(data, IMAGENET_C.values()))
 
 
+def imagenet_c_bar(data: Data) -> tuple[Condition, ...]:
+    """The ten corruptions of ImageNet-C-bar at five severities, in memory: held out, unlike those of ImageNet-C."""
+    return (Clean(), *corruptions(data, IMAGENET_C_BAR.values()))
+
+
 def imagenet_p(data: Data) -> tuple[Condition, ...]:
     """The ten sequences of ImageNet-P (of CIFAR-10-P at 32x32) at difficulty 1, in memory."""
     return (Clean(), *(build(profile=profile(data)) for build in IMAGENET_P.values()))
@@ -92,5 +97,6 @@ SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "demo": demo,
     "robustmq-small": robustmq_small,
     "imagenet-c": imagenet_c,
+    "imagenet-c-bar": imagenet_c_bar,
     "imagenet-p": imagenet_p,
 }

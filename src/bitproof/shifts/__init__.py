@@ -9,7 +9,15 @@ from collections.abc import Callable
 from bitproof.shifts.base import Corruption
 from bitproof.shifts.blur import DefocusBlur, GaussianBlur, GlassBlur, MotionBlur, ZoomBlur
 from bitproof.shifts.digital import JPEG, Brightness, Contrast, Elastic, Pixelate, Saturate
+from bitproof.shifts.fields import BlueNoiseSample, BrownishNoise, PerlinNoise, PlasmaNoise, SingleFrequencyGreyscale
 from bitproof.shifts.noise import GaussianNoise, ImpulseNoise, ShotNoise, SpeckleNoise
+from bitproof.shifts.patterns import (
+    CausticRefraction,
+    CheckerboardCutout,
+    CocentricSineWaves,
+    InverseSparkles,
+    Sparkles,
+)
 from bitproof.shifts.sequences import (
     BrightnessSequence,
     GaussianBlurSequence,
@@ -56,7 +64,21 @@ IMAGENET_C_EXTRA: dict[str, Callable[..., Corruption]] = {
 }
 """The four that were set aside for tuning methods on."""
 
-CORRUPTIONS: dict[str, Callable[..., Corruption]] = {**IMAGENET_C, **IMAGENET_C_EXTRA}
+IMAGENET_C_BAR: dict[str, Callable[..., Corruption]] = {
+    "caustic-refraction": CausticRefraction,
+    "inverse-sparkles": InverseSparkles,
+    "sparkles": Sparkles,
+    "perlin-noise": PerlinNoise,
+    "blue-noise-sample": BlueNoiseSample,
+    "plasma-noise": PlasmaNoise,
+    "checkerboard-cutout": CheckerboardCutout,
+    "cocentric-sine-waves": CocentricSineWaves,
+    "single-frequency-greyscale": SingleFrequencyGreyscale,
+    "brownish-noise": BrownishNoise,
+}
+"""Ten that are unlike those, to see what was learnt for the fifteen only (Mintun, Kirillov & Xie 2021)."""
+
+CORRUPTIONS: dict[str, Callable[..., Corruption]] = {**IMAGENET_C, **IMAGENET_C_EXTRA, **IMAGENET_C_BAR}
 
 IMAGENET_P: dict[str, Callable[..., Sequence]] = {
     "gaussian-noise-sequence": GaussianNoiseSequence,
@@ -85,14 +107,20 @@ SYSTEMATIC: dict[str, Callable[..., Pipeline]] = {"pipeline": Pipeline}
 __all__ = [
     "CORRUPTIONS",
     "IMAGENET_C",
+    "IMAGENET_C_BAR",
     "IMAGENET_C_EXTRA",
     "IMAGENET_P",
     "IMAGENET_P_EXTRA",
     "JPEG",
     "SEQUENCES",
     "SYSTEMATIC",
+    "BlueNoiseSample",
     "Brightness",
     "BrightnessSequence",
+    "BrownishNoise",
+    "CausticRefraction",
+    "CheckerboardCutout",
+    "CocentricSineWaves",
     "Contrast",
     "Corruption",
     "DefocusBlur",
@@ -105,10 +133,13 @@ __all__ = [
     "GaussianNoiseSequence",
     "GlassBlur",
     "ImpulseNoise",
+    "InverseSparkles",
     "MotionBlur",
     "MotionBlurSequence",
+    "PerlinNoise",
     "Pipeline",
     "Pixelate",
+    "PlasmaNoise",
     "RotateSequence",
     "Saturate",
     "ScaleSequence",
@@ -116,8 +147,10 @@ __all__ = [
     "ShearSequence",
     "ShotNoise",
     "ShotNoiseSequence",
+    "SingleFrequencyGreyscale",
     "Snow",
     "SnowSequence",
+    "Sparkles",
     "Spatter",
     "SpatterSequence",
     "SpeckleNoise",
