@@ -23,15 +23,15 @@ FAMILY = {
     "apgd-t": lambda **fields: APGD(**{"steps": 20, "loss": "dlr", "classes": 9, **fields}),
     "fab-t": lambda **fields: FAB(**{"steps": 20, **fields}),
     "fab": lambda **fields: FAB(**{"steps": 20, "classes": 0, **fields}),
-    "square": lambda **fields: Square(**{"queries": 60, **fields}),
+    "square": lambda **fields: Square(**{"queries": 200, **fields}),
     "autoattack": lambda **fields: AutoAttack(**{"steps": 5, "queries": 20, **fields}),
 }
 
-FACTOR = {"fab": 1.01, "fab-t": 1.01, "apgd": 1.05, "apgd-dlr": 1.05, "apgd-t": 1.05, "square": 2.0}
+FACTOR = {"fab": 1.01, "fab-t": 1.01, "apgd": 1.05, "apgd-dlr": 1.05, "apgd-t": 1.25, "square": 2.0}
 """A budget of so many times the smallest perturbation is enough. Under l1 the best change is a single value: APGD
 moves no less than two in the end, and random search is far from it."""
 
-L1_FACTOR = {**FACTOR, "apgd": 1.3, "apgd-dlr": 1.3, "apgd-t": 1.3, "square": 4.0}
+L1_FACTOR = {**FACTOR, "apgd": 1.3, "apgd-dlr": 1.3, "apgd-t": 1.3, "square": 3.0}
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ class APGD(PoolAttack):
                     break
             if step == 0:
                 run.checked = run.best_gain.clone()
-                warn_masked(run.gradient)
+                warn_masked(run.gradient, reached[~hit])
             elif step in checkpoints:
                 rule.adapt(run, step - last)
                 last = step

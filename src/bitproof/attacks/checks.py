@@ -100,9 +100,10 @@ def check_counts(attack: Attack, *names: str, least: int = 1) -> None:
             )
 
 
-def warn_masked(gradient: Tensor) -> None:
-    """Warn if the gradient is exactly zero for most images: an attack that follows it proves nothing."""
-    if (~gradient.flatten(1).any(1)).float().mean() > 0.5:
+def warn_masked(gradient: Tensor, reached: Tensor) -> None:
+    """Warn if the gradient is exactly zero for most images that are not there yet: following it proves nothing."""
+    flat = ~gradient.flatten(1).any(1) & ~reached
+    if flat.float().mean() > 0.5:
         warnings.warn(
             "the gradient is zero for most images, as behind rounding without a straight-through estimator: "
             "trust Square alone, or attack a copy with straight-through gradients and transfer the images",

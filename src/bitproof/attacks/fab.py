@@ -80,7 +80,7 @@ class FAB(PoolAttack):
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         found = Found.nothing(inputs)
-        nearest = torch.full((len(inputs),), torch.inf, device=inputs.device)
+        nearest = torch.full((len(inputs),), torch.inf).to(inputs)
         aims = goals(asked, inputs, goal, self.classes)
         for restart in range(self.restarts):
             for rank, aimed in enumerate(aims):
@@ -124,7 +124,7 @@ class FAB(PoolAttack):
                 return
             rows, x, clean, reached, gain, gradient = (v[~hit] for v in (rows, x, clean, reached, gain, gradient))
             if step == 0:
-                warn_masked(gradient)
+                warn_masked(gradient, reached)
             x = self._step(x, clean, reached, gain.to(x), gradient)
 
     def _gain(self, logits: Tensor, goal: Goal) -> Tensor:
