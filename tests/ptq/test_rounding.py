@@ -121,7 +121,7 @@ def test_adaround_against_all_roundings(run):
         best += int(ours < 1.001 * errors[0])
         ranks.append(int((errors < 0.999 * ours).sum()))
     assert best >= 4
-    assert max(ranks) < 0.02 * 2**10
+    assert max(ranks) < 0.03 * 2**10
 
 
 @pytest.mark.parametrize("by", ["layer", "block"])
@@ -160,7 +160,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others():
 
 def test_activation_steps_are_learned_or_left(run):
     model, images = net(), torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    quantized = quantize(model, Scheme(weight_bits=8, act_bits=2), [images])
+    scheme = Scheme(weight_bits=8, act_bits=2, first_last="same")  # all steps are coarse
+    quantized = quantize(model, scheme, [images])
     left = Reconstruction(iterations=5, step_learning_rate=0.0)(quantized, model, images, rng=run)
     learned = Reconstruction(iterations=60, step_learning_rate=0.004)(quantized, model, images, rng=run)
     name = "2.0.two.input_quantizer"
