@@ -62,9 +62,9 @@ def demo(data: Data) -> tuple[Condition, ...]:
 def robustmq_small(data: Data) -> tuple[Condition, ...]:
     """The grid of RobustMQ (Xiao et al. 2023) at its small budget, as far as bitproof has its conditions.
 
-    Attacks: FGSM-linf, PGD-20 under linf, l2 and l1, and AutoAttack-linf. The paper prints eps = 0.5/255 for linf only; l2 0.5
-    and l1 100 at 224x224 are inferred from RobustART, by the same group, and scaled to other sizes by the
-    square root of the pixel ratio and by the pixel ratio. Corruptions: all 15, at five severities.
+    Attacks: FGSM-linf, PGD-20 under linf, l2 and l1, and AutoAttack-linf. The paper prints eps = 0.5/255 for
+    linf only; l2 0.5 and l1 100 at 224x224 are inferred from RobustART, by the same group, and scaled to other
+    sizes by the square root of the pixel ratio and by the pixel ratio. Corruptions: all 15, at five severities.
     Systematic: 11 of 14 (no decoders).
     """
     ratio = data.shape[1] * data.shape[2] / 224**2
