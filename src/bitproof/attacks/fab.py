@@ -21,6 +21,7 @@ from torch import Tensor
 from bitproof.attacks.base import format_eps
 from bitproof.attacks.checks import check_counts, warn_masked
 from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, goals, safe_radius
+from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
@@ -128,7 +129,12 @@ class FAB(PoolAttack):
             x = self._step(x, clean, reached, gain.to(x), gradient)
 
     def _gain(self, logits: Tensor, goal: Goal) -> Tensor:
-        """How far the boundary is crossed: wrong logits minus the right one, [n], or [n, k - 1] of all wrong ones."""
+        """How far the boundary is crossed: wrong logits minus the right one, [n], or [n, k - 1] of all wrong ones.
+
+        With targets, theirs minus the largest other.
+        """
+        if goal.targeted and goal.aims is not None:
+            return -losses.margin(logits, goal.aims)
         right = logits.gather(1, goal.labels[:, None])
         if goal.aims is not None:
             return (logits.gather(1, goal.aims[:, None]) - right)[:, 0]
