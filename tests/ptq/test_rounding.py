@@ -108,7 +108,7 @@ def error_of_all(weight: torch.Tensor, scale: torch.Tensor, x: torch.Tensor) -> 
 def test_adaround_against_all_roundings(run):
     """The paper's relaxation is a heuristic: mostly it finds the best of all 2^10 roundings, and never a bad one."""
     best, ranks = 0, []
-    for seed in range(8):
+    for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(64, 10, generator=generator) + 2  # correlated: errors of rounding to nearest add up
         model = nn.Sequential(nn.Linear(10, 1, bias=False))
@@ -120,7 +120,7 @@ def test_adaround_against_all_roundings(run):
         ours = (learned(x) - model(x)).square().mean()
         best += int(ours < 1.001 * errors[0])
         ranks.append(int((errors < 0.999 * ours).sum()))
-    assert best >= 4
+    assert best >= 3
     assert max(ranks) < 0.03 * 2**10
 
 
@@ -172,11 +172,11 @@ def test_activation_steps_are_learned_or_left(run):
     assert error[1] < error[0]
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_the_step_gradient_is_that_of_lsq(symmetric):
+@pytest.mark.parametrize(("symmetric", "lowest"), [(True, -0.7), (False, -0.7), (False, 0.0)])
+def test_the_step_gradient_is_that_of_lsq(symmetric, lowest):
     codes = Codes.of(3, symmetric=symmetric)
     quantizer = AffineQuantizer(codes, symmetric=symmetric)
-    quantizer.set_range(T(-0.7), T(2.0))
+    quantizer.set_range(T(lowest), T(2.0))
     learner = StepLearner(quantizer)
     x = torch.randn(500, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.no_grad():
