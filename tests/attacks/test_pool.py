@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_bad_input_is_refused(rng):
     model, inputs = network(), pictures()
     labels = labels_of(model, inputs)
 
-    def message(attack, model=model, inputs=inputs, labels=labels, targets=None):
+    def message(attack, model: Any = model, inputs=inputs, labels=labels, targets=None):
         with pytest.raises(InputError) as caught:
             attack(model, inputs, labels, targets=targets, rng=rng)
         return str(caught.value)
