@@ -29,11 +29,23 @@ def ours(model, inputs, labels, ids, eps):
     return right(model, adversarial, labels), counted, seconds
 
 
+class _AsModule(torch.nn.Module):
+    """What torchattacks takes: a module with parameters, which tell it the device."""
+
+    def __init__(self, counted):
+        super().__init__()
+        self.inner, self.counted = counted.model, counted
+
+    def forward(self, images):
+        return self.counted(images)
+
+
 def theirs(model, inputs, labels, eps):
     import torchattacks
 
     counted = Counted(model)
-    attack = torchattacks.AutoAttack(counted, norm="Linf", eps=eps, version="standard", n_classes=10, seed=0)
+    module = _AsModule(counted)
+    attack = torchattacks.AutoAttack(module, norm="Linf", eps=eps, version="standard", n_classes=10, seed=0)
     for member in attack._autoattack.attacks:
         if hasattr(member, "steps"):
             member.steps = 100
