@@ -198,7 +198,10 @@ def safe_radius(eps: float, norm: str, images: Float[Tensor, "n c h w"]) -> floa
 
 
 class PoolAttack(Attack):
-    """An attack that takes any number of examples at once, and passes of at most `batch_size` of them."""
+    """An attack that takes any number of examples at once, and passes of at most `batch_size` of them.
+
+    Called by itself it first predicts up to eight examples twice (see `checks`), beyond its `passes`.
+    """
 
     @abc.abstractmethod
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
