@@ -44,7 +44,7 @@ def theirs(model, inputs, labels, eps):
     import torchattacks
 
     counted = Counted(model)
-    module = _AsModule(counted)
+    module = _AsModule(counted).eval()  # it would leave a model in train mode that came so
     attack = torchattacks.AutoAttack(module, norm="Linf", eps=eps, version="standard", n_classes=10, seed=0)
     for member in attack._autoattack.attacks:
         if hasattr(member, "steps"):

@@ -98,3 +98,12 @@ def test_bumps_by_hand(side):
         assert (down[:2] > 0).all()
         assert (down[2:] < 0).all()
         assert down[2:].abs().argmax() == 7  # second row of three, third of five columns
+
+
+def test_the_draws_of_an_example_stay_its_own_when_others_leave(monkeypatch):
+    monkeypatch.setattr("bitproof.attacks.square.BLOCK", 4)  # numbers are drawn anew after the first has left
+    inputs, rng = torch.full((3, 1, 8, 8), 0.5), Rng(0, np.arange(3))
+    labels = torch.tensor([1, 0, 0])  # the first one is wrong already
+    whole = Square(eps=0.1, queries=20)(plain, inputs, labels, rng=rng)
+    alone = Square(eps=0.1, queries=20)(plain, inputs[1:2], labels[1:2], rng=rng.select([1]))
+    torch.testing.assert_close(whole[1:2], alone)
