@@ -12,6 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
+import bitproof as bp
 from bitproof.experiment.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,3 +59,10 @@ def record(name: str, claims: dict[str, dict[str, Any]], conditions: dict[str, A
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     for claim, values in claims.items():
         print(f"{claim}: " + ", ".join(f"{k} {v}" for k, v in values.items()))
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: bp.Data) -> float:
+    """Top-1 in percent, all images."""
+    predictions = torch.cat([model(batch).argmax(1) for batch in data.inputs(250)])
+    return 100 * (predictions.numpy() == data.labels).mean().item()

@@ -22,7 +22,7 @@ import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from bitproof.ptq import PostTraining
 from bitproof.quant.range_rules import RANGES
-from common import RESULTS, record
+from common import RESULTS, accuracy, record
 
 NAME = "ptq_accuracy"
 
@@ -96,13 +96,6 @@ def main(root: str, weights: str, widths: list[int], only: str | None) -> None:
         print(name, claims[name], flush=True)
         with contextlib.redirect_stdout(io.StringIO()):
             record(NAME, claims, {"model": "resnet20", "test images": len(test), "threads": 1})
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, data: bp.Data) -> float:
-    """Percent of all images."""
-    predictions = torch.cat([model(batch).argmax(1) for batch in data.inputs(250)])
-    return 100 * (predictions.numpy() == data.labels).mean().item()
 
 
 if __name__ == "__main__":
