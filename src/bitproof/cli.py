@@ -111,6 +111,9 @@ def evaluate(
     classes: Classes = None,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images a pass; results do not depend on it.")] = 128,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="Attack all examples anew at every budget of an attack.")
+    ] = False,
     store: StoreOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -130,7 +133,14 @@ def evaluate(
         tested[label] = quantized
     tested |= {path.name: bitproof.deploy.load_onnx(path) for path in onnx or []}
     result = bitproof.evaluate(
-        tested, examples, suite=suite, conditions=conditions, store=store, seed=seed, batch_size=batch_size
+        tested,
+        examples,
+        suite=suite,
+        conditions=conditions,
+        store=store,
+        seed=seed,
+        batch_size=batch_size,
+        independent=independent,
     )
     _print_result(result)
     if report:

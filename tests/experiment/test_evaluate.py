@@ -333,6 +333,38 @@ def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, da
 def test_the_progress_of_an_attack_adds_up(model, data):
     told, attack, frozen = [], AutoAttack(eps=16 / 255, steps=3, queries=10), bp.freeze(model)
     (clean,) = run({"float": model}, data, [Clean()]).cells
-    judge_attack(clean.model, frozen, attack, data, clean=clean, seed=0, batch_size=25, advance=told.append)
+    judge_attack(clean.model, frozen, attack, data, after=clean, seed=0, batch_size=25, advance=told.append)
     assert sum(told) == len(data) * (attack.passes + 1)
     assert len(told) > 10  # while it runs, not all at the end
+
+
+def test_budgets_go_in_increasing_order_and_what_is_broken_stays_broken(models, data, tmp_path):
+    budgets = [Clean(), PGD(eps=32 / 255), PGD(eps=4 / 255), PGD(eps=16 / 255), PGD(eps=16 / 255, norm="l2")]
+    store = tmp_path / "runs.db"
+    chained = {c.condition.label: c for c in run(models, data, budgets, store=store).cells if c.model.name == "float"}
+    alone = {
+        c.condition.label: c
+        for c in run(models, data, budgets, store=store, independent=True).cells
+        if c.model.name == "float"
+    }
+    small, middle, large = (f"pgd-20 linf {eps}/255" for eps in (4, 16, 32))
+    assert list(chained) == [c.label for c in budgets]  # shown in the order asked for
+    for label in ("clean", small, "pgd-20 l2 0.06275"):
+        assert chained[label].key == alone[label].key
+    for label, before in ((middle, small), (large, middle)):
+        assert chained[label].key != alone[label].key
+        kept = ~chained[before].correct
+        for name in ("predictions", "confidences", "linf"):
+            np.testing.assert_array_equal(getattr(chained[label], name)[kept], getattr(chained[before], name)[kept])
+            rest = ~kept  # attacked as if there had been no smaller budget
+            np.testing.assert_allclose(
+                getattr(chained[label], name)[rest], getattr(alone[label], name)[rest], atol=1e-5
+            )
+        assert 0 < kept.sum() < len(data)
+        assert chained[label].forwards < alone[label].forwards
+    reused = run(models, data, budgets, store=store)
+    assert reused.computed == 0
+    assert EOT(attack=budgets[1], draws=2) != EOT(attack=budgets[2], draws=2)
+    experiment = Experiment(models=models, data=data, conditions=tuple(EOT(attack=b, draws=2) for b in budgets[1:]))
+    assert experiment.easier(EOT(attack=budgets[3], draws=2)) == EOT(attack=budgets[2], draws=2)
+    assert experiment.easier(EOT(attack=budgets[3], draws=3)) is None

@@ -26,8 +26,11 @@ CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATI
 """Every condition by the name that the command line and `parse_condition` take."""
 
 
-def record(condition: Condition) -> ConditionRecord:
-    """How the condition is stored. Corruptions of one kind share a group over their severities."""
+def record(condition: Condition, *, after: ConditionRecord | None = None) -> ConditionRecord:
+    """How the condition is stored. Corruptions of one kind share a group over their severities.
+
+    `after` is the condition whose broken examples an attack counts as broken, where that is an attack too.
+    """
     match condition:
         case Clean():
             kind, group = "clean", "clean"
@@ -45,7 +48,10 @@ def record(condition: Condition) -> ConditionRecord:
                 rule="a condition is Clean(), an attack, a corruption, a sequence or a systematic shift",
                 remedy="See `bitproof list attacks` and `bitproof list shifts`",
             )
-    return ConditionRecord(kind=kind, label=condition.label, group=group, setting=describe(condition))
+    setting = describe(condition)
+    if after is not None and after.kind == "attack":
+        setting["after"] = after.setting
+    return ConditionRecord(kind=kind, label=condition.label, group=group, setting=setting)
 
 
 def parse_condition(text: str) -> Any:

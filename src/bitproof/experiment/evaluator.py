@@ -69,6 +69,12 @@ class _Draft:
             rows=np.arange(k),
         )
 
+    @staticmethod
+    def like(cell: Cell) -> "_Draft":
+        """What the cell holds, at no cost."""
+        arrays = {name: getattr(cell, name).copy() for name in ("predictions", "confidences", *BALLS)}
+        return _Draft(**arrays, images=cell.pictures.images.copy(), rows=cell.pictures.rows)
+
     def fill(self, rows: NDArray[np.int64], clean: Tensor, tested: Tensor, logits: Tensor) -> None:
         if tested is not clean:
             delta = tested - clean
@@ -195,22 +201,22 @@ def judge_attack(
     attack: Attack,
     data: Data,
     *,
-    clean: Cell,
+    after: Cell,
     seed: int,
     batch_size: int,
     advance: Advance,
 ) -> Cell:
     """The cell of one model under one attack.
 
-    Only examples that the model gets right are attacked: the others are lost already, keep their clean
-    prediction, and cost nothing.
+    Only examples that the model gets right in `after` are attacked: the others are lost already, keep what that
+    cell says of them, and cost nothing.
 
     Args:
         model_record: what the model is.
         model: the frozen model.
         attack: whose result is checked and predicted again.
         data: the examples.
-        clean: the same model's cell on the clean images.
+        after: the same model's cell on the clean images, or under the same attack with a smaller budget.
         seed: of the experiment.
         batch_size: images a pass.
         advance: called with every batch's passes, and at the end with those that were spared.
@@ -219,13 +225,11 @@ def judge_attack(
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
             is randomised and the attack does not expect that.
     """
-    draft = _Draft.empty(data)
-    draft.predictions, draft.confidences = clean.predictions.copy(), clean.confidences.copy()
-    draft.images = clean.pictures.images.copy()
+    draft = _Draft.like(after)
     device = device_of(model)
     counted = Counted(model, advance)
     rng = _rng(attack, data, seed)
-    attacked = np.flatnonzero(clean.correct)
+    attacked = np.flatnonzero(after.correct)
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     if not isinstance(attack, EOT):
         _check_determinism(model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
@@ -246,7 +250,7 @@ def judge_attack(
         advance(len(rows) * (attack.passes + 1) - (counted.forwards + counted.backwards - before))
     draft.seconds = time.perf_counter() - start
     draft.forwards, draft.backwards = counted.forwards, counted.backwards
-    return draft.cell(model_record, attack, data, seed)
+    return replace(draft.cell(model_record, attack, data, seed), condition=record(attack, after=after.condition))
 
 
 @torch.no_grad()

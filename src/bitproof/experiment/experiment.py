@@ -1,15 +1,16 @@
 """An experiment: models x conditions on one data set, and the cells it consists of."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from torch import nn
 
 from bitproof import runner
-from bitproof.attacks import Attack
+from bitproof.attacks import EOT, Attack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
@@ -20,7 +21,7 @@ from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_sh
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
 from bitproof.quant import freeze
-from bitproof.records import Cell, ModelRecord, cell_key
+from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key
 from bitproof.settings import describe
 from bitproof.shifts import Sequence as FrameSequence
 from bitproof.store import Store
@@ -38,6 +39,8 @@ class Experiment:
             relative metrics need them.
         seed: of all randomness.
         batch_size: images a pass; results do not depend on it.
+        independent: whether an attack with several budgets starts from all examples at each of them. By default
+            they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
     """
 
     models: Mapping[str, nn.Module]
@@ -45,6 +48,7 @@ class Experiment:
     conditions: tuple[Condition, ...]
     seed: int = 0
     batch_size: int = 128
+    independent: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -70,12 +74,24 @@ class Experiment:
 
     def key(self, name: str, condition: Condition) -> str:
         """The content address of one cell."""
-        return cell_key(self.records[name], record(condition), self.data.record, self.seed)
+        return cell_key(self.records[name], self.record(condition), self.data.record, self.seed)
+
+    def record(self, condition: Condition) -> ConditionRecord:
+        """How the condition is stored, with the smaller budgets that it follows."""
+        easier = self.easier(condition)
+        return record(condition, after=None if easier is None else self.record(easier))
+
+    def easier(self, condition: Condition) -> Attack | None:
+        """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
+        if self.independent or not isinstance(condition, Attack) or condition.eps == math.inf:
+            return None
+        smaller = [c for c in self.all_conditions if _differ_in_budget(c, condition) and c.eps < condition.eps]
+        return max(smaller, key=lambda attack: attack.eps, default=None)
 
     def tasks(self) -> list[runner.Task]:
-        """The work: one task a shift (for all models together), one a model and attack."""
+        """The work: one task a shift (for all models together), one a model and attack, small budgets first."""
         tasks: list[runner.Task] = []
-        for condition in self.all_conditions:
+        for condition in sorted(self.all_conditions, key=lambda c: c.eps if isinstance(c, Attack) else 0):
             if isinstance(condition, Attack):
                 tasks += [AttackTask(experiment=self, attack=condition, name=name) for name in self.models]
             else:
@@ -87,7 +103,7 @@ class Experiment:
         keep_freed_memory()
         tally = runner.run(self.tasks(), store, environment, progress=progress)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
-            replace(store.get(self.key(name, condition)), model=self.records[name], condition=record(condition))
+            replace(store.get(self.key(name, condition)), model=self.records[name], condition=self.record(condition))
             for name in self.models
             for condition in self.all_conditions
         ]
@@ -149,14 +165,13 @@ class AttackTask(runner.Task):
 
     def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
         e = self.experiment
-        clean = store.get(e.key(self.name, Clean()))
         return [
             judge_attack(
                 e.records[self.name],
                 e._frozen[self.name],
                 self.attack,
                 e.data,
-                clean=clean,
+                after=store.get(e.key(self.name, e.easier(self.attack) or Clean())),
                 seed=e.seed,
                 batch_size=e.batch_size,
                 advance=advance,
@@ -173,6 +188,7 @@ def evaluate(
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
+    independent: bool = False,
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -188,6 +204,8 @@ def evaluate(
             only what is missing. None keeps them in memory.
         seed: of all randomness.
         batch_size: images a pass; results do not depend on it.
+        independent: attack all examples at every budget. By default an attack with several budgets goes from the
+            smallest on, and what that broke counts as broken at the larger ones.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -212,11 +230,19 @@ def evaluate(
         conditions=chosen,
         seed=seed,
         batch_size=batch_size,
+        independent=independent,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
+
+
+def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
+    """Whether two attacks are the same but for eps."""
+    if isinstance(a, EOT) and isinstance(b, EOT):
+        return a.draws == b.draws and _differ_in_budget(a.attack, b.attack)
+    return type(a) is type(b) and replace(cast("Any", a), eps=b.eps) == b
 
 
 def _model_record(name: str, model: nn.Module) -> ModelRecord:
