@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from bitproof.ptq import PostTraining
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from common import RESULTS, accuracy, record
 
 NAME = "ptq_accuracy"
@@ -64,8 +64,11 @@ SETTINGS: dict[str, Callable[[int], PostTraining]] = {
     "PWLQ, bias correction, omse": partial(composed, method="pwlq", fold=False, correct_bias=True),
     "PWLQ, BRECQ, omse": partial(composed, method="pwlq", rounding="brecq"),
     **{name: partial(plain, method=name) for name in ("pwlq", "pwlq-gauss", "pwlq-laplace", "pwlq-overlapping")},
-    **{f"activations {rule}": partial(plain, act_range=rule) for rule in RANGES},
-    **{f"weights {rule}, activations omse": partial(plain, act_range="omse", weight_range=rule) for rule in RANGES},
+    **{f"activations {rule}": partial(plain, act_range=rule) for rule in ACT_RANGES},
+    **{
+        f"weights {rule}, activations omse": partial(plain, act_range="omse", weight_range=rule)
+        for rule in WEIGHT_RANGES
+    },
 }
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from bitproof.quant import Scheme, quantize
 from bitproof.quant.aciq import gauss_clip, laplace_clip
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
 
 PUBLISHED = {
@@ -54,10 +54,10 @@ def test_laplace_clips_minimise_the_papers_formula():
 @pytest.mark.parametrize("bits", [2, 4])
 def test_weights_by_hand(bits):
     rows = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 101.0]] * 2) - torch.tensor([[11.0], [0.0]])
-    low, high = RANGES["aciq-laplace"][0](rows, settings(bits))  # mean 0 and 11, mean deviation 18
+    low, high = WEIGHT_RANGES["aciq-laplace"](rows, settings(bits))  # mean 0 and 11, mean deviation 18
     np.testing.assert_allclose(low, [-10, 1])  # no lower than the smallest value
     np.testing.assert_allclose(high, [min(90, 18 * laplace_clip(bits)), min(101, 11 + 18 * laplace_clip(bits))])
-    low, high = RANGES["aciq-gauss"][0](rows, settings(bits))  # standard deviation 30
+    low, high = WEIGHT_RANGES["aciq-gauss"](rows, settings(bits))  # standard deviation 30
     np.testing.assert_allclose(high, [min(90, 30 * gauss_clip(bits)), min(101, 11 + 30 * gauss_clip(bits))], rtol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_weights_by_hand(bits):
 def test_streams_find_the_clip_of_the_distribution_they_come_from(rule, symmetric, relu):
     noise = DENSITIES[rule].rvs(size=400_000, random_state=0)
     values = torch.from_numpy(3 * noise.astype(np.float32))
-    low, high = RANGES[rule][1](histogram_of(values.relu() if relu else values), settings(4, symmetric))
+    low, high = ACT_RANGES[rule](histogram_of(values.relu() if relu else values), settings(4, symmetric))
     bits = 5 if relu and not symmetric else 4
     np.testing.assert_allclose(high, 3 * CLIPS[rule](bits), rtol=0.02)
     np.testing.assert_allclose(low, 0 if relu else -high, rtol=0.02)
@@ -82,14 +82,14 @@ def test_one_sided_streams_get_the_least_error_of_all_clips(rule, bits):
         step = a / (2**bits - 1)
         return float(np.mean((np.round(np.minimum(x, a) / step) * step - x) ** 2))
 
-    _, high = RANGES[rule][1](histogram_of(torch.from_numpy(x)), settings(bits))
+    _, high = ACT_RANGES[rule](histogram_of(torch.from_numpy(x)), settings(bits))
     assert error(high) < 1.15 * min(error(a) for a in np.linspace(0.5, 10, 300))  # the model has 2^M steps, not 2^M - 1
 
 
 @pytest.mark.parametrize("rule", DENSITIES)
 def test_a_range_scales_with_its_tensor(rule):
     rows = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    small, large = (RANGES[rule][0](k * rows, settings(3)) for k in (1, 8))
+    small, large = (WEIGHT_RANGES[rule](k * rows, settings(3)) for k in (1, 8))
     torch.testing.assert_close(large, tuple(8 * v for v in small))
 
 
@@ -99,7 +99,7 @@ def test_schemes_give_the_rules_their_bits(rule):
     model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(500, 20)
     scheme = Scheme(weight_bits=3, act_bits=2, weight_range=rule, act_range=rule, first_last="same", symmetric=False)
     quantized = quantize(model, scheme, [data])
-    low, high = RANGES[rule][0](model[0].weight.detach(), settings(3))
+    low, high = WEIGHT_RANGES[rule](model[0].weight.detach(), settings(3))
     torch.testing.assert_close(quantized[0].parametrizations.weight[0].scale.flatten(), (high - low) / 7)
-    low, high = RANGES[rule][1](histogram_of(data), settings(2))
+    low, high = ACT_RANGES[rule](histogram_of(data), settings(2))
     np.testing.assert_allclose(quantized[0].input_quantizer.scale, (high - low) / 3, rtol=1e-5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bitproof.quant.grid import AffineQuantizer, Codes
 from bitproof.quant.omse import least
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
 
 
@@ -33,7 +33,7 @@ def squared_error(x: np.ndarray, low: float, high: float, bits: int, symmetric: 
 def test_weights_get_the_least_error_of_a_brute_force_search(bits, symmetric):
     torch.manual_seed(0)
     rows = torch.distributions.StudentT(3.0).sample((4, 300)).double()
-    low, high = RANGES["omse"][0](rows, settings(bits, symmetric))
+    low, high = WEIGHT_RANGES["omse"](rows, settings(bits, symmetric))
     for x, ours in zip(rows.numpy(), zip(low.tolist(), high.tolist(), strict=True), strict=True):
         errors = [squared_error(x, a * x.min(), a * x.max(), bits, symmetric) for a in np.arange(1, 101) / 100]
         np.testing.assert_allclose(squared_error(x, *ours, bits, symmetric), min(errors), rtol=1e-9)
@@ -44,10 +44,10 @@ def test_weights_get_the_least_error_of_a_brute_force_search(bits, symmetric):
 def test_an_outlier_is_clipped_by_hand():
     # Ternary grid {-s, 0, s}: 100 values of 1 and one of 10. Keeping 10 costs 100; s = 1 costs 81.
     rows = torch.cat([torch.ones(100), torch.tensor([10.0])])[None]
-    low, high = RANGES["omse"][0](rows, settings(2, True))
+    low, high = WEIGHT_RANGES["omse"](rows, settings(2, True))
     assert low == 0
     np.testing.assert_allclose(high, 1.1, rtol=1e-6)  # 100 (s - 1)^2 + (10 - s)^2 is least at 110/101
-    assert RANGES["omse"][0](torch.tensor([[2.0, -2.0, 0.0]]), settings(2, True))[1] == 2
+    assert WEIGHT_RANGES["omse"](torch.tensor([[2.0, -2.0, 0.0]]), settings(2, True))[1] == 2
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -59,8 +59,8 @@ def test_a_stream_gets_nearly_the_range_of_its_values(symmetric, relu):
     for part in values.split(999):
         histogram.add(part)
     x, given = values.numpy(), settings(3, symmetric)
-    exact = [v.item() for v in RANGES["omse"][0](values[None], given)]
-    ours = RANGES["omse"][1](histogram, given)
+    exact = [v.item() for v in WEIGHT_RANGES["omse"](values[None], given)]
+    ours = ACT_RANGES["omse"](histogram, given)
     np.testing.assert_allclose(squared_error(x, *ours, 3, symmetric), squared_error(x, *exact, 3, symmetric), rtol=0.01)
 
 
@@ -75,7 +75,7 @@ def test_never_worse_than_minmax(values, bits, symmetric):
 
     def error(rule: str) -> float:
         quantizer = AffineQuantizer(Codes.of(bits, symmetric=symmetric), symmetric=symmetric)
-        quantizer.set_range(*(v[0] for v in RANGES[rule][0](x[None], settings(bits, symmetric))))
+        quantizer.set_range(*(v[0] for v in WEIGHT_RANGES[rule](x[None], settings(bits, symmetric))))
         return (quantizer(x) - x).double().square().sum().item()
 
     assert error("omse") <= error("minmax") * (1 + 1e-5) + 1e-12

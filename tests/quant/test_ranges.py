@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from bitproof.quant.range_rules import RANGES
+import bitproof as bp
+from bitproof.errors import InputError
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import BINS, Histogram, RangeSettings
 
 
@@ -19,16 +22,16 @@ def stream(values: torch.Tensor, batch: int) -> Histogram:
 
 def test_weight_rules_by_row():
     rows = torch.stack([torch.arange(101.0), -torch.arange(101.0)])
-    low, high = RANGES["minmax"][0](rows, keep(99.9))
+    low, high = WEIGHT_RANGES["minmax"](rows, keep(99.9))
     assert (low.tolist(), high.tolist()) == ([0, -100], [100, 0])
-    low, high = RANGES["percentile"][0](rows, keep(90.0))
+    low, high = WEIGHT_RANGES["percentile"](rows, keep(90.0))
     np.testing.assert_allclose(low, [5, -95], rtol=1e-5)
     np.testing.assert_allclose(high, [95, -5], rtol=1e-5)
 
 
 def test_percentile_of_weights_equals_numpys():
     rows = torch.randn(3, 500, generator=torch.Generator().manual_seed(0))
-    low, high = RANGES["percentile"][0](rows, keep(99.0))
+    low, high = WEIGHT_RANGES["percentile"](rows, keep(99.0))
     np.testing.assert_allclose(low, np.percentile(rows, 0.5, axis=1), rtol=1e-5)
     np.testing.assert_allclose(high, np.percentile(rows, 99.5, axis=1), rtol=1e-5)
 
@@ -37,23 +40,23 @@ def test_percentile_of_weights_equals_numpys():
 def test_percentile_of_a_stream_is_within_a_bin_and_ignores_the_batching(shift):
     values = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) + shift
     width = (values.max() - values.min()).item() / BINS
-    low, high = RANGES["percentile"][1](stream(values, 17), keep(99.0))
+    low, high = ACT_RANGES["percentile"](stream(values, 17), keep(99.0))
     if shift == 0:
         np.testing.assert_allclose([low, high], np.percentile(values, [0.5, 99.5]), atol=2 * width)
     else:  # no value below zero: the whole tail is cut above
         assert low == 0
         np.testing.assert_allclose(high, np.percentile(values, 99.0), atol=2 * width)
-    assert RANGES["percentile"][1](stream(values, 20_000), keep(99.0)) == (low, high)
+    assert ACT_RANGES["percentile"](stream(values, 20_000), keep(99.0)) == (low, high)
 
 
 def test_minmax_of_a_stream_is_exact():
     values = torch.randn(1000)
-    assert RANGES["minmax"][1](stream(values, 10), keep(99.9)) == (values.min().item(), values.max().item())
+    assert ACT_RANGES["minmax"](stream(values, 10), keep(99.9)) == (values.min().item(), values.max().item())
 
 
 def test_a_constant_stream_has_its_constant_as_range():
     values = torch.full((100,), -2.5)
-    assert RANGES["percentile"][1](stream(values, 10), keep(99.9)) == (-2.5, -2.5)
+    assert ACT_RANGES["percentile"](stream(values, 10), keep(99.9)) == (-2.5, -2.5)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
@@ -90,15 +93,29 @@ def test_moments_of_a_constant_stream():
     assert (histogram.mean(), histogram.std(), histogram.mean_abs_deviation()) == (2.5, 0, 0)
 
 
-@pytest.mark.parametrize("rule", RANGES)
+@pytest.mark.parametrize("rule", ACT_RANGES)
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("values", [[0.0, 0.0], [3.0, 3.0, 3.0], [-2.0], [1e-40, 0.0], [-1.0, 0.0, 0.0, 9.0]])
 def test_every_rule_stays_finite_and_inside_the_extremes(rule, symmetric, values):
-    of_tensor, of_stream = RANGES[rule]
     x = torch.tensor(values)
     settings = RangeSettings(bits=4, symmetric=symmetric, percentile=99.9)
-    for low, high in [
-        [v.item() for v in of_tensor(x[None], settings)],
-        of_stream(stream(x, 2), settings),
-    ]:
+    found = [ACT_RANGES[rule](stream(x, 2), settings)]
+    if rule in WEIGHT_RANGES:
+        found.append(tuple(v.item() for v in WEIGHT_RANGES[rule](x[None], settings)))
+    for low, high in found:
         assert min(x.min().item(), 0) * (1 + 1e-6) <= low <= high <= max(x.max().item(), 0) * (1 + 1e-6)
+
+
+def test_the_moving_average_weighs_each_image_by_its_age():
+    images = torch.tensor([[-1.0, 2.0], [-3.0, 4.0], [0.0, 12.0]])
+    expected = (-(0.99**2) - 0.99 * 0.01 * 3, 0.99**2 * 2 + 0.99 * 0.01 * 4 + 0.01 * 12)
+    for batches in (images.split(1), images.split(2), [images]):
+        histogram = Histogram(-3, 12)
+        for batch in batches:
+            histogram.add(batch)
+        assert ACT_RANGES["moving-average"](histogram, keep(99.9)) == pytest.approx(expected)
+    lone = bp.Scheme(act_range="moving-average")
+    model = bp.quantize(nn.Sequential(nn.Flatten(), nn.Linear(2, 3)), lone, [images[:, :, None, None]])
+    assert model[1].input_quantizer.scale.item() == pytest.approx((expected[1] - expected[0]) / 255)
+    with pytest.raises(InputError, match="weight_range"):
+        bp.Scheme(weight_range="moving-average")

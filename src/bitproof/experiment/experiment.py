@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 from torch import nn
 
 from bitproof import runner
-from bitproof.attacks import EOT, Attack
+from bitproof.attacks import Attack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
@@ -240,9 +240,11 @@ def evaluate(
 
 def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
     """Whether two attacks are the same but for eps."""
-    if isinstance(a, EOT) and isinstance(b, EOT):
-        return a.draws == b.draws and _differ_in_budget(a.attack, b.attack)
-    return type(a) is type(b) and replace(cast("Any", a), eps=b.eps) == b
+    return isinstance(a, Attack) and _without_eps(describe(a)) == _without_eps(describe(b))
+
+
+def _without_eps(setting: dict[str, Any]) -> dict[str, Any]:
+    return {k: _without_eps(v) if isinstance(v, dict) else v for k, v in setting.items() if k != "eps"}
 
 
 def _model_record(name: str, model: nn.Module) -> ModelRecord:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bitproof.quant.grid import AffineQuantizer, Codes
 from bitproof.quant.method import Method
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
 from bitproof.quant.scheme import Scheme
 
@@ -17,7 +17,7 @@ def affine_weights(weight: Tensor, scheme: Scheme) -> nn.Module:
     codes = Codes.of(scheme.weight_bits, symmetric=scheme.symmetric)
     quantizer = AffineQuantizer(codes, symmetric=scheme.symmetric, shape=shape).to(weight.device)
     rows = weight.detach().flatten(1) if by_channel else weight.detach().reshape(1, -1)
-    of_tensor, _ = RANGES[scheme.weight_range]
+    of_tensor = WEIGHT_RANGES[scheme.weight_range]
     settings = RangeSettings(bits=scheme.weight_bits, symmetric=scheme.symmetric, percentile=scheme.percentile)
     quantizer.set_range(*of_tensor(rows, settings))
     return quantizer
@@ -31,7 +31,7 @@ def affine_inputs(scheme: Scheme) -> nn.Module:
 def affine_observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
     """Set the range of such a quantizer by the scheme's rule."""
     assert isinstance(quantizer, AffineQuantizer)
-    _, of_stream = RANGES[scheme.act_range]
+    of_stream = ACT_RANGES[scheme.act_range]
     settings = RangeSettings(bits=scheme.act_bits, symmetric=scheme.act_symmetric, percentile=scheme.percentile)
     low, high = of_stream(histogram, settings)
     quantizer.set_range(torch.tensor(low), torch.tensor(high))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bitproof.quant.dorefa import DoReFaWeights
 from bitproof.quant.method import Method
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
 from bitproof.quant.scheme import Scheme
 
@@ -70,7 +70,7 @@ def pact_penalty(model: nn.Module) -> Float[Tensor, ""]:
 @torch.no_grad()
 def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
     assert isinstance(quantizer, PACTActivations)
-    _, of_stream = RANGES[scheme.act_range]
+    of_stream = ACT_RANGES[scheme.act_range]
     settings = RangeSettings(bits=scheme.act_bits, symmetric=False, percentile=scheme.percentile)
     _, high = of_stream(histogram, settings)
     if high > 0:

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from bitproof import settings
 from bitproof.errors import InputError, lookup
-from bitproof.quant.range_rules import RANGES
+from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Scheme:
         symmetric: weight grids of affine symmetric around zero (2^b - 1 levels), else affine (2^b levels).
         act_symmetric: the same for activations; for lsq it makes the codes of activations signed.
         weight_range, act_range: the part of the values that the grid spans: a name in
-            `bitproof.quant.range_rules.RANGES`.
+            `bitproof.quant.range_rules.WEIGHT_RANGES` and `ACT_RANGES`.
         percentile: how many percent of the values lie inside a "percentile" range.
         first_last: what the first and the last compute layer get: "8bit", "same" or "float".
 
@@ -66,8 +66,8 @@ class Scheme:
         for value, choices, name in (
             (self.granularity, ("tensor", "channel"), "granularity"),
             (self.first_last, ("8bit", "same", "float"), "first_last"),
-            (self.weight_range, tuple(RANGES), "weight_range"),
-            (self.act_range, tuple(RANGES), "act_range"),
+            (self.weight_range, tuple(WEIGHT_RANGES), "weight_range"),
+            (self.act_range, tuple(ACT_RANGES), "act_range"),
         ):
             lookup(dict.fromkeys(choices), value, name)
         if not 50 < self.percentile <= 100:
