@@ -103,6 +103,9 @@ def evaluate(
     condition: Annotated[
         list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")
     ] = None,
+    transfer: Annotated[
+        list[str] | None, typer.Option(help="An attack on each model whose images are given to all of them.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
     limit: Limit = None,
     calibration_data: CalibrationData = None,
@@ -137,6 +140,7 @@ def evaluate(
         examples,
         suite=suite,
         conditions=conditions,
+        transfer=transfer or (),
         store=store,
         seed=seed,
         batch_size=batch_size,

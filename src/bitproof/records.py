@@ -18,9 +18,10 @@ from bitproof.settings import digest
 SCHEMA = 1
 """Version of the layout of cells and store; part of every cell's key. A reader refuses newer ones."""
 
-KINDS = ("clean", "attack", "minimum", "corruption", "sequence", "systematic")
+KINDS = ("clean", "attack", "minimum", "transfer", "corruption", "sequence", "systematic")
 """What a condition can be. Metrics select cells by it. "minimum": an attack without a budget, whose result is the
-distance that it needs; it breaks almost every example, so it has no place in a union of attacks."""
+distance that it needs; it breaks almost every example, so it has no place in a union of attacks. "transfer":
+images that an attack made on another model."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,20 @@
 """Experiments: models under conditions, judged by one evaluator."""
 
-from bitproof.experiment.conditions import CONDITIONS, Clean, Condition, parse_condition
+from bitproof.experiment.conditions import CONDITIONS, Clean, Condition, Transfer, parse_condition
 from bitproof.experiment.experiment import Experiment, evaluate
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
 from bitproof.experiment.training import train
 
-__all__ = ["CONDITIONS", "SUITES", "Clean", "Condition", "Experiment", "Result", "evaluate", "parse_condition", "train"]
+__all__ = [
+    "CONDITIONS",
+    "SUITES",
+    "Clean",
+    "Condition",
+    "Experiment",
+    "Result",
+    "Transfer",
+    "evaluate",
+    "parse_condition",
+    "train",
+]

@@ -20,7 +20,24 @@ class Clean:
         return "clean"
 
 
-Condition = Clean | Attack | Corruption | Sequence | Pipeline
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """The images that an attack made on one model of the experiment, given to all of its models.
+
+    Attributes:
+        attack: made them, from the examples that the source gets right; the others stay as they are.
+        source: name of the model that was attacked.
+    """
+
+    attack: Attack
+    source: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.attack.label} from {self.source}"
+
+
+Condition = Clean | Transfer | Attack | Corruption | Sequence | Pipeline
 
 CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}
 """Every condition by the name that the command line and `parse_condition` take."""
@@ -36,6 +53,8 @@ def record(condition: Condition, *, after: ConditionRecord | None = None) -> Con
             kind, group = "clean", "clean"
         case Attack():
             kind, group = "minimum" if condition.eps == math.inf else "attack", condition.label
+        case Transfer():
+            kind, group = "transfer", condition.source
         case Corruption():
             kind, group = "corruption", condition.name
         case Sequence():
@@ -45,7 +64,7 @@ def record(condition: Condition, *, after: ConditionRecord | None = None) -> Con
         case _:
             raise InputError(
                 f"{condition!r} is not a condition",
-                rule="a condition is Clean(), an attack, a corruption, a sequence or a systematic shift",
+                rule="a condition is Clean(), an attack, a transfer, a corruption, a sequence or a systematic shift",
                 remedy="See `bitproof list attacks` and `bitproof list shifts`",
             )
     setting = describe(condition)

@@ -25,7 +25,7 @@ from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, fr
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.experiment.conditions import Clean, Condition, record
+from bitproof.experiment.conditions import Clean, Condition, Transfer, record
 from bitproof.records import Cell, ModelRecord, Pictures
 from bitproof.settings import describe, digest
 from bitproof.shifts import Corruption, Pipeline, Sequence
@@ -231,26 +231,95 @@ def judge_attack(
     rng = _rng(attack, data, seed)
     attacked = np.flatnonzero(after.correct)
     advance((len(data) - len(attacked)) * (attack.passes + 1))
-    if not isinstance(attack, EOT):
-        _check_determinism(model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
+    _check_determinism(attack, model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
     start = time.perf_counter()
     for rows in _batches(attacked, _pool_size(attack, data, batch_size)):
         before = counted.forwards + counted.backwards
         inputs = data.images(rows).to(device)
-        labels = torch.from_numpy(data.labels[rows]).to(device)
-        if isinstance(attack, PoolAttack):
-            adversarial = attack(counted, inputs, labels, rng=rng.select(rows), batch_size=batch_size)
-        else:
-            adversarial = attack(counted, inputs, labels, rng=rng.select(rows)).detach()
-        _check_images(adversarial, data.shape, f"attack {attack.label!r}")
-        _check_budget(attack, inputs, adversarial)
+        adversarial = _craft(attack, counted, inputs, data, rows, rng, batch_size)
         for part in _batches(np.arange(len(rows)), batch_size):
             logits = predict(counted, adversarial[part], data, model_record.name)
             draft.fill(rows[part], inputs[part], adversarial[part], logits)
         advance(len(rows) * (attack.passes + 1) - (counted.forwards + counted.backwards - before))
     draft.seconds = time.perf_counter() - start
     draft.forwards, draft.backwards = counted.forwards, counted.backwards
-    return replace(draft.cell(model_record, attack, data, seed), condition=record(attack, after=after.condition))
+    return draft.cell(model_record, attack, data, seed)
+
+
+def judge_transfer(
+    source: nn.Module,
+    models: Mapping[str, tuple[ModelRecord, nn.Module]],
+    transfer: Transfer,
+    data: Data,
+    *,
+    clean: Cell,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+) -> list[Cell]:
+    """One cell a model under the images that an attack made on `source`; they are made once for all.
+
+    Each cell counts the passes that it would take alone: those of the attack, and one forward an example.
+
+    Args:
+        source: the frozen model that is attacked.
+        models: frozen models that are given the images, with the records of what they are.
+        transfer: the attack, and the source's name.
+        data: the examples.
+        clean: the source's cell on the clean images; what it gets wrong there is not attacked.
+        seed, batch_size: as in `judge_attack`.
+        advance: called with every batch's passes, and at the end with those that were spared.
+
+    Raises:
+        InputError: as `judge_attack`.
+    """
+    attack, device = transfer.attack, device_of(source)
+    crafting = Counted(source, lambda passes: advance(passes * len(models)))
+    drafts = {name: _Draft.empty(data) for name in models}
+    rng = _rng(attack, data, seed)
+    attacked = np.flatnonzero(clean.correct)
+    _check_determinism(attack, source, data.images(attacked[:PICTURES]).to(device), data, transfer.source)
+    for rows in _batches(np.arange(len(data)), _pool_size(attack, data, batch_size)):
+        before, start = crafting.forwards + crafting.backwards, time.perf_counter()
+        inputs, hit = data.images(rows).to(device), clean.correct[rows]
+        adversarial = inputs.clone()
+        if hit.any():
+            some = torch.from_numpy(hit).to(device)
+            adversarial[some] = _craft(attack, crafting, inputs[some], data, rows[hit], rng, batch_size)
+        crafted = time.perf_counter() - start
+        for name, (_, model) in models.items():
+            start, draft = time.perf_counter(), drafts[name]
+            counted, there = Counted(model), device_of(model)
+            for part in _batches(np.arange(len(rows)), batch_size):
+                tested = adversarial[part].to(there)
+                draft.fill(rows[part], inputs[part].to(there), tested, predict(counted, tested, data, name))
+            draft.forwards += counted.forwards
+            draft.seconds += time.perf_counter() - start + crafted
+            advance(counted.forwards)
+        spared = len(rows) * attack.passes - (crafting.forwards + crafting.backwards - before)
+        advance(spared * len(models))
+    for draft in drafts.values():
+        draft.forwards += crafting.forwards
+        draft.backwards += crafting.backwards
+    return [drafts[name].cell(models[name][0], transfer, data, seed) for name in models]
+
+
+def _craft(
+    attack: Attack,
+    model: Counted,
+    inputs: Tensor,
+    data: Data,
+    rows: NDArray[np.int64],
+    rng: Rng,
+    batch_size: int,
+) -> Tensor:
+    """What the attack returns for the examples at `rows`, checked."""
+    labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
+    options: dict[str, Any] = {"batch_size": batch_size} if isinstance(attack, PoolAttack) else {}
+    adversarial = attack(model, inputs, labels, rng=rng.select(rows), **options).detach()
+    _check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    _check_budget(attack, inputs, adversarial)
+    return adversarial
 
 
 @torch.no_grad()
@@ -323,8 +392,10 @@ def _check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> N
         )
 
 
-def _check_determinism(model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
-    if not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
+def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
+    if not isinstance(attack, EOT) and not torch.equal(
+        predict(model, inputs, data, name), predict(model, inputs, data, name)
+    ):
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",

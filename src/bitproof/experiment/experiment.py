@@ -10,19 +10,19 @@ from typing import Any, TypeGuard
 from torch import nn
 
 from bitproof import runner
-from bitproof.attacks import Attack
+from bitproof.attacks import ATTACKS, PGD, Attack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.conditions import Clean, Condition, parse_condition, record
+from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
 from bitproof.experiment.environment import environment
-from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift
+from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift, judge_transfer
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
 from bitproof.quant import freeze
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key
-from bitproof.settings import describe
+from bitproof.settings import describe, parse
 from bitproof.shifts import Sequence as FrameSequence
 from bitproof.store import Store
 
@@ -53,6 +53,9 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.models:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
+        for condition in self.conditions:
+            if isinstance(condition, Transfer):
+                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -77,7 +80,11 @@ class Experiment:
         return cell_key(self.records[name], self.record(condition), self.data.record, self.seed)
 
     def record(self, condition: Condition) -> ConditionRecord:
-        """How the condition is stored, with the smaller budgets that it follows."""
+        """How the condition is stored, with the smaller budgets that it follows, or the model it comes from."""
+        if isinstance(condition, Transfer):
+            source = self.records[condition.source].identity  # names are not part of a key
+            found = record(condition)
+            return replace(found, setting={**found.setting, "source": source})
         easier = self.easier(condition)
         return record(condition, after=None if easier is None else self.record(easier))
 
@@ -88,12 +95,23 @@ class Experiment:
         smaller = [c for c in self.all_conditions if _differ_in_budget(c, condition) and c.eps < condition.eps]
         return max(smaller, key=lambda attack: attack.eps, default=None)
 
+    def lacking(self, condition: Condition, missing: frozenset[str]) -> dict[str, tuple[ModelRecord, nn.Module]]:
+        """The frozen models, each once, whose cells under the condition are among the missing ones."""
+        models: dict[str, tuple[ModelRecord, nn.Module]] = {}
+        for name in self.models:
+            key = self.key(name, condition)
+            if key in missing and all(key != self.key(other, condition) for other in models):
+                models[name] = (self.records[name], self._frozen[name])
+        return models
+
     def tasks(self) -> list[runner.Task]:
         """The work: one task a shift (for all models together), one a model and attack, small budgets first."""
         tasks: list[runner.Task] = []
         for condition in sorted(self.all_conditions, key=lambda c: c.eps if isinstance(c, Attack) else 0):
             if isinstance(condition, Attack):
                 tasks += [AttackTask(experiment=self, attack=condition, name=name) for name in self.models]
+            elif isinstance(condition, Transfer):
+                tasks.append(TransferTask(experiment=self, transfer=condition))
             else:
                 tasks.append(ShiftTask(experiment=self, condition=condition))
         return tasks
@@ -134,16 +152,43 @@ class ShiftTask(runner.Task):
 
     def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
         e = self.experiment
-        models: dict[str, tuple[ModelRecord, nn.Module]] = {}
-        for name in e.models:
-            key = e.key(name, self.condition)
-            if key in missing and all(key != e.key(other, self.condition) for other in models):
-                models[name] = (e.records[name], e._frozen[name])
-        assert not isinstance(self.condition, Attack)
+        models = e.lacking(self.condition, missing)
+        assert not isinstance(self.condition, Attack | Transfer)
         settings: dict[str, Any] = {"seed": e.seed, "batch_size": e.batch_size, "advance": advance}
         if isinstance(self.condition, FrameSequence):
             return judge_sequence(models, self.condition, e.data, **settings)
         return judge_shift(models, self.condition, e.data, **settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferTask(runner.Task):
+    """All models under the images that an attack made on one of them."""
+
+    experiment: Experiment
+    transfer: Transfer
+
+    @property
+    def label(self) -> str:
+        return self.transfer.label
+
+    @property
+    def work(self) -> dict[str, int]:
+        e = self.experiment
+        return {e.key(name, self.transfer): len(e.data) * (self.transfer.attack.passes + 1) for name in e.models}
+
+    def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
+        e = self.experiment
+        cells = judge_transfer(
+            e._frozen[self.transfer.source],
+            e.lacking(self.transfer, missing),
+            self.transfer,
+            e.data,
+            clean=store.get(e.key(self.transfer.source, Clean())),
+            seed=e.seed,
+            batch_size=e.batch_size,
+            advance=advance,
+        )
+        return [replace(cell, condition=e.record(self.transfer)) for cell in cells]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,18 +210,17 @@ class AttackTask(runner.Task):
 
     def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
         e = self.experiment
-        return [
-            judge_attack(
-                e.records[self.name],
-                e._frozen[self.name],
-                self.attack,
-                e.data,
-                after=store.get(e.key(self.name, e.easier(self.attack) or Clean())),
-                seed=e.seed,
-                batch_size=e.batch_size,
-                advance=advance,
-            )
-        ]
+        cell = judge_attack(
+            e.records[self.name],
+            e._frozen[self.name],
+            self.attack,
+            e.data,
+            after=store.get(e.key(self.name, e.easier(self.attack) or Clean())),
+            seed=e.seed,
+            batch_size=e.batch_size,
+            advance=advance,
+        )
+        return [replace(cell, condition=e.record(self.attack))]
 
 
 def evaluate(
@@ -185,6 +229,7 @@ def evaluate(
     *,
     suite: str | None = None,
     conditions: Sequence[Condition | str] | None = None,
+    transfer: Sequence[Attack | str] = (),
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
@@ -200,6 +245,8 @@ def evaluate(
         suite: name of a suite ("quick" unless `conditions` are given), see `bitproof list suites`.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40".
+        transfer: attacks whose images, made on each of the models, are given to all of them; see
+            `Result.transfer`. PGD takes all of its steps there (`stop_at_hit=False`).
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -222,12 +269,14 @@ def evaluate(
         1
     """
     chosen: tuple[Condition, ...] = tuple(parse_condition(c) if isinstance(c, str) else c for c in conditions or ())
-    if suite is not None or not chosen:
+    if suite is not None or not (chosen or transfer):
         chosen = (*lookup(SUITES, suite or "quick", "suite")(data), *chosen)
+    models = models if isinstance(models, Mapping) else {"model": models}
+    attacks = [_to_the_end(attack) for attack in transfer]
     experiment = Experiment(
-        models=models if isinstance(models, Mapping) else {"model": models},
+        models=models,
         data=data,
-        conditions=chosen,
+        conditions=(*chosen, *(Transfer(attack=attack, source=name) for attack in attacks for name in models)),
         seed=seed,
         batch_size=batch_size,
         independent=independent,
@@ -236,6 +285,12 @@ def evaluate(
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
+
+
+def _to_the_end(attack: Attack | str) -> Attack:
+    """What is made to deceive other models too: images beyond the first hit."""
+    made: Attack = parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack
+    return replace(made, stop_at_hit=False) if isinstance(made, PGD) else made
 
 
 def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:

@@ -44,6 +44,12 @@ class Result:
 
         return pd.DataFrame(metrics.summary(self.cells))
 
+    def transfer(self, *, tuned: str | None = None) -> "pd.DataFrame":
+        """One row an attack, source and target of `evaluate(..., transfer=)`; see `bitproof.metrics.transfer`."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.transfer(self.cells, tuned=tuned))
+
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the self-contained HTML report; returns its path."""
         return write_report(self.cells, path, reference=self.reference, environments=self.environments)

@@ -82,7 +82,8 @@ def _panel(section: Section, group: Group, prefix: str) -> Panel:
         note = "against the budget eps"
     else:
         words = _against_bits(axes, section, group)
-        note = f"mean of {count} {'severities' if group.kind == 'corruption' else 'modes'}" if count > 1 else ""
+        each = {"corruption": "severities", "transfer": "attacks"}.get(group.kind, "modes")
+        note = f"mean of {count} {each}" if count > 1 else ""
     axes.set(ylim=(-3, 112), yticks=range(0, 101, 25))
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)

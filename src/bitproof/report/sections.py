@@ -176,7 +176,7 @@ def _groups(conditions: list[ConditionRecord]) -> tuple[Group, ...]:
     families: dict[str, list[ConditionRecord]] = {}
     for c in sorted(conditions, key=lambda c: KINDS.index(c.kind)):
         # Attacks are grouped by all of their setting but the budget: their stored groups do not span budgets.
-        same = {k: v for k, v in c.setting.items() if k != "eps"} if c.kind == "attack" else c.group
+        same = {k: v for k, v in c.setting.items() if k not in ("eps", "after")} if c.kind == "attack" else c.group
         families.setdefault(digest(c.kind, same), []).append(c)
     return tuple(
         Group(kind=family[0].kind, conditions=tuple(sorted(family, key=_strength))) for family in families.values()
