@@ -117,6 +117,9 @@ def evaluate(
     independent: Annotated[
         bool, typer.Option("--independent", help="Attack all examples anew at every budget of an attack.")
     ] = False,
+    crafting: Annotated[
+        str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
+    ] = "exact",
     store: StoreOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -145,6 +148,7 @@ def evaluate(
         seed=seed,
         batch_size=batch_size,
         independent=independent,
+        crafting=crafting,
     )
     _print_result(result)
     if report:

@@ -334,7 +334,8 @@ def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, da
 def test_the_progress_of_an_attack_adds_up(model, data):
     told, attack, frozen = [], AutoAttack(eps=16 / 255, steps=3, queries=10), bp.freeze(model)
     (clean,) = run({"float": model}, data, [Clean()]).cells
-    judge_attack(clean.model, frozen, attack, data, after=clean, seed=0, batch_size=25, advance=told.append)
+    options = {"after": clean, "crafted_on": frozen, "seed": 0, "batch_size": 25, "advance": told.append}
+    judge_attack(clean.model, frozen, attack, data, **options)
     assert sum(told) == len(data) * (attack.passes + 1)
     assert len(told) > 10  # while it runs, not all at the end
 
@@ -427,3 +428,30 @@ def test_what_cannot_be_transferred_is_named(models, data):
         Experiment(models=models, data=data, conditions=(Transfer(attack=PGD(), source="absent"),))
     with pytest.raises(InputError, match="unknown attack"):
         run(models, data, [], transfer=["brightness"])
+
+
+@pytest.mark.parametrize("crafting", ["folded", "bfloat16"])
+def test_what_counts_is_predicted_on_the_model_itself(models, data, tmp_path, crafting):
+    conditions = [PGD(eps=8 / 255), PGD(eps=16 / 255), AutoAttack(eps=16 / 255, steps=3, queries=10)]
+    exact = run(models, data, conditions).cells
+    fast = run(models, data, conditions, crafting=crafting).cells
+    for a, b in zip(exact, fast, strict=True):
+        assert (a.key == b.key) == (a.condition.kind == "clean")
+        assert abs(a.correct.mean() - b.correct.mean()) < 0.1
+
+
+def test_what_only_the_faster_model_loses_is_attacked_again(model, data):
+    (clean,) = run({"float": model}, data, [Clean()]).cells
+    frozen, attack = bp.freeze(model), PGD(eps=16 / 255)
+    options = {"after": clean, "seed": 0, "batch_size": 25, "advance": lambda passes: None}
+    exact = judge_attack(clean.model, frozen, attack, data, crafted_on=frozen, **options)
+
+    class Coward(nn.Module):
+        def forward(self, x):
+            return model(x).neg()
+
+    brave = judge_attack(clean.model, frozen, attack, data, crafted_on=Coward(), **options)
+    np.testing.assert_array_equal(brave.correct, exact.correct)
+    assert brave.forwards > exact.forwards
+    with pytest.raises(InputError, match="way to make attacks"):
+        run({"float": model}, data, [Clean()], crafting="fast")

@@ -202,6 +202,7 @@ def judge_attack(
     data: Data,
     *,
     after: Cell,
+    crafted_on: nn.Module,
     seed: int,
     batch_size: int,
     advance: Advance,
@@ -217,6 +218,8 @@ def judge_attack(
         attack: whose result is checked and predicted again.
         data: the examples.
         after: the same model's cell on the clean images, or under the same attack with a smaller budget.
+        crafted_on: what the attack sees: the model itself, or a faster one. What only that one gets wrong is
+            attacked again on the model itself.
         seed: of the experiment.
         batch_size: images a pass.
         advance: called with every batch's passes, and at the end with those that were spared.
@@ -227,22 +230,31 @@ def judge_attack(
     """
     draft = _Draft.like(after)
     device = device_of(model)
-    counted = Counted(model, advance)
+    counted, crafting = Counted(model, advance), Counted(crafted_on, advance)
     rng = _rng(attack, data, seed)
     attacked = np.flatnonzero(after.correct)
     advance((len(data) - len(attacked)) * (attack.passes + 1))
-    _check_determinism(attack, model, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
+    _check_determinism(attack, crafted_on, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
     start = time.perf_counter()
     for rows in _batches(attacked, _pool_size(attack, data, batch_size)):
-        before = counted.forwards + counted.backwards
+        before = _passes(counted) + _passes(crafting)
         inputs = data.images(rows).to(device)
-        adversarial = _craft(attack, counted, inputs, data, rows, rng, batch_size)
+        adversarial = _craft(attack, crafting, inputs, data, rows, rng, batch_size)
         for part in _batches(np.arange(len(rows)), batch_size):
             logits = predict(counted, adversarial[part], data, model_record.name)
             draft.fill(rows[part], inputs[part], adversarial[part], logits)
-        advance(len(rows) * (attack.passes + 1) - (counted.forwards + counted.backwards - before))
+        if crafted_on is not model:
+            for part in _batches(np.arange(len(rows)), batch_size):
+                part = part[draft.predictions[rows[part]] == data.labels[rows[part]]]
+                seen = predict(crafting, adversarial[part], data, model_record.name).argmax(1).cpu().numpy()
+                part = part[seen != data.labels[rows[part]]]
+                if len(part):
+                    again = _craft(attack, counted, inputs[part], data, rows[part], rng, batch_size)
+                    draft.fill(rows[part], inputs[part], again, predict(counted, again, data, model_record.name))
+        advance(len(rows) * (attack.passes + 1) - (_passes(counted) + _passes(crafting) - before))
     draft.seconds = time.perf_counter() - start
-    draft.forwards, draft.backwards = counted.forwards, counted.backwards
+    draft.forwards = counted.forwards + crafting.forwards
+    draft.backwards = counted.backwards + crafting.backwards
     return draft.cell(model_record, attack, data, seed)
 
 
@@ -280,7 +292,7 @@ def judge_transfer(
     attacked = np.flatnonzero(clean.correct)
     _check_determinism(attack, source, data.images(attacked[:PICTURES]).to(device), data, transfer.source)
     for rows in _batches(np.arange(len(data)), _pool_size(attack, data, batch_size)):
-        before, start = crafting.forwards + crafting.backwards, time.perf_counter()
+        before, start = _passes(crafting), time.perf_counter()
         inputs, hit = data.images(rows).to(device), clean.correct[rows]
         adversarial = inputs.clone()
         if hit.any():
@@ -296,7 +308,7 @@ def judge_transfer(
             draft.forwards += counted.forwards
             draft.seconds += time.perf_counter() - start + crafted
             advance(counted.forwards)
-        spared = len(rows) * attack.passes - (crafting.forwards + crafting.backwards - before)
+        spared = len(rows) * attack.passes - (_passes(crafting) - before)
         advance(spared * len(models))
     for draft in drafts.values():
         draft.forwards += crafting.forwards
@@ -364,6 +376,10 @@ def _shifted(
 
 def _rng(condition: Attack | Corruption | Sequence, data: Data, seed: int) -> Rng:
     return Rng(seed, data.ids, (digest(describe(condition)),))
+
+
+def _passes(counted: Counted) -> int:
+    return counted.forwards + counted.backwards
 
 
 def _pool_size(attack: Attack, data: Data, batch_size: int) -> int:

@@ -16,6 +16,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
+from bitproof.experiment.crafting import CRAFTING, crafting_model
 from bitproof.experiment.environment import environment
 from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift, judge_transfer
 from bitproof.experiment.results import Result
@@ -41,6 +42,7 @@ class Experiment:
         batch_size: images a pass; results do not depend on it.
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
+        crafting: on what attacks are made: a name in `bitproof.experiment.crafting.CRAFTING`.
     """
 
     models: Mapping[str, nn.Module]
@@ -49,10 +51,12 @@ class Experiment:
     seed: int = 0
     batch_size: int = 128
     independent: bool = False
+    crafting: str = "exact"
 
     def __post_init__(self) -> None:
         if not self.models:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
+        lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.conditions:
             if isinstance(condition, Transfer):
                 lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
@@ -71,6 +75,12 @@ class Experiment:
         return {name: freeze(model) for name, model in self.models.items()}
 
     @cached_property
+    def _crafting(self) -> dict[str, nn.Module]:
+        """What attacks see of each model."""
+        images = self.data.images(range(min(2, len(self.data))))
+        return {name: crafting_model(model, self.crafting, images) for name, model in self._frozen.items()}
+
+    @cached_property
     def all_conditions(self) -> tuple[Condition, ...]:
         """The conditions in order, each once, the clean images first."""
         return tuple(dict.fromkeys((Clean(), *self.conditions)))
@@ -86,7 +96,10 @@ class Experiment:
             found = record(condition)
             return replace(found, setting={**found.setting, "source": source})
         easier = self.easier(condition)
-        return record(condition, after=None if easier is None else self.record(easier))
+        found = record(condition, after=None if easier is None else self.record(easier))
+        if isinstance(condition, Attack) and self.crafting != "exact":
+            found = replace(found, setting={**found.setting, "crafting": self.crafting})
+        return found
 
     def easier(self, condition: Condition) -> Attack | None:
         """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
@@ -216,6 +229,7 @@ class AttackTask(runner.Task):
             self.attack,
             e.data,
             after=store.get(e.key(self.name, e.easier(self.attack) or Clean())),
+            crafted_on=e._crafting[self.name],
             seed=e.seed,
             batch_size=e.batch_size,
             advance=advance,
@@ -234,6 +248,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 128,
     independent: bool = False,
+    crafting: str = "exact",
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -253,6 +268,8 @@ def evaluate(
         batch_size: images a pass; results do not depend on it.
         independent: attack all examples at every budget. By default an attack with several budgets goes from the
             smallest on, and what that broke counts as broken at the larger ones.
+        crafting: "exact" makes attacks on the model itself; "folded" and "bfloat16" on a faster one that answers
+            almost the same. What counts is predicted on the model itself.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -280,6 +297,7 @@ def evaluate(
         seed=seed,
         batch_size=batch_size,
         independent=independent,
+        crafting=crafting,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)
