@@ -168,3 +168,17 @@ def test_the_integer_instructions_are_read_from_the_flags(flags, expected, monke
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr("pathlib.Path.read_text", lambda path: f"model name\t: any\nflags\t\t: fpu {flags}\n")
     assert integer_instructions.__wrapped__() == expected
+
+
+def test_a_session_is_attacked_by_asking_and_through_its_twin(data):
+    models = {"torch": Linear(), "onnx": OnnxModel(linear())}
+    asking = ["square:eps=0.1,queries=50", "hopskipjump:queries=60", "spsa:eps=0.1,steps=3,samples=8"]
+    result = bp.evaluate(models, data, conditions=asking, transfer=["fgsm:eps=0.1", "noise:eps=0.1"], progress=False)
+    table = result.table().query("model == 'onnx'").set_index("condition")["accuracy"]
+    clean = (Linear()(data.images(range(30))).argmax(1).numpy() == data.labels).mean()
+    assert table["square-50 linf 25.5/255"] <= clean
+    transfers = result.transfer()
+    assert set(transfers["source"]) == {"torch", "onnx"}
+    assert set(transfers.query("source == 'onnx'")["attack"]) == {"noise linf 25.5/255"}
+    fgsm = transfers[transfers["attack"].str.startswith("fgsm")].set_index("target")["accuracy"]
+    assert fgsm["onnx"] == fgsm["torch"] < clean

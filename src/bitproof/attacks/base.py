@@ -4,6 +4,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,10 +31,12 @@ class Attack(abc.ABC):
         norm, eps: the budget, in [0, 1] pixel units. The evaluator checks it; the attack is not believed.
             An infinite eps means that the attack looks for the nearest image: its distances answer
             every budget at once (`bitproof.metrics.robust_accuracy_curve`).
+        asks_only: whether answers are enough; the others follow gradients.
     """
 
     norm: str
     eps: float
+    asks_only: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod

@@ -45,6 +45,10 @@ class EOT(Attack):
         return self.attack.eps
 
     @property
+    def asks_only(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.attack.asks_only
+
+    @property
     def label(self) -> str:
         return f"{self.attack.label} eot-{self.draws}"
 

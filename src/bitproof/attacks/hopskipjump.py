@@ -10,6 +10,7 @@ precision of the bisection.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +42,7 @@ class HopSkipJump(Attack):
         'hopskipjump-1000 l2'
     """
 
+    asks_only: ClassVar[bool] = True
     norm: str = "l2"
     queries: int = 10_000
     directions: int = 100

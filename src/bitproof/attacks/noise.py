@@ -4,6 +4,7 @@ Source: Lin et al. 2019 (arXiv 1904.08444), Section 2.2.1, "random".
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +30,7 @@ class Noise(Attack):
         'noise linf 8/255'
     """
 
+    asks_only: ClassVar[bool] = True
     norm: str = "linf"
     eps: float = 8 / 255
     draws: int = 1

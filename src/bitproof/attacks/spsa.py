@@ -7,6 +7,7 @@ Source: Uesato et al. 2018 (arXiv 1802.05666), Algorithm 1. The defaults are tho
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -38,6 +39,7 @@ class SPSA(Attack):
         'spsa-100x128 linf 7.65/255'
     """
 
+    asks_only: ClassVar[bool] = True
     norm: str = "linf"
     eps: float = 0.03
     steps: int = 100

@@ -10,6 +10,7 @@ Every example has its own squares. A try that changes nothing is not asked, so i
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -45,6 +46,7 @@ class Square(PoolAttack):
         'square-1000 linf 8/255'
     """
 
+    asks_only: ClassVar[bool] = True
     norm: str = "linf"
     eps: float = 8 / 255
     queries: int = 5000

@@ -9,6 +9,7 @@ authors' code. Here the box is kept by clipping, so values at 0 and 1 move as fr
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +47,7 @@ class ZOO(Attack):
         'zoo-100x10 l2'
     """
 
+    asks_only: ClassVar[bool] = True
     steps: int = 100
     coordinates: int = 128
     learning_rate: float = 0.1

@@ -14,6 +14,7 @@ from bitproof.attacks import ATTACKS, PGD, Attack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
+from bitproof.deploy import OnnxModel
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
 from bitproof.experiment.crafting import CRAFTING, crafting_model
@@ -261,7 +262,8 @@ def evaluate(
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40".
         transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. PGD takes all of its steps there (`stop_at_hit=False`).
+            `Result.transfer`. PGD takes all of its steps there (`stop_at_hit=False`). ONNX sessions have no
+            gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -293,7 +295,15 @@ def evaluate(
     experiment = Experiment(
         models=models,
         data=data,
-        conditions=(*chosen, *(Transfer(attack=attack, source=name) for attack in attacks for name in models)),
+        conditions=(
+            *chosen,
+            *(
+                Transfer(attack=attack, source=name)
+                for attack in attacks
+                for name, model in models.items()
+                if attack.asks_only or not isinstance(model, OnnxModel)
+            ),
+        ),
         seed=seed,
         batch_size=batch_size,
         independent=independent,
