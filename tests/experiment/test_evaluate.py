@@ -14,7 +14,7 @@ from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment, Transfer
 from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
 from bitproof.experiment.evaluator import judge_attack
-from bitproof.experiment.suites import FEW, corruptions, quick, resizes
+from bitproof.experiment.suites import FEW, corruptions, quick, resizes, robustmq_attacks
 from bitproof.metrics import flips, robust_accuracy_curve, transfer
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
@@ -455,3 +455,17 @@ def test_what_only_the_faster_model_loses_is_attacked_again(model, data):
     assert brave.forwards > exact.forwards
     with pytest.raises(InputError, match="way to make attacks"):
         run({"float": model}, data, [Clean()], crafting="fast")
+
+
+def test_the_budgets_of_robustmq_fit_the_size_of_the_images(data):
+    """At 20x20 there are 1/125.44 of the pixels of 224x224."""
+    small, large = (robustmq_attacks(data, name) for name in ("small", "large"))
+    assert [(a.norm, a.eps) for a in small] == [
+        ("linf", 0.5 / 255),
+        ("linf", 0.5 / 255),
+        ("l2", pytest.approx(0.5 / 11.2)),
+        ("l1", pytest.approx(100 / 125.44)),
+        ("linf", 0.5 / 255),
+    ]
+    assert [a.eps / b.eps for a, b in zip(large, small, strict=True)] == [16] * 5
+    assert len(SUITES["robustmq-attacks"](data)) == 16

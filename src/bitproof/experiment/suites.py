@@ -4,18 +4,22 @@ A suite is a function from the data to conditions; add one by adding a function 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import cast
 
 from bitproof.attacks import FGSM, PGD, Attack, AutoAttack
 from bitproof.core.pixels import REFERENCE_DECODER, RESIZES, decode
 from bitproof.data import Data
+from bitproof.errors import lookup
 from bitproof.experiment.conditions import Clean, Condition
 from bitproof.shifts import IMAGENET_C, IMAGENET_C_BAR, IMAGENET_P, JPEG, Brightness, Contrast, GaussianNoise, Pipeline
 from bitproof.shifts.base import Corruption
 
 FEW = (GaussianNoise, Brightness, Contrast, JPEG)
 """A noise, two changes of light and a loss of detail: a first look."""
+
+
+BUDGETS = {"small": 1, "middle": 4, "large": 16}
+"""RobustMQ's budgets as multiples of the small one."""
 
 
 def profile(data: Data) -> str:
@@ -62,17 +66,29 @@ def demo(data: Data) -> tuple[Condition, ...]:
 def robustmq_small(data: Data) -> tuple[Condition, ...]:
     """The grid of RobustMQ (Xiao et al. 2023) at its small budget, as far as bitproof has its conditions.
 
-    Attacks: FGSM-linf, PGD-20 under linf, l2 and l1, and AutoAttack-linf. The paper prints eps = 0.5/255 for
-    linf only; l2 0.5 and l1 100 at 224x224 are inferred from RobustART, by the same group, and scaled to other
-    sizes by the square root of the pixel ratio and by the pixel ratio. Corruptions: all 15, at five severities.
-    Systematic: 11 of 14 (no decoders).
+    Its five attacks, all 15 corruptions at five severities, and of the 14 systematic conditions 11 (no decoders).
     """
-    ratio = data.shape[1] * data.shape[2] / 224**2
-    budgets = {"linf": 0.5 / 255, "l2": 0.5 * ratio**0.5, "l1": 100 * ratio}
-    pgd = PGD(steps=20)
-    followed = (replace(pgd, norm=norm, eps=eps) for norm, eps in budgets.items())
-    attacks = (FGSM(eps=0.5 / 255), *followed, AutoAttack(eps=0.5 / 255))
+    attacks = robustmq_attacks(data, "small")
     return (Clean(), *attacks, *corruptions(data, IMAGENET_C.values()), *resizes(data))
+
+
+def robustmq_attacks(data: Data, budget: str) -> tuple[Attack, ...]:
+    """RobustMQ's attacks at one of its budgets: FGSM and PGD-20 under linf, PGD-20 under l2 and l1, AutoAttack-linf.
+
+    The paper prints the small linf budget only, 0.5/255. The others are inferred from RobustART, by the same group:
+    2/255 and 8/255; at 224x224 l2 0.5, 2, 8 and l1 100, 400, 1600, scaled to other sizes by the square root of the
+    pixel ratio and by the pixel ratio.
+    """
+    times = lookup(BUDGETS, budget, "budget of RobustMQ")
+    ratio = data.shape[1] * data.shape[2] / 224**2
+    eps = {"linf": times * 0.5 / 255, "l2": times * 0.5 * ratio**0.5, "l1": times * 100 * ratio}
+    followed = (PGD(norm=norm, eps=radius, steps=20) for norm, radius in eps.items())
+    return (FGSM(eps=eps["linf"]), *followed, AutoAttack(eps=eps["linf"]))
+
+
+def robustmq_grid(data: Data) -> tuple[Condition, ...]:
+    """RobustMQ's five attacks at its small, middle and large budget, in increasing order."""
+    return (Clean(), *(attack for budget in BUDGETS for attack in robustmq_attacks(data, budget)))
 
 
 def imagenet_c(data: Data) -> tuple[Condition, ...]:
@@ -96,6 +112,7 @@ SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "shifts": shifts,
     "demo": demo,
     "robustmq-small": robustmq_small,
+    "robustmq-attacks": robustmq_grid,
     "imagenet-c": imagenet_c,
     "imagenet-c-bar": imagenet_c_bar,
     "imagenet-p": imagenet_p,
