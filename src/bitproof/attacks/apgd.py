@@ -39,7 +39,9 @@ LOSSES = {"ce": _log_odds, "dlr": _dlr}
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(PoolAttack):
-    """Auto-PGD. A run costs an example at most `steps` + 1 forwards and `steps` backwards (l1: 2 forwards more).
+    """Auto-PGD: projected gradient ascent whose steps shrink where it stalls.
+
+    A run costs an example at most `steps` + 1 forwards and `steps` backwards (l1: 2 forwards more).
 
     An example leaves at its first hit, with the image that hit. The cross-entropy is climbed as its
     log-odds, which give the same steps but do not vanish where the model is confident.

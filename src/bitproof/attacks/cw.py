@@ -34,7 +34,9 @@ END = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class CW(Attack):
-    """An example leaves the batch once its objective no longer falls, and enters it again with the next constant.
+    """Carlini and Wagner's minimum-norm attack under l2, with confidence kappa.
+
+    An example leaves the batch once its objective no longer falls, and enters it again with the next constant.
 
     Attributes:
         steps: iterations of Adam for each constant.

@@ -25,7 +25,9 @@ from bitproof.errors import InputError, lookup
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(Attack):
-    """Untargeted. An example leaves the batch at its first hit.
+    """Minimum-norm attack by linear steps over the nearest boundary, untargeted.
+
+    An example leaves the batch at its first hit.
 
     Attributes:
         norm: "l2" or "linf".

@@ -32,7 +32,9 @@ DUAL = {"linf": 1, "l2": 2, "l1": float("inf")}
 
 @dataclass(frozen=True, kw_only=True)
 class FAB(PoolAttack):
-    """FAB within a budget: an example leaves at the first point beyond the boundary that the budget allows.
+    """Fast adaptive boundary attack, within a budget.
+
+    An example leaves at the first point beyond the boundary that the budget allows.
 
     A run costs an example at most `steps` + 1 forwards and `steps` backwards, or with `classes=0` as many
     backwards a step as there are wrong classes.

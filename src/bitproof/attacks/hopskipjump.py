@@ -28,7 +28,7 @@ HALVINGS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(Attack):
-    """Looks at predicted classes only.
+    """Minimum-norm boundary attack. Needs predicted classes only.
 
     Attributes:
         norm: "l2" or "linf".

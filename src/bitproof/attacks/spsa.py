@@ -24,7 +24,9 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class SPSA(Attack):
-    """Each iteration asks `samples` queries and one more at the new image; a hit ends it.
+    """Gradient ascent on estimates from random pairs of answers. Needs answers only.
+
+    Each iteration asks `samples` queries and one more at the new image; a hit ends it.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".

@@ -33,7 +33,9 @@ BLOCK = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Square(PoolAttack):
-    """Square attack. An example costs at most `queries` forwards, and leaves at its first hit.
+    """Random search by squares of colour. Needs answers only.
+
+    An example costs at most `queries` forwards, and leaves at its first hit.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".

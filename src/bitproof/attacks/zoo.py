@@ -27,7 +27,9 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class ZOO(Attack):
-    """All queries of an iteration, of all examples, go to the model in large batches.
+    """CW by coordinate-wise finite differences. Needs answers only.
+
+    All queries of an iteration, of all examples, go to the model in large batches.
 
     Attributes:
         steps: iterations for each constant; each asks 2 `coordinates` + 1 queries.
