@@ -12,6 +12,7 @@ import sys
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from bitproof.experiment.suites import robustmq_attacks
+from bitproof.store import Store
 from common import record
 
 
@@ -21,8 +22,9 @@ def main(root: str, weights: str, count: int) -> None:
     models = {"float": bp.load_model("resnet20", weights=weights)}
     attacks = [a for budget in ("small", "middle", "large") for a in robustmq_attacks(data, budget)]
     passes, standing = {}, {}
+    store = Store(None)  # the smallest budgets are the same cells
     for name, independent in (("in order", False), ("separate", True)):
-        result = bp.evaluate(models, data, conditions=attacks, independent=independent)
+        result = bp.evaluate(models, data, conditions=attacks, independent=independent, store=store)
         cells = [cell for cell in result.cells if cell.condition.kind == "attack"]
         passes[name] = sum(cell.forwards + cell.backwards for cell in cells) / count
         standing[name] = {c.condition.label: int(c.correct.sum()) for c in cells}
