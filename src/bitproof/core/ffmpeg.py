@@ -1,9 +1,9 @@
 """FFmpeg's picture decoders through PyAV (extra `video`).
 
-`decode` is what `frame.to_ndarray(format="rgb24")` gives in PyAV: libswscale turns the decoder's planes into RGB, by
-the matrix and range that the decoder names (for JPEG BT.601 and full), with its bilinear flag alone. That rounds coarsely
-and repeats chroma along rows. libswscale has code of its own for each processor family, so pixels may differ between
-them.
+`decode` gives what `frame.to_ndarray(format="rgb24")` gives in PyAV: libswscale turns the decoder's planes into RGB, by
+the matrix and range that the decoder names (for JPEG BT.601 and full), with its bilinear flag alone. That rounds
+coarsely and repeats chroma along rows. libswscale has code of its own for each processor family, so pixels may differ
+between them.
 """
 
 import importlib.util
