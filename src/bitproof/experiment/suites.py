@@ -19,7 +19,6 @@ from bitproof.shifts import (
     Brightness,
     Contrast,
     GaussianNoise,
-    Inference,
     Pipeline,
 )
 from bitproof.shifts.base import Corruption
@@ -107,7 +106,7 @@ def robustmq_systematic(data: Data) -> tuple[Condition, ...]:
 
 
 def systematic(data: Data) -> tuple[Condition, ...]:
-    """Every axis of systematic noise, one step off the reference at a time, and 16-bit inference (extra: video)."""
+    """Every axis of systematic noise, one step off the reference at a time (extra: video)."""
     enlarge = enlargement(data)
     decoders = (Pipeline(decoder=name, enlarge=enlarge) for name in DECODERS if name != REFERENCE_DECODER)
     modes = (Pipeline(resize=mode, enlarge=enlarge) for mode in RESIZES)
@@ -115,7 +114,7 @@ def systematic(data: Data) -> tuple[Condition, ...]:
         Pipeline(protocol="squash", enlarge=enlarge),
         *(Pipeline(colour=c, enlarge=enlarge) for c in ("bgr", "nv12")),
     )
-    return (Clean(), *decoders, *modes, *others, Inference(dtype="float16"), Inference(dtype="bfloat16"))
+    return (Clean(), *decoders, *modes, *others)
 
 
 def robustmq_attacks(data: Data, budget: str) -> tuple[Attack, ...]:

@@ -72,7 +72,7 @@ class Inference:
             layers = [layer for layer in changed.modules() if _strided(layer) and layer.ceil_mode != wanted]
             if not layers:
                 raise InputError(
-                    f"no strided pooling layer of {type(model).__name__} rounds otherwise than by {self.pooling}",
+                    f"no strided pooling layer of the model rounds otherwise than by {self.pooling}",
                     rule="pooling is changed in MaxPool2d and AvgPool2d layers with a stride above 1",
                     remedy=f"Leave out pooling={self.pooling} for this model",
                 )
