@@ -81,7 +81,7 @@ def test_evaluate_says_which_conditions_showed_the_same_pixels(run, weights, mon
     )
     assert code == 0
     assert "note: decoder opencv gave the same pixels as clean on all 40 images" in out
-    assert "note: colour nv12" not in out
+    assert out.count("note:") == 1
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = run(*evaluate(weights, "--suite", "robustmq-systematic"))
     assert code == 2 and "pip install 'bitproof[video]'" in err
