@@ -77,7 +77,7 @@ def test_evaluate_prints_the_table_and_a_second_run_reuses_it(run, weights, tmp_
 
 def test_evaluate_says_which_conditions_showed_the_same_pixels(run, weights, monkeypatch):
     code, out, _ = run(
-        *evaluate(weights, "--condition", "pipeline:decoder=opencv", "--condition", "pipeline:colour=nv12")
+        *evaluate(weights, "--condition", "pipeline:decoder=opencv", "--condition", "pipeline:resize=opencv-area")
     )
     assert code == 0
     assert "note: decoder opencv gave the same pixels as clean on all 40 images" in out
