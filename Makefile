@@ -40,7 +40,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) -e '.[zoo,deploy,dev]'
+	$(PIP) -e '.[zoo,deploy,video,dev]'
 	touch $@
 
 clean:

@@ -75,6 +75,18 @@ def test_evaluate_prints_the_table_and_a_second_run_reuses_it(run, weights, tmp_
     assert command_line[:2] == ["bitproof", "evaluate"]
 
 
+def test_evaluate_says_which_conditions_showed_the_same_pixels(run, weights, monkeypatch):
+    code, out, _ = run(
+        *evaluate(weights, "--condition", "pipeline:decoder=opencv", "--condition", "pipeline:resize=opencv-area")
+    )
+    assert code == 0
+    assert "note: decoder opencv gave the same pixels as clean on all 40 images" in out
+    assert out.count("note:") == 1
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = run(*evaluate(weights, "--suite", "robustmq-systematic"))
+    assert code == 2 and "pip install 'bitproof[video]'" in err
+
+
 def test_quantize_then_evaluate_the_checkpoint(run, weights, tmp_path):
     path = tmp_path / "q.safetensors"
     code, out, _ = run(

@@ -602,6 +602,22 @@ def test_each_data_set_and_seed_has_a_section(tmp_path):
 # ---- the file ------------------------------------------------------------------------------------------------
 
 
+def test_conditions_that_showed_the_same_pixels_are_named(tmp_path, page):
+    seen = np.arange(N, dtype=np.uint64)
+    digests = {
+        "clean": seen,
+        "resize box": seen,
+        "resize area": np.where(seen < 5, seen, seen + 1000).astype(np.uint64),
+    }
+    cells = [replace(c, digests=digests.get(c.condition.label)) for c in grid()]
+    sentences = [item.text for item in one(tmp_path, cells).all("li")]
+    assert sentences == [
+        f"resize box gave the same pixels as clean on all {N} images.",
+        f"resize area gave the same pixels as clean on 5 of {N} images.",
+    ]
+    assert not page.all("li")  # nothing was recorded there
+
+
 def check_self_contained(page: Element) -> None:
     elements = list(page.walk())
     assert not {e.tag for e in elements} & {"link", "iframe", "object", "embed", "base", "form"}

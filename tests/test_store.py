@@ -43,6 +43,20 @@ def test_a_cell_survives_the_store(n, seed, name, forwards):
         assert equal(store.query()[0], cell)
 
 
+def test_what_only_some_cells_have_survives_the_store():
+    cell = make_cell(n=3)
+    full = replace(cell, seed=1, digests=np.array([0, 1, 2**64 - 1], np.uint64), frames=np.arange(6).reshape(3, 2))
+    with Store() as store:
+        run = store.begin_run({})
+        for each in (cell, full):
+            store.append(each, run)
+        plain, found = store.get(cell.key), store.get(full.key)
+    assert plain.digests is None and plain.frames is None
+    assert found.digests.dtype == np.uint64
+    np.testing.assert_array_equal(found.digests, full.digests)
+    np.testing.assert_array_equal(found.frames, full.frames)
+
+
 def test_the_key_covers_what_decides_and_ignores_names():
     cell = make_cell()
     keys = {

@@ -361,6 +361,8 @@ def _model(name: str, weights: Path | None, classes: int | None, seed: int = 0) 
 def _print_result(result: Any) -> None:
     from rich.console import Console
 
+    from bitproof import metrics
+    from bitproof.report import text
     from bitproof.report.terminal import comparison, metrics_table
 
     console = Console()
@@ -368,6 +370,8 @@ def _print_result(result: Any) -> None:
         console.width = 200
     console.print(comparison(result.cells, result.reference))
     console.print(metrics_table(result.cells))
+    for row in metrics.same_pixels(result.cells):
+        console.print(f"note: {text.same_pixels(row)}", highlight=False)
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
 
 

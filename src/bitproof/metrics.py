@@ -545,6 +545,32 @@ def summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
+def same_pixels(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Conditions under which models saw pixels that an earlier condition had shown them already, and how often.
+
+    Two libraries that decode alike are one condition, not two, whatever they are called.
+
+    Args:
+        cells: of one data set and seed; those without a record of their pixels are passed over.
+
+    Returns:
+        Rows with condition (its label), like (the label of the earlier condition that agrees on most images), equal
+        (on how many), n; one for each condition that agrees with any on an image.
+    """
+    shown: dict[str, tuple[str, NDArray[np.uint64]]] = {}
+    for cell in cells:
+        if cell.digests is not None:
+            _check_same_examples(cell, cells[0])
+            shown.setdefault(_identity(cell), (cell.condition.label, cell.digests[np.argsort(cell.ids)]))
+    entries, rows = list(shown.values()), list[dict[str, Any]]()
+    for i, (label, pixels) in enumerate(entries):
+        agree = [(int((pixels == other).sum()), like) for like, other in entries[:i]]
+        equal, like = max(agree, key=lambda found: found[0], default=(0, ""))
+        if equal:
+            rows.append({"condition": label, "like": like, "equal": equal, "n": pixels.size})
+    return rows
+
+
 Entry = tuple[Cell, NDArray[np.bool_]]
 
 
@@ -564,17 +590,21 @@ def _table(cells: Sequence[Cell]) -> dict[tuple[str, str], Entry]:
     table: dict[tuple[str, str], Entry] = {}
     for cell in cells:
         _check_same_examples(cell, cells[0])
-        c = cell.condition
-        # A model has one clean condition, whatever it is called.
-        condition = c.kind if c.kind == "clean" else digest(c.kind, c.label, c.setting)
+        condition = _identity(cell)
         if (cell.model.name, condition) in table:
             raise InputError(
-                f"two cells of model {cell.model.name!r} under {c.label!r}",
+                f"two cells of model {cell.model.name!r} under {cell.condition.label!r}",
                 rule="a table has at most one cell a model and condition",
                 remedy="Pass the cells of one seed, and give different models different names",
             )
         table[cell.model.name, condition] = cell, cell.correct[np.argsort(cell.ids)]
     return table
+
+
+def _identity(cell: Cell) -> str:
+    """What makes the condition another one. There is one clean condition, whatever it is called."""
+    c = cell.condition
+    return c.kind if c.kind == "clean" else digest(c.kind, c.label, c.setting)
 
 
 def flips(frames: NDArray[np.int64], *, compared: str, step: int = 1) -> NDArray[np.float64]:

@@ -88,6 +88,8 @@ class Cell:
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
+        digests: uint64 [n], a hash of the pixels that the models saw (`core.pixels.digests`; of all frames of a
+            sequence); None where each model has its own (attacks), or the clean ones and is run another way.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
         run: which run of the store computed it; None before it is stored.
@@ -109,6 +111,7 @@ class Cell:
     seconds: float
     pictures: Pictures
     frames: NDArray[np.int64] | None = None
+    digests: NDArray[np.uint64] | None = None
     run: int | None = field(default=None, compare=False)
 
     @property
@@ -122,6 +125,7 @@ class Cell:
         return self.predictions == self.labels
 
 
+OPTIONAL = ("frames", "digests")
 ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
 
 
@@ -129,8 +133,7 @@ def pack(cell: Cell) -> bytes:
     """The cell's arrays as compressed NPZ bytes (no pickled objects)."""
     buffer = io.BytesIO()
     arrays = {name: getattr(cell, name) for name in ARRAYS}
-    if cell.frames is not None:
-        arrays["frames"] = cell.frames
+    arrays |= {name: array for name in OPTIONAL if (array := getattr(cell, name)) is not None}
     np.savez_compressed(buffer, **arrays, rows=cell.pictures.rows, images=cell.pictures.images)
     return buffer.getvalue()
 
@@ -144,7 +147,7 @@ def unpack(blob: bytes) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored[name] for name in ARRAYS}
-            arrays["frames"] = stored.get("frames")
+            arrays |= {name: stored.get(name) for name in OPTIONAL}
             arrays["pictures"] = Pictures(rows=stored["rows"], images=stored["images"])
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(

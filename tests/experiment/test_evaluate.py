@@ -9,6 +9,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.attacks import CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack
 from bitproof.core.fingerprint import fingerprint
+from bitproof.core.pixels import digests
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment, Transfer
@@ -18,7 +19,7 @@ from bitproof.experiment.suites import FEW, corruptions, quick, resizes, robustm
 from bitproof.metrics import flips, robust_accuracy_curve, transfer
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
-from bitproof.shifts import GaussianNoise, GaussianNoiseSequence, RotateSequence
+from bitproof.shifts import GaussianNoise, GaussianNoiseSequence, Inference, Pipeline, RotateSequence
 from bitproof.store import Store
 from bitproof.train import Standard
 
@@ -284,6 +285,65 @@ def test_the_eleven_resizes_of_the_digits_all_differ():
     data = bp.load_data("digits", limit=1)
     seen = {c(data.encoded(0), framing=data.framing).tobytes() for c in resizes(data)}
     assert len(seen) == 11
+
+
+@pytest.mark.parametrize("of", ["digits", "photographs"])
+def test_the_suites_of_robustmq_hold_its_fourteen_systematic_noises(of, data):
+    large = bp.from_arrays(np.zeros((1, 3, 224, 224), np.uint8), [0])
+    for suite in ("robustmq-systematic", "robustmq-small"):
+        noises = [c for c in SUITES[suite](data if of == "digits" else large) if isinstance(c, Pipeline)]
+        assert len(set(noises)) == 14
+        assert [c.decoder for c in noises if c.name == "decoder"] == ["pillow", "opencv", "ffmpeg"]
+        assert sum(c.resize.startswith("pillow") for c in noises if c.name == "resize") == 6
+
+
+def test_each_cell_records_the_pixels_that_the_models_saw(models, data, tmp_path):
+    conditions = [
+        GaussianNoise(severity=1),
+        Pipeline(decoder="opencv"),
+        Pipeline(resize="opencv-nearest"),
+        Inference(dtype="bfloat16"),
+        FGSM(eps=1 / 255),
+        GaussianNoiseSequence(profile="scaled"),
+        GaussianNoiseSequence(profile="scaled", difficulty=2),
+    ]
+    result = run(models, data, conditions, batch_size=16)
+    by_label = {c.condition.label: c for c in result.cells if c.model.name == "float"}
+    images = data.images(range(len(data)))
+    np.testing.assert_array_equal(by_label["clean"].digests, digests(images))
+    assert by_label["inference bfloat16"].digests is None and by_label["fgsm linf 1/255"].digests is None
+    assert result.same_pixels().to_dict("records") == [
+        {"condition": "decoder opencv", "like": "clean", "equal": 60, "n": 60}
+    ]
+    page = result.report(tmp_path / "report.html").read_text()
+    assert "decoder opencv gave the same pixels as clean on all 60 images" in page
+
+
+def test_digests_are_of_values_and_do_not_depend_on_the_batch():
+    images = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    images[0, 0, 0, 0], images[1] = 0.0, images[2]
+    found = digests(images)
+    assert found.dtype == np.uint64 and len(set(found.tolist())) == 4 and found[1] == found[2]
+    np.testing.assert_array_equal(np.concatenate([digests(images[:2]), digests(images[2:])]), found)
+    np.testing.assert_array_equal(digests(images.to(memory_format=torch.channels_last)), found)
+    images[0, 0, 0, 0] = -0.0
+    assert digests(images)[0] == found[0]
+    images[4, 2, 3, 3] += 2**-20
+    assert digests(images)[4] != found[4]
+
+
+def test_a_condition_of_the_model_is_judged_like_a_shift(models, data):
+    before = {name: fingerprint(model) for name, model in models.items()}
+    result = run(models, data, ["inference:dtype=bfloat16"])
+    table = result.table().set_index(["model", "condition"])
+    assert table.loc[("float", "inference bfloat16"), "kind"] == "systematic"
+    cells = {(c.model.name, c.condition.kind): c for c in result.cells}
+    expected = copy.deepcopy(models["float"]).eval().bfloat16()(data.images(range(60)).bfloat16()).float()
+    found = cells["float", "systematic"]
+    np.testing.assert_array_equal(found.predictions, expected.argmax(1).numpy())
+    np.testing.assert_allclose(found.confidences, expected.softmax(1).amax(1).detach().numpy(), atol=1e-6)
+    assert (found.linf == 0).all() and (found.confidences != cells["float", "clean"].confidences).any()
+    assert {name: fingerprint(model) for name, model in models.items()} == before
 
 
 def test_a_sequence_keeps_the_prediction_in_every_frame(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitproof.core.pixels import RESIZES, Framing, encode_png
+from bitproof.core.pixels import RESIZES, Framing, encode_png, resize
 from bitproof.errors import InputError
 from bitproof.shifts import Pipeline
 
@@ -59,6 +59,64 @@ def test_labels():
     assert Pipeline(resize="opencv-area").label == "resize opencv-area"
     assert Pipeline(decoder="opencv").label == "decoder opencv"
     assert Pipeline(decoder="opencv").name == "decoder"
+    assert Pipeline().label == "resize pillow-bilinear"
+    assert Pipeline(axis="decoder").label == "decoder pillow"
+    assert Pipeline(decoder="opencv", resize="pillow-box", colour="bgr").label == "decoder opencv pillow-box bgr"
+    assert Pipeline(protocol="squash").label == "protocol squash"
+    assert Pipeline(decoder="opencv", colour="nv12", axis="colour").label == "colour nv12 opencv"
+
+
+def test_the_axis_names_the_condition_and_changes_no_pixel():
+    assert (Pipeline(axis="decoder")(jpeg(SMOOTH), framing=FRAMING) == Pipeline()(jpeg(SMOOTH), framing=FRAMING)).all()
+    assert Pipeline(axis="decoder") != Pipeline()
+
+
+def test_squashing_resizes_both_sides_and_cuts_the_centre():
+    found = Pipeline(protocol="squash", resize="opencv-area")(encode_png(SMOOTH), framing=FRAMING)
+    assert np.array_equal(found, resize(SMOOTH, 18, 18, "opencv-area")[1:17, 1:17])
+
+
+@pytest.mark.parametrize("protocol", ["shorter-side", "squash"])
+def test_a_picture_that_is_not_cropped_is_resized_whole(protocol):
+    framing = Framing(channels=3, height=10, width=20)
+    found = Pipeline(protocol=protocol)(encode_png(SMOOTH), framing=framing)
+    assert np.array_equal(found, resize(SMOOTH, 10, 20, "pillow-bilinear"))
+
+
+@pytest.mark.parametrize("mode", RESIZES)
+def test_bgr_is_the_picture_with_its_channels_turned_round(mode):
+    colours = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    straight, turned = (Pipeline(colour=c, resize=mode)(encode_png(colours), framing=FRAMING) for c in ("rgb", "bgr"))
+    assert np.array_equal(turned, straight[:, :, ::-1]) and (turned != straight).any()
+
+
+def test_nv12_blurs_colours_and_hardly_changes_grey():
+    colours = np.random.default_rng(0).integers(0, 256, (17, 17, 3), dtype=np.uint8)
+    framing = Framing(channels=3, height=17, width=17)
+    found = Pipeline(colour="nv12")(encode_png(colours), framing=framing).astype(int)
+    assert np.abs(found - colours).mean() > 20
+    grey = Framing(channels=1, height=17, width=17)
+    found = Pipeline(colour="nv12")(encode_png(colours[:, :, :1]), framing=grey).astype(int)
+    assert 0 < np.abs(found - colours[:, :, :1]).max() <= 2
+
+
+def test_antialiasing_weighs_all_pixels_and_torch_then_agrees_with_pillow():
+    """Down by 4, plain bilinear looks at the two middle samples a side."""
+    line = np.zeros((4, 4, 1), np.uint8)
+    line[0] = 200
+    assert resize(line, 1, 1, "torch-bilinear")[0, 0, 0] == 0
+    assert (
+        resize(line, 1, 1, "torch-bilinear-antialias")[0, 0, 0] == resize(line, 1, 1, "pillow-bilinear")[0, 0, 0] > 20
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for kind in ("bilinear", "cubic"):
+        own, pillow = (
+            resize(noise, 17, 19, name).astype(int) for name in (f"torch-{kind}-antialias", f"pillow-{kind}")
+        )
+        plain, opencv = (resize(noise, 17, 19, name).astype(int) for name in (f"torch-{kind}", f"opencv-{kind}"))
+        assert np.abs(own - pillow).max() <= 1
+        assert np.abs(plain - opencv).mean() < 0.5
+        assert np.abs(own - plain).mean() > 10
 
 
 @pytest.mark.parametrize(
@@ -67,6 +125,9 @@ def test_labels():
         ({"resize": "pillow-bicubic"}, "Did you mean 'pillow-cubic'"),
         ({"decoder": "cv2"}, "unknown decoder 'cv2'"),
         ({"enlarge": 0}, "enlarge is 0"),
+        ({"protocol": "stretch"}, "unknown protocol 'stretch'"),
+        ({"colour": "grb"}, "unknown colour 'grb'.*known are bgr, nv12, rgb"),
+        ({"axis": "enlarge"}, "unknown axis 'enlarge'"),
     ],
 )
 def test_mistakes_are_explained(arguments, words):

@@ -5,6 +5,7 @@ which one resizes is part of the condition a model is tested under (systematic n
 RobustART), so both are chosen by name from the tables here.
 """
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from functools import partial
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8, UInt64
 from PIL import Image
 from torch import Tensor
 
+from bitproof.core import ffmpeg
 from bitproof.errors import InputError, lookup
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -42,14 +45,17 @@ class Framing:
     shorter: int | None = None
 
 
-def framed(picture: UInt8[np.ndarray, "h w c"], framing: Framing, method: str) -> UInt8[np.ndarray, "h2 w2 c"]:
+def framed(
+    picture: UInt8[np.ndarray, "h w c"], framing: Framing, method: str, *, squash: bool = False
+) -> UInt8[np.ndarray, "h2 w2 c"]:
     """The picture resized by `method` (a name in RESIZES) and cropped as `framing` says.
 
-    Rounding follows torchvision's Resize (longer side rounded down) and CenterCrop.
+    Rounding follows torchvision's Resize (longer side rounded down) and CenterCrop. With `squash`, both sides become
+    as long as the shorter one would, whatever the proportions.
     """
     if framing.shorter is None:
         return resize(picture, framing.height, framing.width, method)
-    height, width = picture.shape[:2]
+    height, width = (1, 1) if squash else picture.shape[:2]
     short = min(height, width)
     picture = resize(picture, framing.shorter * height // short, framing.shorter * width // short, method)
     top = round((picture.shape[0] - framing.height) / 2)
@@ -62,7 +68,7 @@ def decode(
 ) -> UInt8[np.ndarray, "h w c"]:
     """The pixels of an image file's bytes, as `decoder` (a name in DECODERS) reads them.
 
-    Each library keeps its defaults: OpenCV turns a picture by its EXIF orientation, Pillow does not.
+    Each library keeps its defaults: OpenCV turns a picture by its EXIF orientation, Pillow and FFmpeg do not.
 
     Args:
         encoded: a whole JPEG, PNG, WebP or BMP file.
@@ -70,11 +76,14 @@ def decode(
         source: what an error calls the picture, for example its path.
 
     Raises:
-        InputError: an unknown decoder, or bytes that are cut off, damaged or no image.
+        InputError: an unknown decoder, one whose library is not installed, or bytes that are cut off, damaged or no
+            image.
     """
     read = lookup(DECODERS, decoder, "decoder")
     try:
         picture = read(encoded, channels)
+    except InputError:
+        raise
     except Exception as error:  # damaged files make the libraries raise almost anything, SyntaxError included
         raise InputError(
             f"{source} cannot be decoded by {decoder} ({error})",
@@ -105,8 +114,19 @@ def to_tensor(pictures: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n c h w"
     return torch.from_numpy(planes).float().div_(255)
 
 
-def _decode_pillow(encoded: bytes, channels: int) -> np.ndarray:
+def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
+    """A 64-bit BLAKE2b hash of each entry's values: equal for equal pixels, and else only by a chance of 2^-64."""
+    entries = (images.detach().cpu() + 0.0).contiguous().numpy()  # adding turns -0 into 0
+    hashes = [hashlib.blake2b(entry, digest_size=8).digest() for entry in entries]
+    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
+
+
+def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast: bool = False) -> np.ndarray:
     with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        if halved and ffmpeg.is_jpeg(encoded):
+            image.draft(None, (image.width // 2 or 1, image.height // 2 or 1))
+        if fast and ffmpeg.is_jpeg(encoded):
+            image.decoderconfig = (1, 1)  # libjpeg's scale, and whether it takes its short cuts
         return np.asarray(image.convert("RGB" if channels == 3 else "L"))
 
 
@@ -126,7 +146,31 @@ def _resize_opencv(picture: np.ndarray, height: int, width: int, *, interpolatio
     return cv2.resize(picture, (width, height), interpolation=interpolation)
 
 
-DECODERS: dict[str, Callable[[bytes, int], np.ndarray]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}
+def _resize_torch(picture: np.ndarray, height: int, width: int, *, mode: str, antialias: bool) -> np.ndarray:
+    planes = torch.from_numpy(np.atleast_3d(picture).transpose(2, 0, 1).copy())[None]
+    resized = F.interpolate(planes, (height, width), mode=mode, align_corners=False, antialias=antialias)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+DECODERS: dict[str, Callable[[bytes, int], np.ndarray]] = {
+    "pillow": _decode_pillow,
+    "pillow-fast": partial(_decode_pillow, fast=True),
+    "pillow-half": partial(_decode_pillow, halved=True),
+    "opencv": _decode_opencv,
+    "ffmpeg": ffmpeg.decode,
+    "ffmpeg-accurate": partial(ffmpeg.decode, flags="BILINEAR|ACCURATE_RND|FULL_CHR_H_INT"),
+    "ffmpeg-half": partial(ffmpeg.decode, halved=True),
+    "ffmpeg-planes": ffmpeg.decode_planes,
+    "ffmpeg-nearest-chroma": partial(ffmpeg.decode_planes, chroma="nearest"),
+    "ffmpeg-bt709": partial(ffmpeg.decode_planes, matrix="bt709"),
+    "ffmpeg-limited": partial(ffmpeg.decode_planes, levels="limited"),
+}
+"""A library with its defaults, or with one setting of JPEG decoding changed (other files are decoded as by default).
+
+"fast" is libjpeg's fast inverse transform with plain chroma upsampling, "half" decodes at half the sides. From
+"ffmpeg-planes" on, FFmpeg gives the planes and `yuv.to_rgb` the colours; the three after it each differ from it in one
+thing: the way to enlarge chroma, the YUV matrix, and full-range codes taken for limited ones.
+"""
 
 RESIZES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "pillow-nearest": partial(_resize_pillow, resample=Image.Resampling.NEAREST),
@@ -140,4 +184,8 @@ RESIZES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "opencv-area": partial(_resize_opencv, interpolation=cv2.INTER_AREA),
     "opencv-cubic": partial(_resize_opencv, interpolation=cv2.INTER_CUBIC),
     "opencv-lanczos4": partial(_resize_opencv, interpolation=cv2.INTER_LANCZOS4),
+    "torch-bilinear": partial(_resize_torch, mode="bilinear", antialias=False),
+    "torch-bilinear-antialias": partial(_resize_torch, mode="bilinear", antialias=True),
+    "torch-cubic": partial(_resize_torch, mode="bicubic", antialias=False),
+    "torch-cubic-antialias": partial(_resize_torch, mode="bicubic", antialias=True),
 }

@@ -8,7 +8,7 @@ from bitproof.attacks import ATTACKS, Attack
 from bitproof.errors import InputError
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe, parse
-from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC, Corruption, Pipeline, Sequence
+from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC, Corruption, Inference, Pipeline, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Transfer:
         return f"{self.attack.label} from {self.source}"
 
 
-Condition = Clean | Transfer | Attack | Corruption | Sequence | Pipeline
+Condition = Clean | Transfer | Attack | Corruption | Sequence | Pipeline | Inference
 
 CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}
 """Every condition by the name that the command line and `parse_condition` take."""
@@ -59,7 +59,7 @@ def record(condition: Condition, *, after: ConditionRecord | None = None) -> Con
             kind, group = "corruption", condition.name
         case Sequence():
             kind, group = "sequence", condition.label
-        case Pipeline():
+        case Pipeline() | Inference():
             kind, group = "systematic", condition.name
         case _:
             raise InputError(

@@ -18,6 +18,7 @@ _PACKAGES = (
     "scipy",
     "pillow",
     "opencv-python-headless",
+    "av",
     "timm",
     "torchvision",
     "onnx",

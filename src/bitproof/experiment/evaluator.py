@@ -21,14 +21,14 @@ from bitproof.attacks import EOT, Attack, PoolAttack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
-from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, framed, to_tensor
+from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, digests, framed, to_tensor
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.conditions import Clean, Condition, Transfer, record
 from bitproof.records import Cell, ModelRecord, Pictures
 from bitproof.settings import describe, digest
-from bitproof.shifts import Corruption, Pipeline, Sequence
+from bitproof.shifts import Corruption, Inference, Pipeline, Sequence
 
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
@@ -111,7 +111,7 @@ class _Draft:
 
 def judge_shift(
     models: Mapping[str, tuple[ModelRecord, nn.Module]],
-    condition: Clean | Corruption | Pipeline,
+    condition: Clean | Corruption | Pipeline | Inference,
     data: Data,
     *,
     seed: int,
@@ -122,7 +122,7 @@ def judge_shift(
 
     Args:
         models: frozen models, with the records of what they are.
-        condition: the images as they are, a corruption or a systematic shift.
+        condition: the images as they are, a corruption or a systematic shift, which may be one of the models.
         data: the examples.
         seed: of the experiment.
         batch_size: images a pass; the result does not depend on it.
@@ -131,11 +131,15 @@ def judge_shift(
     Raises:
         InputError: images outside [0, 1], a label the model has no output for, NaN logits.
     """
+    if isinstance(condition, Inference):
+        models = {name: (about, condition(model)) for name, (about, model) in models.items()}
     drafts = {name: _Draft.empty(data) for name in models}
+    seen: list[NDArray[np.uint64]] = []
     for rows in _batches(np.arange(len(data)), batch_size):
         clean = data.images(rows)
         _check_images(clean, data.shape, f"data set {data.name!r}")
         tested = _shifted(condition, clean, data, rows, seed)
+        seen.append(digests(tested))
         for name, (_, model) in models.items():
             start, draft = time.perf_counter(), drafts[name]
             counted = Counted(model)
@@ -145,7 +149,8 @@ def judge_shift(
             draft.forwards += counted.forwards
             draft.seconds += time.perf_counter() - start
             advance(len(rows))
-    return [drafts[name].cell(models[name][0], condition, data, seed) for name in models]
+    pixels = None if isinstance(condition, Inference) else np.concatenate(seen)
+    return [replace(drafts[name].cell(models[name][0], condition, data, seed), digests=pixels) for name in models]
 
 
 def judge_sequence(
@@ -165,11 +170,13 @@ def judge_sequence(
     """
     drafts = {name: _Draft.empty(data) for name in models}
     predicted: dict[str, list[NDArray[np.int64]]] = {name: [] for name in models}
+    seen: list[NDArray[np.uint64]] = []
     for rows in _batches(np.arange(len(data)), max(1, batch_size // FRAMES)):
         clean = data.images(rows)
         _check_images(clean, data.shape, f"data set {data.name!r}")
         source = _uncut(data, rows) if sequence.wide else clean
         film = sequence(source, rng=_rng(sequence, data, seed).select(rows), size=data.shape[1:])
+        seen.append(digests(film))
         frames = film.flatten(0, 1)
         _check_images(frames, data.shape, f"shift {sequence.label!r}")
         for name, (_, model) in models.items():
@@ -183,7 +190,11 @@ def judge_sequence(
             draft.seconds += time.perf_counter() - start
             advance(len(rows))
     cells = (drafts[name].cell(models[name][0], sequence, data, seed) for name in models)
-    return [replace(cell, frames=np.concatenate(predicted[name])) for cell, name in zip(cells, models, strict=True)]
+    pixels = np.concatenate(seen)
+    return [
+        replace(cell, frames=np.concatenate(predicted[name]), digests=pixels)
+        for cell, name in zip(cells, models, strict=True)
+    ]
 
 
 def _uncut(data: Data, rows: NDArray[np.int64]) -> Float[Tensor, "n c h w"]:
@@ -361,10 +372,10 @@ def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name:
 
 
 def _shifted(
-    condition: Clean | Corruption | Pipeline, clean: Tensor, data: Data, rows: NDArray[np.int64], seed: int
+    condition: Clean | Corruption | Pipeline | Inference, clean: Tensor, data: Data, rows: NDArray[np.int64], seed: int
 ) -> Tensor:
     match condition:
-        case Clean():
+        case Clean() | Inference():
             return clean
         case Corruption():
             tested = condition(clean, rng=_rng(condition, data, seed).select(rows))

@@ -50,6 +50,13 @@ class Result:
 
         return pd.DataFrame(metrics.transfer(self.cells, tuned=tuned))
 
+    def same_pixels(self) -> "pd.DataFrame":
+        """One row a condition that showed the models pixels that an earlier one had shown already: `like` which, and on
+        how many (`equal`) of the `n` images. Empty where all conditions differ on all images."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.same_pixels(self.cells), columns=["condition", "like", "equal", "n"])
+
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the self-contained HTML report; returns its path."""
         return write_report(self.cells, path, reference=self.reference, environments=self.environments)

@@ -7,11 +7,20 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from bitproof.attacks import FGSM, PGD, Attack, AutoAttack
-from bitproof.core.pixels import REFERENCE_DECODER, RESIZES, decode
+from bitproof.core.pixels import DECODERS, REFERENCE_DECODER, RESIZES, decode
 from bitproof.data import Data
 from bitproof.errors import lookup
 from bitproof.experiment.conditions import Clean, Condition
-from bitproof.shifts import IMAGENET_C, IMAGENET_C_BAR, IMAGENET_P, JPEG, Brightness, Contrast, GaussianNoise, Pipeline
+from bitproof.shifts import (
+    IMAGENET_C,
+    IMAGENET_C_BAR,
+    IMAGENET_P,
+    JPEG,
+    Brightness,
+    Contrast,
+    GaussianNoise,
+    Pipeline,
+)
 from bitproof.shifts.base import Corruption
 
 FEW = (GaussianNoise, Brightness, Contrast, JPEG)
@@ -34,11 +43,30 @@ def corruptions(
     return tuple(build(severity=s, profile=profile(data)) for build in builds for s in severities)
 
 
-def resizes(data: Data) -> tuple[Condition, ...]:
-    """The eleven resize modes of Pillow and OpenCV; files that need no resize are enlarged twice before it."""
+DEFAULTS = ("pillow", "opencv", "ffmpeg")
+"""The decoders of ImageNet-S: three libraries, each as it comes."""
+
+
+def enlargement(data: Data) -> int:
+    """How many times pictures are enlarged before a resize: twice where they have the model's size already."""
     native = decode(data.encoded(0), REFERENCE_DECODER, channels=data.shape[0]).shape[:2]
-    untouched = data.framing.shorter is None and native == data.shape[1:]
-    return tuple(Pipeline(resize=mode, enlarge=2 if untouched else 1) for mode in RESIZES)
+    return 2 if data.framing.shorter is None and native == data.shape[1:] else 1
+
+
+def resizes(data: Data) -> tuple[Condition, ...]:
+    """The eleven resize modes of Pillow and OpenCV."""
+    modes = (mode for mode in RESIZES if mode.startswith(("pillow", "opencv")))
+    return tuple(Pipeline(resize=mode, enlarge=enlargement(data)) for mode in modes)
+
+
+def noises(data: Data) -> tuple[Condition, ...]:
+    """The fourteen systematic noises of Xiao et al. 2023: `resizes`, and the three decoders at the reference resize.
+
+    Their Pillow decoder is their Pillow bilinear resize once more (Table 10 prints equal numbers), and counts twice
+    in SNI and SR.
+    """
+    enlarge = enlargement(data)
+    return (*resizes(data), *(Pipeline(decoder=name, axis="decoder", enlarge=enlarge) for name in DEFAULTS))
 
 
 def clean(data: Data) -> tuple[Condition, ...]:
@@ -64,12 +92,29 @@ def demo(data: Data) -> tuple[Condition, ...]:
 
 
 def robustmq_small(data: Data) -> tuple[Condition, ...]:
-    """The grid of RobustMQ (Xiao et al. 2023) at its small budget, as far as bitproof has its conditions.
+    """The grid of RobustMQ (Xiao et al. 2023) at its small budget (extra: video).
 
-    Its five attacks, all 15 corruptions at five severities, and of the 14 systematic conditions 11 (no decoders).
+    Its five attacks, all 15 corruptions at five severities, and the 14 systematic noises.
     """
     attacks = robustmq_attacks(data, "small")
-    return (Clean(), *attacks, *corruptions(data, IMAGENET_C.values()), *resizes(data))
+    return (Clean(), *attacks, *corruptions(data, IMAGENET_C.values()), *noises(data))
+
+
+def robustmq_systematic(data: Data) -> tuple[Condition, ...]:
+    """The 14 systematic noises of RobustMQ (Xiao et al. 2023): 6 + 5 resize modes, 3 decoders (extra: video)."""
+    return (Clean(), *noises(data))
+
+
+def systematic(data: Data) -> tuple[Condition, ...]:
+    """Every axis of systematic noise, one step off the reference at a time (extra: video)."""
+    enlarge = enlargement(data)
+    decoders = (Pipeline(decoder=name, enlarge=enlarge) for name in DECODERS if name != REFERENCE_DECODER)
+    modes = (Pipeline(resize=mode, enlarge=enlarge) for mode in RESIZES)
+    others = (
+        Pipeline(protocol="squash", enlarge=enlarge),
+        *(Pipeline(colour=c, enlarge=enlarge) for c in ("bgr", "nv12")),
+    )
+    return (Clean(), *decoders, *modes, *others)
 
 
 def robustmq_attacks(data: Data, budget: str) -> tuple[Attack, ...]:
@@ -113,6 +158,8 @@ SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "demo": demo,
     "robustmq-small": robustmq_small,
     "robustmq-attacks": robustmq_grid,
+    "robustmq-systematic": robustmq_systematic,
+    "systematic": systematic,
     "imagenet-c": imagenet_c,
     "imagenet-c-bar": imagenet_c_bar,
     "imagenet-p": imagenet_p,

@@ -69,7 +69,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    world.filters |= {name: getattr(text, name) for name in ("percent", "points", "interval", "p_value")}
+    world.filters |= {name: getattr(text, name) for name in ("percent", "points", "interval", "p_value", "same_pixels")}
     return world.get_template("page.html.j2").render(
         title=title,
         sections=[_context(section, f"s{i}") for i, section in enumerate(parts, 1)],
@@ -93,6 +93,7 @@ def _context(section: Section, anchor: str) -> dict[str, Any]:
         "looks": looks,
         "findings": findings.findings(section),
         "matrix": findings.matrix(section),
+        "same_pixels": metrics.same_pixels(list(section.cells.values())),
         "panels": plots.panels(section, anchor),
         "metrics": _metric_table(section),
         "exhibits": gallery.exhibits(section),

@@ -35,6 +35,12 @@ def bits(weight_bits: int, act_bits: int) -> str:
     return f"{weight_bits}/{act_bits}"
 
 
+def same_pixels(row: dict[str, Any]) -> str:
+    """A row of `metrics.same_pixels` as a sentence."""
+    share = f"all {row['n']:,}" if row["equal"] == row["n"] else f"{row['equal']:,} of {row['n']:,}"
+    return f"{row['condition']} gave the same pixels as {row['like']} on {share} images"
+
+
 def _signed(value: float, sign: str) -> str:
     text = f"{value:{sign}.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

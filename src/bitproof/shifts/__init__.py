@@ -1,7 +1,7 @@
 """Shifts: what happens to images between the world and the model, without an adversary.
 
 Corruptions are `(images, *, rng) -> images`; sequences give every image several frames; systematic shifts are
-`(encoded bytes) -> image`.
+`(encoded bytes) -> image`, or `(model) -> model` where the model is run another way.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from bitproof.shifts.base import Corruption
 from bitproof.shifts.blur import DefocusBlur, GaussianBlur, GlassBlur, MotionBlur, ZoomBlur
 from bitproof.shifts.digital import JPEG, Brightness, Contrast, Elastic, Pixelate, Saturate
 from bitproof.shifts.fields import BlueNoiseSample, BrownishNoise, PerlinNoise, PlasmaNoise, SingleFrequencyGreyscale
+from bitproof.shifts.inference import Inference
 from bitproof.shifts.noise import GaussianNoise, ImpulseNoise, ShotNoise, SpeckleNoise
 from bitproof.shifts.patterns import (
     CausticRefraction,
@@ -102,7 +103,7 @@ IMAGENET_P_EXTRA: dict[str, Callable[..., Sequence]] = {
 """The four that were set aside for tuning methods on."""
 
 SEQUENCES: dict[str, Callable[..., Sequence]] = {**IMAGENET_P, **IMAGENET_P_EXTRA}
-SYSTEMATIC: dict[str, Callable[..., Pipeline]] = {"pipeline": Pipeline}
+SYSTEMATIC: dict[str, Callable[..., Pipeline | Inference]] = {"pipeline": Pipeline, "inference": Inference}
 
 __all__ = [
     "CORRUPTIONS",
@@ -133,6 +134,7 @@ __all__ = [
     "GaussianNoiseSequence",
     "GlassBlur",
     "ImpulseNoise",
+    "Inference",
     "InverseSparkles",
     "MotionBlur",
     "MotionBlurSequence",

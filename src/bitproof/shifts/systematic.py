@@ -3,13 +3,34 @@
 These shifts start from the encoded file, because what varies is how it becomes the model's input.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
+from bitproof.core import ffmpeg
 from bitproof.core.pixels import DECODERS, REFERENCE_DECODER, REFERENCE_RESIZE, RESIZES, Framing, decode, framed, resize
+from bitproof.core.yuv import through_nv12
 from bitproof.errors import InputError, lookup
+
+PROTOCOLS = ("shorter-side", "squash")
+"""What is resized to what: the shorter side to the data set's length, or both sides to it, as the public ImageNet-S
+code does. Data sets whose pictures are not cropped are resized whole either way."""
+
+
+def _nv12(picture: np.ndarray) -> np.ndarray:
+    return through_nv12(picture) if picture.shape[2] == 3 else through_nv12(picture.repeat(3, axis=2))[:, :, :1]
+
+
+COLOURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "rgb": lambda picture: picture,
+    "bgr": lambda picture: picture[:, :, ::-1],
+    "nv12": _nv12,
+}
+"""What lies between decoder and resize: nothing, the channels in the wrong order, or a stage that hands on NV12."""
+
+AXES = ("decoder", "resize", "protocol", "colour")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +38,20 @@ class Pipeline:
     """Which library decodes the file, and which one resizes it how.
 
     Attributes:
-        decoder: "pillow" or "opencv".
-        resize: library and interpolation, one of the eleven modes of Pillow and OpenCV, e.g. "opencv-area".
+        decoder: library, and where it is not by its defaults, what differs; a name in `DECODERS`, e.g. "ffmpeg".
+        resize: library and interpolation, a name in `RESIZES`, e.g. "opencv-area".
         enlarge: for data sets whose files have the model's input size already, so that a deployed resize
             would do nothing: the picture is first enlarged so many times (Pillow Lanczos), standing in
             for the camera's picture, and then brought to the input size by `resize`. 1 takes the file as it is.
+        protocol: what is resized to what, one of `PROTOCOLS`.
+        colour: what happens to the colours after decoding, a name in `COLOURS`. "bgr" is a canary: a model whose
+            accuracy it hardly changes does not look at colours.
+        axis: which of the fields above the condition stands for; None: the first that is off the reference. It
+            changes no pixel, but the reference is a point of every axis, and Xiao et al. count it once on each.
 
     Raises:
-        InputError: an unknown decoder or mode, or an `enlarge` below 1.
+        InputError: an unknown decoder, mode, protocol, colour or axis, a decoder that is not installed, or an
+            `enlarge` below 1.
 
     Example:
         >>> Pipeline(resize="opencv-area").label
@@ -34,31 +61,43 @@ class Pipeline:
     decoder: str = REFERENCE_DECODER
     resize: str = REFERENCE_RESIZE
     enlarge: int = 1
+    protocol: str = PROTOCOLS[0]
+    colour: str = "rgb"
+    axis: str | None = None
 
     def __post_init__(self) -> None:
         lookup(DECODERS, self.decoder, "decoder")
         lookup(RESIZES, self.resize, "resize mode")
+        lookup(dict.fromkeys(PROTOCOLS), self.protocol, "protocol")
+        lookup(COLOURS, self.colour, "colour")
+        if self.axis is not None:
+            lookup(dict.fromkeys(AXES), self.axis, "axis")
+        if self.decoder.startswith("ffmpeg"):
+            ffmpeg.need_av()
         if self.enlarge < 1:
             raise InputError(
                 f"enlarge is {self.enlarge}", rule="it is how many times a picture is enlarged", remedy="Use 1 or more"
             )
 
     @property
+    def _off(self) -> list[str]:
+        reference = (REFERENCE_DECODER, REFERENCE_RESIZE, PROTOCOLS[0], "rgb")
+        return [axis for axis, usual in zip(AXES, reference, strict=True) if getattr(self, axis) != usual]
+
+    @property
     def name(self) -> str:
-        """What varies: "resize", or "decoder" where that is not Pillow's."""
-        return "resize" if self.decoder == REFERENCE_DECODER else "decoder"
+        """The axis: "decoder", "resize", "protocol" or "colour"."""
+        return self.axis or next(iter(self._off), "resize")
 
     @property
     def label(self) -> str:
         """What varies and its value, e.g. "resize opencv-area" or "decoder opencv"."""
-        if self.decoder == REFERENCE_DECODER:
-            return f"resize {self.resize}"
-        return f"decoder {self.decoder}" + (f" {self.resize}" if self.resize != REFERENCE_RESIZE else "")
+        return " ".join([self.name, *(getattr(self, axis) for axis in dict.fromkeys((self.name, *self._off)))])
 
     def __call__(self, encoded: bytes, *, framing: Framing) -> UInt8[np.ndarray, "h w c"]:
         """The model's input, uint8 [h, w, c], from an image file's bytes."""
-        picture = decode(encoded, self.decoder, channels=framing.channels)
+        picture = COLOURS[self.colour](decode(encoded, self.decoder, channels=framing.channels))
         if self.enlarge > 1:
             height, width = (self.enlarge * side for side in picture.shape[:2])
             picture = resize(picture, height, width, "pillow-lanczos")
-        return framed(picture, framing, self.resize)
+        return framed(picture, framing, self.resize, squash=self.protocol == "squash")
