@@ -23,7 +23,9 @@ Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, FILE.onnx; see `bitproof list models`.")
 ]
 Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
-DataOption = Annotated[str, typer.Option("--data", help="digits, cifar10:ROOT or folder:ROOT.")]
+DataOption = Annotated[
+    str, typer.Option("--data", help="digits, cifar10:ROOT, imagenet:ROOT[,size=224] or folder:ROOT[,size=224].")
+]
 Limit = Annotated[int | None, typer.Option(help="Use the first so many examples only.")]
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(help="Number of calibration images.")]
@@ -120,6 +122,7 @@ def evaluate(
     crafting: Annotated[
         str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
     ] = "exact",
+    workers: Annotated[int, typer.Option(help="Processes that decode and corrupt images beside this one.")] = 0,
     store: StoreOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -149,6 +152,7 @@ def evaluate(
         batch_size=batch_size,
         independent=independent,
         crafting=crafting,
+        workers=workers,
     )
     _print_result(result)
     if report:
@@ -335,8 +339,8 @@ def _first_line(documented: Any) -> str:
 
 
 def _load(text: str, split: str, limit: int | None) -> Any:
-    name, root = bitproof.data.parse_data(text)
-    return bitproof.load_data(name, root=root, split=split, limit=limit)
+    name, root, options = bitproof.data.parse_data(text)
+    return bitproof.load_data(name, root=root, split=split, limit=limit, **options)
 
 
 def _calibration(data: str, calibration_data: str | None, count: int) -> Any:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -15,6 +15,28 @@ class InputError(ValueError):
         self.what = what
         self.rule = rule
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels from a worker process: Python's own way would call `__init__` without the rule."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+class UnreadableError(InputError):
+    """A picture that cannot be decoded; a run leaves it out and goes on.
+
+    Attributes:
+        reason: what is wrong with it, without its name.
+    """
+
+    def __init__(self, source: str, reason: str, *, rule: str, remedy: str) -> None:
+        super().__init__(f"{source} {reason}", rule=rule, remedy=remedy)
+        self.reason = reason
+
+
+def _restored(kind: type[InputError], args: tuple[str, ...], attributes: dict[str, Any]) -> InputError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:

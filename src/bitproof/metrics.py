@@ -564,7 +564,7 @@ def same_pixels(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             shown.setdefault(_identity(cell), (cell.condition.label, cell.digests[np.argsort(cell.ids)]))
     entries, rows = list(shown.values()), list[dict[str, Any]]()
     for i, (label, pixels) in enumerate(entries):
-        agree = [(int((pixels == other).sum()), like) for like, other in entries[:i]]
+        agree = [(int(((pixels == other) & (pixels > 0)).sum()), like) for like, other in entries[:i]]
         equal, like = max(agree, key=lambda found: found[0], default=(0, ""))
         if equal:
             rows.append({"condition": label, "like": like, "equal": equal, "n": pixels.size})

@@ -42,13 +42,17 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """Which examples were used: name, split, count, class names and the hash of images and labels."""
+    """Which examples were used: name, split, count, class names and the hash of images and labels.
+
+    `left_out`: files among the `count` that cannot be decoded and folders that are no class, by name, and why.
+    """
 
     name: str
     split: str
     fingerprint: str
     count: int
     classes: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +86,15 @@ class Cell:
     """One model under one condition on one data set. All arrays have one entry an example.
 
     Attributes:
-        ids: int64 [n], the example's number in its split.
-        labels, predictions: int64 [n], class indices.
+        ids: int64 [n], the example's number in its split. Examples whose pictures cannot be decoded have no entry.
+        labels, predictions: int64 [n], class indices; the prediction is -1 where the condition could not be made of
+            the example, because its decoder refused the file, or because a stored copy is damaged.
         confidences: float32 [n], softmax probability of the prediction.
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
         digests: uint64 [n], a hash of the pixels that the models saw (`core.pixels.digests`; of all frames of a
-            sequence); None where each model has its own (attacks), or the clean ones and is run another way.
+            sequence); 0 for what could not be made; None where each model has its own (attacks), or the clean ones and is run another way.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
         run: which run of the store computed it; None before it is stored.
@@ -123,6 +128,11 @@ class Cell:
     def correct(self) -> NDArray[np.bool_]:
         """bool [n]: the prediction equals the label."""
         return self.predictions == self.labels
+
+    @property
+    def unmade(self) -> int:
+        """Number of examples that the condition could not be made of; they count as wrong."""
+        return int((self.predictions < 0).sum())
 
 
 OPTIONAL = ("frames", "digests")

@@ -141,8 +141,11 @@ def test_mistakes_in_load_data_are_named(name, options, message):
 
 
 def test_parse_data():
-    assert parse_data("digits") == ("digits", None)
-    assert parse_data("cifar10:/data/a:b") == ("cifar10", "/data/a:b")
-    assert parse_data("folder:") == ("folder", None)
+    assert parse_data("digits") == ("digits", None, {})
+    assert parse_data("cifar10:/data/a:b") == ("cifar10", "/data/a:b", {})
+    assert parse_data("folder:") == ("folder", None, {})
+    assert parse_data("imagenet:/data/a,b,size=299") == ("imagenet", "/data/a,b", {"size": 299})
+    with pytest.raises(InputError, match="size is 'big' in 'folder:/data,size=big'.*whole number of pixels"):
+        parse_data("folder:/data,size=big")
     with pytest.raises(InputError, match=r"unknown data set 'cifar'.*Did you mean 'cifar10'"):
         parse_data("cifar:/data")

@@ -1,7 +1,5 @@
 """Image folders: order, labels, preprocessing, and what is refused."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -51,8 +49,14 @@ def test_given_classes_set_the_labels(root):
         "bee": 2,
         "ant": 3,
     }
-    with pytest.raises(InputError, match=r"cat is not a class.*one of the 2 classes given"):
-        load_data("folder", root=root, classes=["ant", "bee"])
+
+
+def test_folders_that_are_no_class_are_left_out_by_name(root):
+    data = load_data("folder", root=root, classes=["ant", "bee"])
+    assert len(data) == 8 and {name.split("/")[0] for name in data.files} == {"ant", "bee"}
+    assert data.left_out == data.record.left_out == {"cat/": "is none of the 2 classes"}
+    with pytest.raises(InputError, match=r"holds no images.*of which 'ant' is none of the 1"):
+        load_data("folder", root=root, classes=["yak"])
 
 
 def test_the_fingerprint_sees_bytes_and_size(root):
@@ -89,6 +93,10 @@ def test_unreadable_images_are_named(root):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(InputError, match=f"{path} cannot be decoded by pillow"):
         data.images([3])
+    rows, images = data.read(range(2, 5))
+    assert rows.tolist() == [2, 4] and torch.equal(images, data.images([2, 4]))
+    assert data.left_out == {data.files[3]: "cannot be decoded by pillow (image file is truncated)"}
+    assert sum(map(len, data.inputs(5))) == 11
     path.unlink()
     with pytest.raises(InputError, match=f"{path} cannot be read.*load the data again"):
         data.encoded(3)
@@ -100,18 +108,3 @@ def test_folders_without_images_are_refused(tmp_path):
         load_data("folder", root=tmp_path)
     with pytest.raises(InputError, match="size is 0"):
         load_data("folder", root=tmp_path, size=0)
-
-
-def test_the_imagenet_sample_gets_imagenets_labels(tmp_path, shared):
-    sample = shared / "data" / "imagenet_sample"
-    with (sample / "labels.csv").open(newline="") as file:
-        wanted = {f"{row['wnid']}/{row['file']}": int(row["class_index"]) for row in csv.DictReader(file)}
-    with (sample / "classes.csv").open(newline="") as file:
-        classes = [row["wnid"] for row in csv.DictReader(file)]
-    for name in wanted:
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).symlink_to(sample / "jpeg" / name.split("/")[1])
-    data = load_data("folder", root=tmp_path, classes=classes)
-    assert dict(zip(data.files, data.labels.tolist(), strict=True)) == wanted
-    images = data.images(range(4))
-    assert images.shape == (4, 3, 224, 224) and 0 <= images.min() < images.max() <= 1

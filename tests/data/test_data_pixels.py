@@ -3,6 +3,7 @@
 import io
 from importlib.util import find_spec
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 
 from bitproof.core.pixels import DECODERS as ALL_DECODERS
 from bitproof.core.pixels import RESIZES, Framing, decode, encode_png, framed, resize, to_tensor
-from bitproof.errors import InputError
+from bitproof.errors import InputError, UnreadableError
 from bitproof.models.torchvision_ops import declare_missing_operators
 
 DECODERS = [name for name in ALL_DECODERS if find_spec("av") or not name.startswith("ffmpeg")]
@@ -53,6 +54,52 @@ def test_pillow_reads_no_other_format():
     Image.fromarray(picture()).save(buffer, "GIF")
     with pytest.raises(InputError, match="must be a complete JPEG, PNG, WEBP or BMP file"):
         decode(buffer.getvalue(), "pillow", channels=3)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_keep_the_upper_eight(decoder, channels):
+    """Pillow alone would make every 16-bit grey level above 255 white."""
+    deep = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+    buffer = io.BytesIO()
+    Image.fromarray(deep).save(buffer, "PNG")
+    expected = np.repeat((deep >> 8).astype(np.uint8)[:, :, None], channels, axis=2)
+    assert np.array_equal(decode(buffer.getvalue(), decoder, channels=channels), expected)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_sixteen_bit_colours_keep_the_upper_eight(decoder):
+    deep = np.random.default_rng(0).integers(0, 2**16, (9, 7, 3), np.uint16)
+    encoded = cv2.imencode(".png", deep[:, :, ::-1])[1].tobytes()
+    assert np.array_equal(decode(encoded, decoder, channels=3), deep >> 8)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_cmyk_becomes_rgb_within_what_jpeg_loses(decoder):
+    smooth = resize(picture(4, 4), 48, 40, "pillow-cubic")
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).convert("CMYK").save(buffer, "JPEG", quality=100, subsampling=0)
+    pixels = decode(buffer.getvalue(), decoder, channels=3).astype(int)
+    assert np.abs(pixels - decode(buffer.getvalue(), "pillow", channels=3)).max() <= 1
+    assert np.abs(pixels - smooth).mean() < 3
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_transparency_and_palettes_give_their_colours(decoder):
+    opaque = picture(16, 16)
+    veiled = np.dstack([opaque, picture(16, 16, 1, seed=1)])
+    for image in (Image.fromarray(veiled), Image.fromarray(opaque).quantize(8)):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        expected = opaque if image.mode == "RGBA" else np.asarray(image.convert("RGB"))
+        assert np.array_equal(decode(buffer.getvalue(), decoder, channels=3), expected)
+
+
+def test_a_picture_of_one_row_is_refused_before_it_becomes_gigabytes():
+    framing = Framing(channels=3, height=224, width=224, shorter=256)
+    assert framed(picture(1, 128), framing, "pillow-bilinear").shape == (224, 224, 3)
+    with pytest.raises(UnreadableError, match=r"too narrow \(129x1 pixels\).*longer one may have 32,768"):
+        framed(picture(1, 129), framing, "pillow-bilinear")
 
 
 def test_unknown_names_are_named():

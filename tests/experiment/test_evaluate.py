@@ -370,7 +370,7 @@ def test_pictures_are_moved_before_they_are_cut(tmp_path):
     """A white file of 60 pixels, cut to 32 of 40: a turn by 15 degrees leaves the frame white."""
     from PIL import Image
 
-    from bitproof.experiment.evaluator import _uncut
+    from bitproof.experiment.making import _uncut
 
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((60, 60, 3), 255, np.uint8)).save(tmp_path / "a" / "x.png")

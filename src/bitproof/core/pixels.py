@@ -20,13 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from bitproof.core import ffmpeg
-from bitproof.errors import InputError, lookup
+from bitproof.errors import InputError, UnreadableError, lookup
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """What Pillow may read. Some of its other readers start programs (EPS starts Ghostscript)."""
 
 REFERENCE_DECODER = "pillow"
 REFERENCE_RESIZE = "pillow-bilinear"
+
+LONGEST = 2**15
+"""Pixels of a side above which nothing is resized: a file of one row of pixels would become gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +55,22 @@ def framed(
 
     Rounding follows torchvision's Resize (longer side rounded down) and CenterCrop. With `squash`, both sides become
     as long as the shorter one would, whatever the proportions.
+
+
+    Raises:
+        UnreadableError: a picture so narrow that its longer side would be resized to more than LONGEST pixels.
     """
     if framing.shorter is None:
         return resize(picture, framing.height, framing.width, method)
     height, width = (1, 1) if squash else picture.shape[:2]
     short = min(height, width)
+    if framing.shorter * max(height, width) > LONGEST * short:
+        raise UnreadableError(
+            "a picture",
+            f"is too narrow ({width}x{height} pixels)",
+            rule=f"with its shorter side at {framing.shorter} pixels, the longer one may have {LONGEST:,}",
+            remedy="Take it out of the data set",
+        )
     picture = resize(picture, framing.shorter * height // short, framing.shorter * width // short, method)
     top = round((picture.shape[0] - framing.height) / 2)
     left = round((picture.shape[1] - framing.width) / 2)
@@ -69,6 +83,7 @@ def decode(
     """The pixels of an image file's bytes, as `decoder` (a name in DECODERS) reads them.
 
     Each library keeps its defaults: OpenCV turns a picture by its EXIF orientation, Pillow and FFmpeg do not.
+    Pillow and OpenCV keep the upper 8 of 16 bits, make RGB of CMYK within one level of each other, and drop transparency.
 
     Args:
         encoded: a whole JPEG, PNG, WebP or BMP file.
@@ -76,8 +91,8 @@ def decode(
         source: what an error calls the picture, for example its path.
 
     Raises:
-        InputError: an unknown decoder, one whose library is not installed, or bytes that are cut off, damaged or no
-            image.
+        InputError: an unknown decoder, or one whose library is not installed.
+        UnreadableError: bytes that are cut off, damaged or no image.
     """
     read = lookup(DECODERS, decoder, "decoder")
     try:
@@ -85,8 +100,9 @@ def decode(
     except InputError:
         raise
     except Exception as error:  # damaged files make the libraries raise almost anything, SyntaxError included
-        raise InputError(
-            f"{source} cannot be decoded by {decoder} ({error})",
+        raise UnreadableError(
+            source,
+            f"cannot be decoded by {decoder} ({error or type(error).__name__})",
             rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
             remedy="Replace the file or take it out of the data set",
         ) from error
@@ -127,6 +143,8 @@ def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast:
             image.draft(None, (image.width // 2 or 1, image.height // 2 or 1))
         if fast and ffmpeg.is_jpeg(encoded):
             image.decoderconfig = (1, 1)  # libjpeg's scale, and whether it takes its short cuts
+        if image.mode.startswith("I;16"):  # 16-bit grey, whose upper levels `convert` would make white
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return np.asarray(image.convert("RGB" if channels == 3 else "L"))
 
 

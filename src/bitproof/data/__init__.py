@@ -10,11 +10,17 @@ from bitproof.data.base import Data
 from bitproof.data.cifar10 import load_cifar10
 from bitproof.data.digits import load_digits
 from bitproof.data.folder import FolderData, load_folder
+from bitproof.data.imagenet import load_imagenet
 from bitproof.errors import InputError, lookup
 
 __all__ = ["DATA", "ArrayData", "Data", "FolderData", "from_arrays", "load_data", "parse_data"]
 
-DATA: dict[str, Callable[..., Data]] = {"digits": load_digits, "cifar10": load_cifar10, "folder": load_folder}
+DATA: dict[str, Callable[..., Data]] = {
+    "digits": load_digits,
+    "cifar10": load_cifar10,
+    "imagenet": load_imagenet,
+    "folder": load_folder,
+}
 
 
 def load_data(
@@ -26,7 +32,7 @@ def load_data(
         root: the folder it is read from; none for "digits".
         split: "train" or "test" (for "folder": what results call the data).
         limit: use only the first so many examples.
-        options: what the data set takes beside these; "folder" takes `classes` and `size`.
+        options: what the data set takes beside these; "folder" takes `classes` and `size`, "imagenet" `size`.
 
     Raises:
         InputError: an unknown name, split or option, a limit below 1, or a root that is missing where one is
@@ -47,8 +53,22 @@ def load_data(
     return load(folder, split=split, limit=limit, **options)
 
 
-def parse_data(text: str) -> tuple[str, str | None]:
-    """(name, root) of a data set as the command line names it: `digits` or `cifar10:ROOT`."""
+def parse_data(text: str) -> tuple[str, str | None, dict[str, int]]:
+    """Name, root and options of a data set as the command line names it: `digits`, `cifar10:ROOT` or
+    `imagenet:ROOT,size=299`.
+
+    Raises:
+        InputError: an unknown name, or a size that is no whole number.
+
+    Example:
+        >>> parse_data("imagenet:photos/val,size=299")
+        ('imagenet', 'photos/val', {'size': 299})
+    """
     name, _, root = text.partition(":")
     lookup(DATA, name, "data set")
-    return name, root or None
+    root, sized, size = root.partition(",size=")
+    if sized and not size.isdecimal():
+        raise InputError(
+            f"size is {size!r} in {text!r}", rule="it is a whole number of pixels", remedy="Write for example size=224"
+        )
+    return name, root or None, {"size": int(size)} if sized else {}

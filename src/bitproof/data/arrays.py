@@ -42,6 +42,9 @@ class ArrayData(Data):
             return torch.from_numpy(self.exact[positions])
         return to_tensor(self._framed[positions])
 
+    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
+        return np.asarray(rows, np.int64), self.images(rows)
+
     def encoded(self, row: int) -> bytes:
         return encode_png(self.pictures[row])
 

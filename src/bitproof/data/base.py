@@ -4,7 +4,7 @@ import abc
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,8 @@ class Data(abc.ABC):
         classes: class names; a label is a position among them.
         labels: int64 [n].
         framing: how a picture becomes the model's input.
+        left_out: what was found but cannot be used, by name, and why. Files are decoded when they are needed, so
+            entries are added while the data are read.
     """
 
     name: str
@@ -37,10 +39,19 @@ class Data(abc.ABC):
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     framing: Framing
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @abc.abstractmethod
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
-        """The examples at `rows` by the reference preprocessing, float32 in [0, 1]."""
+        """The examples at `rows` by the reference preprocessing, float32 in [0, 1].
+
+        Raises:
+            UnreadableError: a picture that cannot be decoded.
+        """
+
+    @abc.abstractmethod
+    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
+        """Those of `rows` whose pictures can be decoded, and their images; the others are noted in `left_out`."""
 
     @abc.abstractmethod
     def encoded(self, row: int) -> bytes:
@@ -64,9 +75,11 @@ class Data(abc.ABC):
         return self.framing.channels, self.framing.height, self.framing.width
 
     def inputs(self, batch_size: int = 128) -> Iterator[Float[Tensor, "n c h w"]]:
-        """All images in order, in batches; what calibration reads."""
+        """All images that can be read in order, in batches; what calibration reads."""
         for start in range(0, len(self), batch_size):
-            yield self.images(range(start, min(start + batch_size, len(self))))
+            _, images = self.read(range(start, min(start + batch_size, len(self))))
+            if len(images):
+                yield images
 
     @cached_property
     def fingerprint(self) -> str:
@@ -82,5 +95,10 @@ class Data(abc.ABC):
     def record(self) -> DataRecord:
         """What a stored result says of its data."""
         return DataRecord(
-            name=self.name, split=self.split, fingerprint=self.fingerprint, count=len(self), classes=self.classes
+            name=self.name,
+            split=self.split,
+            fingerprint=self.fingerprint,
+            count=len(self),
+            classes=self.classes,
+            left_out=dict(self.left_out),
         )

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
 from bitproof.data.base import Data, Rows
-from bitproof.errors import InputError
+from bitproof.errors import InputError, UnreadableError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -32,6 +34,17 @@ class FolderData(Data):
 
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
         return to_tensor(np.stack([self._picture(int(row)) for row in rows]))
+
+    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
+        kept, pictures = [], []
+        for row in map(int, rows):
+            try:
+                pictures.append(self._picture(row))
+                kept.append(row)
+            except UnreadableError as error:
+                self.left_out[self.files[row]] = error.reason
+        images = to_tensor(np.stack(pictures)) if pictures else torch.empty(0, *self.shape)
+        return np.array(kept, np.int64), images
 
     def encoded(self, row: int) -> bytes:
         path = self.root / self.files[row]
@@ -75,8 +88,11 @@ def load_folder(
             by default the sorted sub-folder names.
         size: pixels; the shorter side is resized to size * 256 / 224, the centre size x size is kept.
 
+    Sub-folders that are not among the classes are left out, and so are pictures that turn out to be unreadable;
+    `left_out` names them.
+
     Raises:
-        InputError: no images, or a sub-folder that is not among `classes`.
+        InputError: no images in a sub-folder that is a class.
     """
     if root is None:
         raise InputError(
@@ -87,23 +103,19 @@ def load_folder(
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     classes = tuple(folders if classes is None else classes)
     number = {name: i for i, name in enumerate(classes)}
-    for name in folders:
-        if name not in number:
-            raise InputError(
-                f"{root / name} is not a class",
-                rule=f"each sub-folder must be named after one of the {len(classes)} classes given",
-                remedy="Rename or move the sub-folder, or complete `classes`",
-            )
+    foreign = [name for name in folders if name not in number]
     files = [
         path.relative_to(root).as_posix()
         for name in folders
+        if name in number
         for path in (root / name).rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     if not files:
         raise InputError(
             f"{root} holds no images",
-            rule=f"images ({', '.join(SUFFIXES)}) are expected in one sub-folder a class",
+            rule=f"images ({', '.join(SUFFIXES)}) are expected in one sub-folder a class"
+            + (f", of which {foreign[0]!r} is none of the {len(classes)}" if foreign else ""),
             remedy="Point root at the folder whose sub-folders are the classes",
         )
     files = sorted(files, key=lambda name: hashlib.blake2b(name.encode()).digest())[:limit]
@@ -113,6 +125,7 @@ def load_folder(
         classes=classes,
         labels=np.array([number[name.split("/")[0]] for name in files], np.int64),
         framing=Framing(channels=3, height=size, width=size, shorter=round(size * 256 / 224)),
+        left_out={f"{name}/": f"is none of the {len(classes):,} classes" for name in foreign},
         root=root,
         files=tuple(files),
     )

@@ -7,7 +7,7 @@ on the exact model, and only then believes it.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,20 +21,16 @@ from bitproof.attacks import EOT, Attack, PoolAttack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import device_of, forward
 from bitproof.core.passes import Counted
-from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, digests, framed, to_tensor
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.experiment.conditions import Clean, Condition, Transfer, record
-from bitproof.records import Cell, ModelRecord, Pictures
-from bitproof.settings import describe, digest
-from bitproof.shifts import Corruption, Inference, Pipeline, Sequence
+from bitproof.experiment.conditions import Condition, Transfer, record
+from bitproof.experiment.making import FRAMES, Maker, Shift, check_images, chunks, keyed, measured
+from bitproof.records import Cell, DataRecord, ModelRecord, Pictures
+from bitproof.shifts import Inference, Sequence
 
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
-
-FRAMES = 31
-"""How many frames a sequence has, about: what a batch is divided by."""
 
 POOL_BYTES = 2**27
 """How much of the images an attack that fills its own batches is given at once."""
@@ -47,13 +43,14 @@ Advance = Callable[[int], None]
 class _Draft:
     """A cell while it is filled, batch by batch."""
 
+    read: NDArray[np.bool_]
     predictions: NDArray[np.int64]
     confidences: NDArray[np.float32]
     linf: NDArray[np.float32]
     l2: NDArray[np.float32]
     l1: NDArray[np.float32]
     images: NDArray[np.float16]
-    rows: NDArray[np.int64]
+    frames: NDArray[np.int64] | None = None
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0
@@ -63,147 +60,110 @@ class _Draft:
         n, k = len(data), min(PICTURES, len(data))
         floats: dict[str, Any] = {name: np.zeros(n, np.float32) for name in ("confidences", *BALLS)}
         return _Draft(
+            read=np.zeros(n, bool),
             predictions=np.full(n, -1),
             **floats,
             images=np.zeros((k, *data.shape), np.float16),
-            rows=np.arange(k),
         )
 
     @staticmethod
-    def like(cell: Cell) -> "_Draft":
+    def like(cell: Cell, data: Data) -> "_Draft":
         """What the cell holds, at no cost."""
-        arrays = {name: getattr(cell, name).copy() for name in ("predictions", "confidences", *BALLS)}
-        return _Draft(**arrays, images=cell.pictures.images.copy(), rows=cell.pictures.rows)
+        draft = _Draft.empty(data)
+        draft.read = np.isin(data.ids, cell.ids)
+        for name in ("predictions", "confidences", *BALLS):
+            getattr(draft, name)[draft.read] = getattr(cell, name)
+        draft.images[draft.read[: len(draft.images)]] = cell.pictures.images
+        return draft
 
-    def fill(self, rows: NDArray[np.int64], clean: Tensor, tested: Tensor, logits: Tensor) -> None:
-        if tested is not clean:
-            delta = tested - clean
-            for norm, ball in BALLS.items():
-                getattr(self, norm)[rows] = ball.norm(delta).cpu().numpy()
+    def fill(
+        self, rows: NDArray[np.int64], distances: Mapping[str, NDArray[np.float32]], tested: Tensor, logits: Tensor
+    ) -> None:
+        for norm, values in distances.items():
+            getattr(self, norm)[rows] = values
         confidence, prediction = logits.softmax(1).max(1)
         self.predictions[rows] = prediction.cpu().numpy()
         self.confidences[rows] = confidence.cpu().numpy()
-        self.keep(rows, tested)
-
-    def keep(self, rows: NDArray[np.int64], tested: Tensor) -> None:
         shown = rows < len(self.images)
         self.images[rows[shown]] = tested[torch.from_numpy(shown)].cpu().numpy().astype(np.float16)
 
-    def cell(self, model: ModelRecord, condition: Condition, data: Data, seed: int) -> Cell:
+    def film(self, rows: NDArray[np.int64], predictions: NDArray[np.int64]) -> None:
+        if self.frames is None:
+            self.frames = np.full((len(self.predictions), predictions.shape[1]), -1)
+        self.frames[rows] = predictions
+
+    def cell(self, model: ModelRecord, condition: Condition, data: Data, seed: int, used: DataRecord) -> Cell:
+        shown = self.read[: len(self.images)]
         return Cell(
             model=model,
             condition=record(condition),
-            data=data.record,
+            data=used,
             seed=seed,
-            ids=data.ids,
-            labels=data.labels,
-            predictions=self.predictions,
-            confidences=self.confidences,
-            linf=self.linf,
-            l2=self.l2,
-            l1=self.l1,
+            ids=data.ids[self.read],
+            labels=data.labels[self.read],
+            predictions=self.predictions[self.read],
+            confidences=self.confidences[self.read],
+            linf=self.linf[self.read],
+            l2=self.l2[self.read],
+            l1=self.l1[self.read],
+            frames=None if self.frames is None else self.frames[self.read],
             forwards=self.forwards,
             backwards=self.backwards,
             seconds=self.seconds,
-            pictures=Pictures(rows=self.rows, images=self.images),
+            pictures=Pictures(rows=np.arange(shown.sum()), images=self.images[shown]),
         )
 
 
 def judge_shift(
     models: Mapping[str, tuple[ModelRecord, nn.Module]],
-    condition: Clean | Corruption | Pipeline | Inference,
-    data: Data,
+    condition: Shift,
+    maker: Maker,
     *,
-    seed: int,
     batch_size: int,
     advance: Advance,
 ) -> list[Cell]:
     """One cell a model under a condition that does not look at the model: the images are made once for all.
 
+    Under a sequence, the cell holds the prediction in every frame. Where a data set's pictures are cut to the
+    model's input, they are moved before that, as in ImageNet-P.
+
     Args:
         models: frozen models, with the records of what they are.
-        condition: the images as they are, a corruption or a systematic shift, which may be one of the models.
-        data: the examples.
-        seed: of the experiment.
+        condition: the images as they are, a corruption, a sequence or a systematic shift, which may be one of the
+            models.
+        maker: of the images of the examples.
         batch_size: images a pass; the result does not depend on it.
         advance: called with the number of examples done, once a model and batch.
 
     Raises:
-        InputError: images outside [0, 1], a label the model has no output for, NaN logits.
+        InputError: images outside [0, 1], a label the model has no output for, NaN logits, or no example
+            whose picture can be read.
     """
     if isinstance(condition, Inference):
         models = {name: (about, condition(model)) for name, (about, model) in models.items()}
+    data = maker.data
     drafts = {name: _Draft.empty(data) for name in models}
-    seen: list[NDArray[np.uint64]] = []
-    for rows in _batches(np.arange(len(data)), batch_size):
-        clean = data.images(rows)
-        _check_images(clean, data.shape, f"data set {data.name!r}")
-        tested = _shifted(condition, clean, data, rows, seed)
-        seen.append(digests(tested))
+    pixels = np.zeros(len(data), np.uint64)
+    moving = isinstance(condition, Sequence)
+    for batch in maker.batches(condition, max(1, batch_size // FRAMES) if moving else batch_size):
+        pixels[batch.rows] = batch.digests
         for name, (_, model) in models.items():
             start, draft = time.perf_counter(), drafts[name]
+            draft.read[batch.read] = True
             counted = Counted(model)
-            device = device_of(model)
-            logits = predict(counted, tested.to(device), data, name)
-            draft.fill(rows, clean.to(device), tested.to(device), logits)
+            if len(batch.rows):
+                logits = predict(counted, batch.frames.flatten(0, 1).to(device_of(model)), data, name)
+                logits = logits.unflatten(0, batch.frames.shape[:2])
+                draft.fill(batch.rows, batch.distances, batch.frames[:, 0], logits[:, 0])
+                if moving:
+                    draft.film(batch.rows, logits.argmax(2).cpu().numpy())
             draft.forwards += counted.forwards
             draft.seconds += time.perf_counter() - start
-            advance(len(rows))
-    pixels = None if isinstance(condition, Inference) else np.concatenate(seen)
-    return [replace(drafts[name].cell(models[name][0], condition, data, seed), digests=pixels) for name in models]
-
-
-def judge_sequence(
-    models: Mapping[str, tuple[ModelRecord, nn.Module]],
-    sequence: Sequence,
-    data: Data,
-    *,
-    seed: int,
-    batch_size: int,
-    advance: Advance,
-) -> list[Cell]:
-    """One cell a model under a sequence, with the prediction in every frame; the frames are made once for all.
-
-    Where a data set's pictures are cut to the model's input, they are moved before that, as in ImageNet-P.
-
-    Args, Raises: as `judge_shift`.
-    """
-    drafts = {name: _Draft.empty(data) for name in models}
-    predicted: dict[str, list[NDArray[np.int64]]] = {name: [] for name in models}
-    seen: list[NDArray[np.uint64]] = []
-    for rows in _batches(np.arange(len(data)), max(1, batch_size // FRAMES)):
-        clean = data.images(rows)
-        _check_images(clean, data.shape, f"data set {data.name!r}")
-        source = _uncut(data, rows) if sequence.wide else clean
-        film = sequence(source, rng=_rng(sequence, data, seed).select(rows), size=data.shape[1:])
-        seen.append(digests(film))
-        frames = film.flatten(0, 1)
-        _check_images(frames, data.shape, f"shift {sequence.label!r}")
-        for name, (_, model) in models.items():
-            start, draft = time.perf_counter(), drafts[name]
-            counted = Counted(model)
-            device = device_of(model)
-            logits = predict(counted, frames.to(device), data, name).unflatten(0, film.shape[:2])
-            draft.fill(rows, clean.to(device), film[:, 0].to(device), logits[:, 0])
-            predicted[name].append(logits.argmax(2).cpu().numpy())
-            draft.forwards += counted.forwards
-            draft.seconds += time.perf_counter() - start
-            advance(len(rows))
-    cells = (drafts[name].cell(models[name][0], sequence, data, seed) for name in models)
-    pixels = np.concatenate(seen)
-    return [
-        replace(cell, frames=np.concatenate(predicted[name]), digests=pixels)
-        for cell, name in zip(cells, models, strict=True)
-    ]
-
-
-def _uncut(data: Data, rows: NDArray[np.int64]) -> Float[Tensor, "n c h w"]:
-    """The examples before the centre crop: squares of the length that the shorter side is resized to."""
-    if data.framing.shorter is None:
-        return data.images(rows)
-    square = replace(data.framing, height=data.framing.shorter, width=data.framing.shorter)
-    files = [decode(data.encoded(int(row)), REFERENCE_DECODER, channels=square.channels) for row in rows]
-    return to_tensor(np.stack([framed(picture, square, REFERENCE_RESIZE) for picture in files]))
+            advance(len(batch.read))
+    for draft in drafts.values():
+        advance(int((~draft.read).sum()))
+    cells = [drafts[name].cell(models[name][0], condition, data, maker.seed, data.record) for name in models]
+    return cells if isinstance(condition, Inference) else [replace(c, digests=pixels[c.ids]) for c in cells]
 
 
 def judge_attack(
@@ -239,34 +199,35 @@ def judge_attack(
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
             is randomised and the attack does not expect that.
     """
-    draft = _Draft.like(after)
+    draft = _Draft.like(after, data)
     device = device_of(model)
     counted, crafting = Counted(model, advance), Counted(crafted_on, advance)
-    rng = _rng(attack, data, seed)
-    attacked = np.flatnonzero(after.correct)
+    rng = keyed(attack, data, seed)
+    attacked = np.flatnonzero(draft.read)[after.correct]
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     _check_determinism(attack, crafted_on, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
     start = time.perf_counter()
-    for rows in _batches(attacked, _pool_size(attack, data, batch_size)):
+    for rows in chunks(attacked, _pool_size(attack, data, batch_size)):
         before = _passes(counted) + _passes(crafting)
         inputs = data.images(rows).to(device)
         adversarial = _craft(attack, crafting, inputs, data, rows, rng, batch_size)
-        for part in _batches(np.arange(len(rows)), batch_size):
+        for part in chunks(np.arange(len(rows)), batch_size):
             logits = predict(counted, adversarial[part], data, model_record.name)
-            draft.fill(rows[part], inputs[part], adversarial[part], logits)
+            draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
         if crafted_on is not model:
-            for part in _batches(np.arange(len(rows)), batch_size):
+            for part in chunks(np.arange(len(rows)), batch_size):
                 part = part[draft.predictions[rows[part]] == data.labels[rows[part]]]
                 seen = predict(crafting, adversarial[part], data, model_record.name).argmax(1).cpu().numpy()
                 part = part[seen != data.labels[rows[part]]]
                 if len(part):
                     again = _craft(attack, counted, inputs[part], data, rows[part], rng, batch_size)
-                    draft.fill(rows[part], inputs[part], again, predict(counted, again, data, model_record.name))
+                    logits = predict(counted, again, data, model_record.name)
+                    draft.fill(rows[part], measured(inputs[part], again), again, logits)
         advance(len(rows) * (attack.passes + 1) - (_passes(counted) + _passes(crafting) - before))
     draft.seconds = time.perf_counter() - start
     draft.forwards = counted.forwards + crafting.forwards
     draft.backwards = counted.backwards + crafting.backwards
-    return draft.cell(model_record, attack, data, seed)
+    return draft.cell(model_record, attack, data, seed, after.data)
 
 
 def judge_transfer(
@@ -299,12 +260,15 @@ def judge_transfer(
     attack, device = transfer.attack, device_of(source)
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
     drafts = {name: _Draft.empty(data) for name in models}
-    rng = _rng(attack, data, seed)
-    attacked = np.flatnonzero(clean.correct)
+    rng = keyed(attack, data, seed)
+    right = _Draft.like(clean, data).predictions == data.labels
+    read = np.isin(data.ids, clean.ids)
+    attacked = np.flatnonzero(right)
     _check_determinism(attack, source, data.images(attacked[:PICTURES]).to(device), data, transfer.source)
-    for rows in _batches(np.arange(len(data)), _pool_size(attack, data, batch_size)):
+    advance(int((~read).sum()) * (attack.passes + 1) * len(models))
+    for rows in chunks(np.flatnonzero(read), _pool_size(attack, data, batch_size)):
         before, start = _passes(crafting), time.perf_counter()
-        inputs, hit = data.images(rows).to(device), clean.correct[rows]
+        inputs, hit = data.images(rows).to(device), right[rows]
         adversarial = inputs.clone()
         if hit.any():
             some = torch.from_numpy(hit).to(device)
@@ -313,18 +277,20 @@ def judge_transfer(
         for name, (_, model) in models.items():
             start, draft = time.perf_counter(), drafts[name]
             counted, there = Counted(model), device_of(model)
-            for part in _batches(np.arange(len(rows)), batch_size):
+            for part in chunks(np.arange(len(rows)), batch_size):
                 tested = adversarial[part].to(there)
-                draft.fill(rows[part], inputs[part].to(there), tested, predict(counted, tested, data, name))
+                distances = measured(inputs[part].to(there), tested)
+                draft.fill(rows[part], distances, tested, predict(counted, tested, data, name))
             draft.forwards += counted.forwards
             draft.seconds += time.perf_counter() - start + crafted
             advance(counted.forwards)
         spared = len(rows) * attack.passes - (_passes(crafting) - before)
         advance(spared * len(models))
     for draft in drafts.values():
+        draft.read = read
         draft.forwards += crafting.forwards
         draft.backwards += crafting.backwards
-    return [drafts[name].cell(models[name][0], transfer, data, seed) for name in models]
+    return [drafts[name].cell(models[name][0], transfer, data, seed, clean.data) for name in models]
 
 
 def _craft(
@@ -340,7 +306,7 @@ def _craft(
     labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
     options: dict[str, Any] = {"batch_size": batch_size} if isinstance(attack, PoolAttack) else {}
     adversarial = attack(model, inputs, labels, rng=rng.select(rows), **options).detach()
-    _check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    check_images(adversarial, data.shape, f"attack {attack.label!r}")
     _check_budget(attack, inputs, adversarial)
     return adversarial
 
@@ -371,24 +337,6 @@ def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name:
     return logits
 
 
-def _shifted(
-    condition: Clean | Corruption | Pipeline | Inference, clean: Tensor, data: Data, rows: NDArray[np.int64], seed: int
-) -> Tensor:
-    match condition:
-        case Clean() | Inference():
-            return clean
-        case Corruption():
-            tested = condition(clean, rng=_rng(condition, data, seed).select(rows))
-        case Pipeline():
-            tested = to_tensor(np.stack([condition(data.encoded(int(r)), framing=data.framing) for r in rows]))
-    _check_images(tested, data.shape, f"shift {condition.label!r}")
-    return tested
-
-
-def _rng(condition: Attack | Corruption | Sequence, data: Data, seed: int) -> Rng:
-    return Rng(seed, data.ids, (digest(describe(condition)),))
-
-
 def _passes(counted: Counted) -> int:
     return counted.forwards + counted.backwards
 
@@ -397,26 +345,6 @@ def _pool_size(attack: Attack, data: Data, batch_size: int) -> int:
     """Examples that the attack is given at once."""
     size = 4 * math.prod(data.shape)
     return max(batch_size, POOL_BYTES // size) if isinstance(attack, PoolAttack) else batch_size
-
-
-def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    return (rows[i : i + size] for i in range(0, len(rows), size))
-
-
-def _check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
-    if tuple(images.shape[1:]) != shape:
-        raise InputError(
-            f"{source} gave images of shape {tuple(images.shape[1:])}",
-            rule=f"images of this data set have shape {shape}",
-            remedy="Check its size setting",
-        )
-    low, high = (v.item() for v in torch.aminmax(images))
-    if not (low >= 0 and high <= 1):  # catches NaN too
-        raise InputError(
-            f"{source} gave values from {low:.4g} to {high:.4g}",
-            rule="images lie in [0, 1]; normalisation is the model's first layer",
-            remedy="Divide 8-bit images by 255 and clip what a method returns",
-        )
 
 
 def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:

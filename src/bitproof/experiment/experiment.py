@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +20,13 @@ from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
 from bitproof.experiment.crafting import CRAFTING, crafting_model
 from bitproof.experiment.environment import environment
-from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift, judge_transfer
+from bitproof.experiment.evaluator import judge_attack, judge_shift, judge_transfer
+from bitproof.experiment.making import Maker
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import SUITES
 from bitproof.quant import freeze
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key
 from bitproof.settings import describe, parse
-from bitproof.shifts import Sequence as FrameSequence
 from bitproof.store import Store
 
 
@@ -44,6 +45,7 @@ class Experiment:
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made: a name in `bitproof.experiment.crafting.CRAFTING`.
+        workers: processes that make images beside this one; results do not depend on them.
     """
 
     models: Mapping[str, nn.Module]
@@ -53,6 +55,7 @@ class Experiment:
     batch_size: int = 128
     independent: bool = False
     crafting: str = "exact"
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -64,6 +67,10 @@ class Experiment:
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
+            )
+        if self.workers < 0:
+            raise InputError(
+                f"workers is {self.workers}", rule="it is a number of processes", remedy="Use 0 to have none"
             )
 
     @cached_property
@@ -85,6 +92,11 @@ class Experiment:
     def all_conditions(self) -> tuple[Condition, ...]:
         """The conditions in order, each once, the clean images first."""
         return tuple(dict.fromkeys((Clean(), *self.conditions)))
+
+    @cached_property
+    def maker(self) -> Maker:
+        """Makes the images that models are tested on."""
+        return Maker(data=self.data, seed=self.seed, workers=self.workers)
 
     def key(self, name: str, condition: Condition) -> str:
         """The content address of one cell."""
@@ -133,7 +145,8 @@ class Experiment:
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
-        tally = runner.run(self.tasks(), store, environment, progress=progress)
+        with closing(self.maker):
+            tally = runner.run(self.tasks(), store, environment, progress=progress)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
             replace(store.get(self.key(name, condition)), model=self.records[name], condition=self.record(condition))
             for name in self.models
@@ -168,10 +181,7 @@ class ShiftTask(runner.Task):
         e = self.experiment
         models = e.lacking(self.condition, missing)
         assert not isinstance(self.condition, Attack | Transfer)
-        settings: dict[str, Any] = {"seed": e.seed, "batch_size": e.batch_size, "advance": advance}
-        if isinstance(self.condition, FrameSequence):
-            return judge_sequence(models, self.condition, e.data, **settings)
-        return judge_shift(models, self.condition, e.data, **settings)
+        return judge_shift(models, self.condition, e.maker, batch_size=e.batch_size, advance=advance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +260,7 @@ def evaluate(
     batch_size: int = 128,
     independent: bool = False,
     crafting: str = "exact",
+    workers: int = 0,
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -272,6 +283,8 @@ def evaluate(
             smallest on, and what that broke counts as broken at the larger ones.
         crafting: "exact" makes attacks on the model itself; "folded" and "bfloat16" on a faster one that answers
             almost the same. What counts is predicted on the model itself.
+        workers: processes that make images (decode, resize, corrupt) beside this one; results do not depend on
+            them. Scripts that use them need the guard `if __name__ == "__main__":`.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -308,6 +321,7 @@ def evaluate(
         batch_size=batch_size,
         independent=independent,
         crafting=crafting,
+        workers=workers,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)
