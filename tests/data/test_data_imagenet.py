@@ -1,7 +1,6 @@
 """ImageNet folders: labels, layouts, sizes, and what is left out."""
 
 import csv
-import os
 
 import numpy as np
 import pytest
@@ -68,7 +67,7 @@ def test_no_model_is_calibrated_on_what_it_is_tested_on(root):
 
 
 def test_folders_that_are_no_wnid_are_left_out_by_name(root):
-    os.rename(root / "val" / "n02096437", root / "val" / "terrier")
+    (root / "val" / "n02096437").rename(root / "val" / "terrier")
     data = load_data("imagenet", root=root)
     assert len(data) == 4 and data.left_out == {"terrier/": "is none of the 1,000 classes"}
 
