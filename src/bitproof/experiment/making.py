@@ -164,6 +164,8 @@ def make(condition: Shift, data: Data, seed: int, rows: Rows) -> Batch:
     """
     read, clean = data.read(rows)
     check_images(clean, data.shape, f"data set {data.name!r}")
+    if not len(read):
+        return Batch(read=read, rows=read, frames=clean[:, None], distances=measured(clean, clean))
     made, tested = _tested(condition, data, seed, read, clean)
     frames = tested if isinstance(condition, Sequence) else tested[:, None]
     check_images(frames.flatten(0, 1), data.shape, f"shift {condition.label!r}")
@@ -254,7 +256,7 @@ def _joined(parts: list[Batch]) -> Batch:
     return Batch(
         read=np.concatenate([part.read for part in parts]),
         rows=np.concatenate([part.rows for part in parts]),
-        frames=torch.cat([part.frames for part in parts]),
+        frames=torch.cat([part.frames for part in parts if len(part.rows)] or [parts[0].frames]),
         distances={norm: np.concatenate([part.distances[norm] for part in parts]) for norm in BALLS},
         digests=np.concatenate([part.digests for part in parts]),
     )

@@ -91,6 +91,7 @@ def _context(section: Section, anchor: str) -> dict[str, Any]:
         "id": anchor,
         "section": section,
         "looks": looks,
+        "remarks": text.remarks(section.cells.values()),
         "findings": findings.findings(section),
         "matrix": findings.matrix(section),
         "same_pixels": metrics.same_pixels(list(section.cells.values())),

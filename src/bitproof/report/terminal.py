@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from bitproof import metrics
 from bitproof.records import Cell
+from bitproof.report.text import remarks
 
 
 def comparison(cells: Sequence[Cell], reference: str) -> Table:
@@ -19,7 +21,12 @@ def comparison(cells: Sequence[Cell], reference: str) -> Table:
     count = rows[0]["n"]
     table = Table(
         title=f"accuracy in % [95% interval], n = {count:,}",
-        caption=f"in brackets: points against {reference}; * p < 0.05, exact McNemar test with Holm correction",
+        caption="\n".join(
+            [
+                f"in brackets: points against {reference}; * p < 0.05, exact McNemar test with Holm correction",
+                *map(escape, remarks(cells)),
+            ]
+        ),
     )
     table.add_column("condition", no_wrap=True)
     for model in models:

@@ -1,8 +1,14 @@
 """How numbers are written: rates in percent, differences in percentage points, always with a true minus."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from bitproof.records import Cell
+
 MISSING = "\N{EN DASH}"
+
+_NAMED = 5
+"""How many of the files that were left out a report names."""
 
 
 def percent(rate: float | None) -> str:
@@ -39,6 +45,22 @@ def same_pixels(row: dict[str, Any]) -> str:
     """A row of `metrics.same_pixels` as a sentence."""
     share = f"all {row['n']:,}" if row["equal"] == row["n"] else f"{row['equal']:,} of {row['n']:,}"
     return f"{row['condition']} gave the same pixels as {row['like']} on {share} images"
+
+
+def remarks(cells: Iterable[Cell]) -> list[str]:
+    """What a reader of results on one data set has to know of files that could not be used; empty if all could."""
+    cells = list(cells)
+    out = next((cell.data.left_out for cell in cells if cell.data.left_out), {})
+    unmade = {cell.condition.label: cell.unmade for cell in cells if cell.unmade}
+    named = [f"{name} ({reason})" for name, reason in list(out.items())[:_NAMED]]
+    named += [f"{len(out) - _NAMED:,} more"] if len(out) > _NAMED else []
+    pictures = sum(not name.endswith("/") for name in out)
+    counted = f"{pictures:,} of {cells[0].data.count:,} pictures" if pictures else ""
+    folders = f"{len(out) - pictures:,} folders" if len(out) > pictures else ""
+    first = [f"Left out: {' and '.join(filter(None, (counted, folders)))}: {', '.join(named)}."] if out else []
+    return first + [
+        f"{label} could not be made of {count:,} pictures, which count as wrong." for label, count in unmade.items()
+    ]
 
 
 def _signed(value: float, sign: str) -> str:
