@@ -311,7 +311,7 @@ def _families() -> dict[str, dict[str, str]]:
     from bitproof.experiment import SUITES
     from bitproof.models import MODELS
     from bitproof.quant import METHODS
-    from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC
+    from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
     from bitproof.train import RECIPES
 
     return {
@@ -321,8 +321,11 @@ def _families() -> dict[str, dict[str, str]]:
         "recipes": {name: _first_line(build) for name, build in RECIPES.items()},
         "data": {name: _first_line(build) for name, build in DATA.items()},
         "attacks": {name: _first_line(build) for name, build in ATTACKS.items()},
-        "shifts": {name: _first_line(build) for name, build in {**CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}.items()},
-        "suites": {name: _first_line(build) for name, build in SUITES.items()},
+        "shifts": {
+            name: _first_line(build) for name, build in {**CORRUPTIONS, **SEQUENCES, **SYSTEMATIC, **RELEASED}.items()
+        },
+        "suites": {name: _first_line(build) for name, build in SUITES.items()}
+        | {"released:ROOT": "All released files of CIFAR-C, ImageNet-C or ImageNet-P in a folder."},
     }
 
 

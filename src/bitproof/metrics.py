@@ -621,10 +621,11 @@ def flips(frames: NDArray[np.int64], *, compared: str, step: int = 1) -> NDArray
 
 
 def _flips(cell: Cell) -> NDArray[np.float64]:
-    """`flips` of a sequence's cell by the rule in its setting, in the order of the ids."""
+    """`flips` of a sequence's cell by the rule in its setting, in the order of the ids; 1 where there was no clip."""
     assert cell.frames is not None
-    rule = cell.condition.setting
-    return flips(cell.frames[np.argsort(cell.ids)], compared=rule["compared"], step=rule["difficulty"])
+    rule, order = cell.condition.setting, np.argsort(cell.ids)
+    found = flips(cell.frames[order], compared=rule["compared"], step=rule["difficulty"])
+    return np.where(cell.predictions[order] < 0, 1.0, found)
 
 
 def _check_same_examples(cell: Cell, other: Cell) -> None:

@@ -94,7 +94,8 @@ class Cell:
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
         digests: uint64 [n], a hash of the pixels that the models saw (`core.pixels.digests`; of all frames of a
-            sequence); 0 for what could not be made; None where each model has its own (attacks), or the clean ones and is run another way.
+            sequence), 0 where there were none; None where each model has its own (attacks), or the clean ones and
+            is run another way.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
         run: which run of the store computed it; None before it is stored.

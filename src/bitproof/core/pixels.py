@@ -56,7 +56,6 @@ def framed(
     Rounding follows torchvision's Resize (longer side rounded down) and CenterCrop. With `squash`, both sides become
     as long as the shorter one would, whatever the proportions.
 
-
     Raises:
         UnreadableError: a picture so narrow that its longer side would be resized to more than LONGEST pixels.
     """
@@ -83,7 +82,8 @@ def decode(
     """The pixels of an image file's bytes, as `decoder` (a name in DECODERS) reads them.
 
     Each library keeps its defaults: OpenCV turns a picture by its EXIF orientation, Pillow and FFmpeg do not.
-    Pillow and OpenCV keep the upper 8 of 16 bits, make RGB of CMYK within one level of each other, and drop transparency.
+    Pillow and OpenCV keep the upper 8 of 16 bits, drop transparency, and make RGB of CMYK within one level of each
+    other.
 
     Args:
         encoded: a whole JPEG, PNG, WebP or BMP file.

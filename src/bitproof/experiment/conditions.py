@@ -8,7 +8,20 @@ from bitproof.attacks import ATTACKS, Attack
 from bitproof.errors import InputError
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe, parse
-from bitproof.shifts import CORRUPTIONS, SEQUENCES, SYSTEMATIC, Corruption, Inference, Pipeline, Sequence
+from bitproof.shifts import (
+    CORRUPTIONS,
+    RELEASED,
+    SEQUENCES,
+    SYSTEMATIC,
+    CifarC,
+    Corruption,
+    ImageNetC,
+    ImageNetP,
+    Inference,
+    Pipeline,
+    Released,
+    Sequence,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +50,9 @@ class Transfer:
         return f"{self.attack.label} from {self.source}"
 
 
-Condition = Clean | Transfer | Attack | Corruption | Sequence | Pipeline | Inference
+Condition = Clean | Transfer | Attack | Corruption | Sequence | Pipeline | Inference | Released
 
-CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATIC}
+CONDITIONS = {"clean": Clean, **ATTACKS, **CORRUPTIONS, **SEQUENCES, **SYSTEMATIC, **RELEASED}
 """Every condition by the name that the command line and `parse_condition` take."""
 
 
@@ -55,16 +68,16 @@ def record(condition: Condition, *, after: ConditionRecord | None = None) -> Con
             kind, group = "minimum" if condition.eps == math.inf else "attack", condition.label
         case Transfer():
             kind, group = "transfer", condition.source
-        case Corruption():
+        case Corruption() | CifarC() | ImageNetC():
             kind, group = "corruption", condition.name
-        case Sequence():
+        case Sequence() | ImageNetP():
             kind, group = "sequence", condition.label
         case Pipeline() | Inference():
             kind, group = "systematic", condition.name
         case _:
             raise InputError(
                 f"{condition!r} is not a condition",
-                rule="a condition is Clean(), an attack, a transfer, a corruption, a sequence or a systematic shift",
+                rule="a condition is Clean(), an attack, a transfer, a corruption, a sequence or another shift",
                 remedy="See `bitproof list attacks` and `bitproof list shifts`",
             )
     setting = describe(condition)

@@ -25,9 +25,9 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.conditions import Condition, Transfer, record
-from bitproof.experiment.making import FRAMES, Maker, Shift, check_images, chunks, keyed, measured
+from bitproof.experiment.making import FRAMES, MOVING, Maker, Shift, check_images, chunks, keyed, measured
 from bitproof.records import Cell, DataRecord, ModelRecord, Pictures
-from bitproof.shifts import Inference, Sequence
+from bitproof.shifts import Inference
 
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
@@ -144,7 +144,7 @@ def judge_shift(
     data = maker.data
     drafts = {name: _Draft.empty(data) for name in models}
     pixels = np.zeros(len(data), np.uint64)
-    moving = isinstance(condition, Sequence)
+    moving = isinstance(condition, MOVING)
     for batch in maker.batches(condition, max(1, batch_size // FRAMES) if moving else batch_size):
         pixels[batch.rows] = batch.digests
         for name, (_, model) in models.items():

@@ -23,7 +23,7 @@ from bitproof.experiment.environment import environment
 from bitproof.experiment.evaluator import judge_attack, judge_shift, judge_transfer
 from bitproof.experiment.making import Maker
 from bitproof.experiment.results import Result
-from bitproof.experiment.suites import SUITES
+from bitproof.experiment.suites import conditions_of
 from bitproof.quant import freeze
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key
 from bitproof.settings import describe, parse
@@ -269,7 +269,8 @@ def evaluate(
         models: by name, the first one being the reference; or a single model. Any `nn.Module` that maps
             images [n, c, h, w] in [0, 1] to logits. None is changed.
         data: the examples.
-        suite: name of a suite ("quick" unless `conditions` are given), see `bitproof list suites`.
+        suite: name of a suite ("quick" unless `conditions` are given), see `bitproof list suites`; or
+            "released:ROOT" for all files of CIFAR-C, ImageNet-C or ImageNet-P in a folder.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40".
         transfer: attacks whose images, made on each of the models, are given to all of them; see
@@ -302,7 +303,7 @@ def evaluate(
     """
     chosen: tuple[Condition, ...] = tuple(parse_condition(c) if isinstance(c, str) else c for c in conditions or ())
     if suite is not None or not (chosen or transfer):
-        chosen = (*lookup(SUITES, suite or "quick", "suite")(data), *chosen)
+        chosen = (*conditions_of(suite or "quick", data), *chosen)
     models = models if isinstance(models, Mapping) else {"model": models}
     attacks = [_to_the_end(attack) for attack in transfer]
     experiment = Experiment(

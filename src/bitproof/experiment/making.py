@@ -26,13 +26,14 @@ from bitproof.core.balls import BALLS
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, digests, framed, to_tensor
 from bitproof.core.rng import Rng
-from bitproof.data import Data
+from bitproof.data import Data, FolderData
 from bitproof.errors import InputError, UnreadableError
 from bitproof.experiment.conditions import Clean
 from bitproof.settings import describe, digest
-from bitproof.shifts import Corruption, Inference, Pipeline, Sequence
+from bitproof.shifts import CifarC, Corruption, ImageNetC, ImageNetP, Inference, Pipeline, Released, Sequence
 
-Shift = Clean | Corruption | Sequence | Pipeline | Inference
+Shift = Clean | Corruption | Sequence | Pipeline | Inference | Released
+MOVING = (Sequence, ImageNetP)
 Rows = NDArray[np.int64]
 
 FRAMES = 31
@@ -87,21 +88,27 @@ class Maker:
         Raises:
             InputError: images outside [0, 1] or of another shape, no example that can be read, a worker that died.
         """
-        n, found = len(self.data), False
+        n, read, made = len(self.data), 0, 0
         if not self.workers:
             parts = (make(condition, self.data, self.seed, rows) for rows in chunks(np.arange(n), size))
         else:
             parts = self._from_workers(condition, size)
         for batch in parts:
-            found |= len(batch.read) > 0
+            read, made = read + len(batch.read), made + len(batch.rows)
             if len(batch.read):
                 yield batch
-        if not found:
+        if not read:
             name, reason = next(iter(self.data.left_out.items()))
             raise InputError(
                 f"none of the {n} pictures of {self.data.name!r} can be read",
                 rule=f"a result needs at least one; {name} {reason}",
                 remedy="Check the files",
+            )
+        if not made:
+            raise InputError(
+                f"shift {condition.label!r} could not be made of any picture",
+                rule="a result needs at least one that can be decoded under it",
+                remedy="Check its files and its decoder, or leave the condition out",
             )
 
     def close(self) -> None:
@@ -123,7 +130,7 @@ class Maker:
 
     def _from_workers(self, condition: Shift, size: int) -> Iterator[Batch]:
         """Batches put together from units, each of which has a place in shared memory while it is under way."""
-        image = 4 * math.prod(self.data.shape) * (MOST_FRAMES if isinstance(condition, Sequence) else 1)
+        image = 4 * math.prod(self.data.shape) * (MOST_FRAMES if isinstance(condition, MOVING) else 1)
         unit = min(size, max(1, UNIT_BYTES // image))
         places = deque(range(0, ROOM_BYTES - unit * image + 1, unit * image) or range(1))
         batches = [list(chunks(rows, unit)) for rows in chunks(np.arange(len(self.data)), size)]
@@ -167,7 +174,7 @@ def make(condition: Shift, data: Data, seed: int, rows: Rows) -> Batch:
     if not len(read):
         return Batch(read=read, rows=read, frames=clean[:, None], distances=measured(clean, clean))
     made, tested = _tested(condition, data, seed, read, clean)
-    frames = tested if isinstance(condition, Sequence) else tested[:, None]
+    frames = tested if isinstance(condition, MOVING) else tested[:, None]
     check_images(frames.flatten(0, 1), data.shape, f"shift {condition.label!r}")
     distances = measured(
         clean if made.all() else clean[torch.from_numpy(made)], tested if frames is not tested else tested[:, 0]
@@ -229,6 +236,25 @@ def _tested(condition: Shift, data: Data, seed: int, rows: Rows, clean: Tensor) 
             return every, condition(source, rng=keyed(condition, data, seed).select(rows), size=data.shape[1:])
         case Pipeline():
             return _each(rows, data, lambda row: condition(data.encoded(row), framing=data.framing))
+        case CifarC():
+            return every, to_tensor(condition(rows, data.labels, size=data.shape[1:]))
+        case ImageNetC():
+            return _each(rows, data, lambda row: condition(_file(data, row), size=data.shape[1:]))
+        case ImageNetP():
+            made, frames = _each(
+                rows, data, lambda row: np.concatenate(condition(_file(data, row), size=data.shape[1:]))
+            )
+            return made, frames.unflatten(2, (-1, data.shape[1])).transpose(1, 2)
+
+
+def _file(data: Data, row: int) -> str:
+    if not isinstance(data, FolderData):
+        raise InputError(
+            f"data set {data.name!r} has no files",
+            rule="released files belong to the picture that is called as they are",
+            remedy="Load the data from a folder of images, as imagenet:ROOT",
+        )
+    return data.files[row]
 
 
 def _each(

@@ -22,6 +22,7 @@ from bitproof.shifts import (
     Pipeline,
 )
 from bitproof.shifts.base import Corruption
+from bitproof.shifts.released import found
 
 FEW = (GaussianNoise, Brightness, Contrast, JPEG)
 """A noise, two changes of light and a loss of detail: a first look."""
@@ -151,6 +152,11 @@ def imagenet_p(data: Data) -> tuple[Condition, ...]:
     return (Clean(), *(build(profile=profile(data)) for build in IMAGENET_P.values()))
 
 
+def released(root: str) -> tuple[Condition, ...]:
+    """All corruptions or sequences whose released files lie in `root`."""
+    return (Clean(), *found(root))
+
+
 SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "clean": clean,
     "quick": quick,
@@ -164,3 +170,13 @@ SUITES: dict[str, Callable[[Data], tuple[Condition, ...]]] = {
     "imagenet-c-bar": imagenet_c_bar,
     "imagenet-p": imagenet_p,
 }
+
+
+def conditions_of(suite: str, data: Data) -> tuple[Condition, ...]:
+    """The conditions of a suite by its name in SUITES, or of `released:ROOT`, the files in a folder.
+
+    Raises:
+        InputError: an unknown suite, or a folder without released files.
+    """
+    name, _, root = suite.partition(":")
+    return released(root) if name == "released" else lookup(SUITES, suite, "suite")(data)

@@ -1,7 +1,8 @@
 """Shifts: what happens to images between the world and the model, without an adversary.
 
 Corruptions are `(images, *, rng) -> images`; sequences give every image several frames; systematic shifts are
-`(encoded bytes) -> image`, or `(model) -> model` where the model is run another way.
+`(encoded bytes) -> image`, or `(model) -> model` where the model is run another way; released files are
+read by position or name.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from bitproof.shifts.patterns import (
     InverseSparkles,
     Sparkles,
 )
+from bitproof.shifts.released import CifarC, ImageNetC, ImageNetP, Released
 from bitproof.shifts.sequences import (
     BrightnessSequence,
     GaussianBlurSequence,
@@ -104,6 +106,7 @@ IMAGENET_P_EXTRA: dict[str, Callable[..., Sequence]] = {
 
 SEQUENCES: dict[str, Callable[..., Sequence]] = {**IMAGENET_P, **IMAGENET_P_EXTRA}
 SYSTEMATIC: dict[str, Callable[..., Pipeline | Inference]] = {"pipeline": Pipeline, "inference": Inference}
+RELEASED: dict[str, Callable[..., Released]] = {"cifar-c": CifarC, "imagenet-c": ImageNetC, "imagenet-p": ImageNetP}
 
 __all__ = [
     "CORRUPTIONS",
@@ -113,6 +116,7 @@ __all__ = [
     "IMAGENET_P",
     "IMAGENET_P_EXTRA",
     "JPEG",
+    "RELEASED",
     "SEQUENCES",
     "SYSTEMATIC",
     "BlueNoiseSample",
@@ -121,6 +125,7 @@ __all__ = [
     "BrownishNoise",
     "CausticRefraction",
     "CheckerboardCutout",
+    "CifarC",
     "CocentricSineWaves",
     "Contrast",
     "Corruption",
@@ -133,6 +138,8 @@ __all__ = [
     "GaussianNoise",
     "GaussianNoiseSequence",
     "GlassBlur",
+    "ImageNetC",
+    "ImageNetP",
     "ImpulseNoise",
     "Inference",
     "InverseSparkles",
@@ -142,6 +149,7 @@ __all__ = [
     "Pipeline",
     "Pixelate",
     "PlasmaNoise",
+    "Released",
     "RotateSequence",
     "Saturate",
     "ScaleSequence",
