@@ -19,7 +19,7 @@ from bitproof.experiment.suites import FEW, corruptions, quick, resizes, robustm
 from bitproof.metrics import flips, robust_accuracy_curve, transfer
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
-from bitproof.shifts import GaussianNoise, GaussianNoiseSequence, Inference, Pipeline, RotateSequence
+from bitproof.shifts import RELEASED, GaussianNoise, GaussianNoiseSequence, Inference, Pipeline, RotateSequence
 from bitproof.store import Store
 from bitproof.train import Standard
 
@@ -277,7 +277,7 @@ def test_resizes_enlarge_only_files_that_need_no_resize(data):
 def test_conditions_can_be_written_as_text():
     assert parse_condition("clean") == Clean()
     assert parse_condition("gaussian-noise:severity=5") == GaussianNoise(severity=5)
-    for name in CONDITIONS:
+    for name in CONDITIONS.keys() - RELEASED.keys():  # those need a root
         assert record(parse_condition(name)).kind in KINDS
 
 

@@ -172,7 +172,9 @@ def make(condition: Shift, data: Data, seed: int, rows: Rows) -> Batch:
     read, clean = data.read(rows)
     check_images(clean, data.shape, f"data set {data.name!r}")
     if not len(read):
-        return Batch(read=read, rows=read, frames=clean[:, None], distances=measured(clean, clean))
+        return Batch(
+            read=read, rows=read, frames=clean[:, None], distances=measured(clean, clean), digests=digests(clean)
+        )
     made, tested = _tested(condition, data, seed, read, clean)
     frames = tested if isinstance(condition, MOVING) else tested[:, None]
     check_images(frames.flatten(0, 1), data.shape, f"shift {condition.label!r}")
