@@ -11,7 +11,7 @@ from torch import nn
 
 from bitproof import runner
 from bitproof.attacks import ATTACKS, PGD, Attack
-from bitproof.core.fingerprint import fingerprint
+from bitproof.core.fingerprint import model_record
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.deploy import OnnxModel
@@ -69,7 +69,7 @@ class Experiment:
     @cached_property
     def records(self) -> dict[str, ModelRecord]:
         """What each model is, by its name."""
-        return {name: _model_record(name, model) for name, model in self.models.items()}
+        return {name: model_record(name, model) for name, model in self.models.items()}
 
     @cached_property
     def _frozen(self) -> dict[str, nn.Module]:
@@ -329,13 +329,3 @@ def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
 def _without_eps(setting: dict[str, Any]) -> dict[str, Any]:
     return {k: _without_eps(v) if isinstance(v, dict) else v for k, v in setting.items() if k != "eps"}
 
-
-def _model_record(name: str, model: nn.Module) -> ModelRecord:
-    scheme = getattr(model, "scheme", None)
-    return ModelRecord(
-        name=name,
-        fingerprint=fingerprint(model),
-        scheme=describe(scheme) if scheme else None,
-        weight_bits=scheme.weight_bits if scheme else 32,
-        act_bits=scheme.act_bits if scheme else 32,
-    )
