@@ -48,7 +48,7 @@ def diagnose_masking(
     twin: nn.Module | None = None,
     eps: float | None = None,
     steps: int = 20,
-    queries: int = 300,
+    queries: int = 1000,
     draws: int = 50,
     directions: int = 16,
     seed: int = 0,

@@ -1,17 +1,22 @@
 """From what was measured on each example to nine signals: how each is judged, and what it says.
 
-How was fixed before any model was looked at:
+How it is judged was fixed before any of the models in tests and benchmarks was looked at:
 
 - All attacks meet the same examples, those that the model gets right: differences are paired.
 - An attack that should be the weaker one has to win by the exact one-sided McNemar test, and by more than `MARGIN`. A
   share has to be above `MARGIN` by the exact binomial test. An attack is a search and misses by chance, and an effect
   on less than one example in twenty changes no conclusion on robustness.
-- Along random directions, the rises that the gradient promises and those that happen are compared by their cosine. Below
-  `ALIGNED` = 1/2 the gradient explains less than a quarter of what the loss does; the signal fires where that
-  holds for most examples.
+- Along random directions, the rises that the gradient promises and those that happen are compared by their cosine.
+  Below `ALIGNED` = sqrt(1/2) the gradient explains less than half of what the loss does (the cosine squared is the
+  share explained); the signal fires where that holds for most examples.
 - The p-values of a diagnosis are corrected together (Holm), so that it raises a false alarm on at most a share
   `LEVEL` of the models with sound gradients.
+
+A first draft (300 queries of Square, a cosine of 1/2) was silent on networks that are known to mask: two digits networks
+with quantized tanh and one BinaryNet, on which both numbers were reconsidered; those seeds are used nowhere else.
 """
+
+import math
 
 from dataclasses import replace
 
@@ -22,7 +27,7 @@ from bitproof.diagnosis import Signal
 from bitproof.metrics import holm, mcnemar, rate_above
 
 MARGIN = 0.05
-ALIGNED = 0.5
+ALIGNED = math.sqrt(0.5)
 LEVEL = 0.05
 
 ATTACKS = ("pgd", "fgsm", "square", "noise", "transfer")
@@ -83,7 +88,7 @@ def judge(found: Evidence, *, steps: int, queries: int, draws: int, directions: 
             found["cosine"] < ALIGNED,
             {"median cosine": np.median(found["cosine"])},
             f"Along {directions} random directions the loss does not do what the gradient says (cosine below "
-            f"{ALIGNED:g}) for {{}} of the examples; the median cosine is {np.median(found['cosine']):.2f}.",
+            f"{ALIGNED:.2f}) for {{}} of the examples; the median cosine is {np.median(found['cosine']):.2f}.",
             limit=0.5,
         ),
         _share(
