@@ -1,4 +1,4 @@
-"""What a diagnosis of masked gradients is: signals with their numbers, and a verdict in words. Knows nothing of torch."""
+"""What a diagnosis of masked gradients is: signals with their numbers, and a verdict in words. Needs no torch."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -92,8 +92,8 @@ class Diagnosis:
             )
         return (
             f"Gradients are masked: {len(self.firing)} of {looked_for} signals fire on {self.attacked} examples "
-            f"({'; '.join(signal.name for signal in self.firing)}). Do not trust attacks that follow gradients: at linf "
-            f"{255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against them, "
+            f"({'; '.join(signal.name for signal in self.firing)}). What follows gradients proves nothing here: at "
+            f"linf {255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against them, "
             f"{self.accuracy['all']:.1%} against everything tried."
         )
 

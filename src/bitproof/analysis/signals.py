@@ -12,13 +12,14 @@ How it is judged was fixed before any of the models in tests and benchmarks was 
 - The p-values of a diagnosis are corrected together (Holm), so that it raises a false alarm on at most a share
   `LEVEL` of the models with sound gradients.
 
-A first draft (300 queries of Square, a cosine of 1/2) was silent on networks that are known to mask: two digits networks
-with quantized tanh and one BinaryNet, on which both numbers were reconsidered; those seeds are used nowhere else.
+A first draft (300 queries of Square, a cosine of 1/2) was silent on networks that are known to mask: two digits
+networks with quantized tanh and one BinaryNet. On these alone both numbers were reconsidered; their seeds are used
+nowhere else.
 """
 
 import math
-
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ LEVEL = 0.05
 ATTACKS = ("pgd", "fgsm", "square", "noise", "transfer")
 """The attacks within the budget, by the names of their evidence."""
 
-Evidence = dict[str, NDArray[np.generic]]
+Evidence = dict[str, NDArray[Any]]
 """What was measured, by name; arrays have one entry (odds: one row) an example."""
 
 
@@ -55,7 +56,7 @@ def judge(found: Evidence, *, steps: int, queries: int, draws: int, directions: 
         _wins("gradient-free beats gradient-based", found, "square", f"Square ({queries} queries)", pgd),
         _wins("black-box beats white-box", found, "transfer", f"{pgd} on the float twin", pgd)
         if "transfer" in found
-        else _not_looked_for("black-box beats white-box", "needs a float twin"),
+        else _not_looked_for("black-box beats white-box", "it needs a float twin"),
         _wins("one step beats many", found, "fgsm", "FGSM", pgd),
         _share(
             "an unbounded attack fails",
@@ -122,7 +123,7 @@ def _wins(name: str, found: Evidence, weaker: str, its_name: str, stronger: str)
 
 
 def _share(
-    name: str, flags: NDArray[np.bool_], numbers: dict[str, np.floating], sentence: str, *, limit: float = MARGIN
+    name: str, flags: NDArray[np.bool_], numbers: dict[str, float], sentence: str, *, limit: float = MARGIN
 ) -> Signal:
     return Signal(
         name=name,
@@ -145,7 +146,7 @@ def _not_looked_for(name: str, why: str) -> Signal:
         p_value=None,
         p_holm=None,
         fires=None,
-        sentence=f"Not looked for: it {why}.",
+        sentence=f"Not looked for: {why}.",
     )
 
 
