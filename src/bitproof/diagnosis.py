@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitproof.errors import InputError
-from bitproof.records import DataRecord, ModelRecord
+from bitproof.records import SCHEMA, DataRecord, ModelRecord
+from bitproof.settings import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,13 @@ class Signal:
     sentence: str
 
 
+def diagnosis_key(
+    model: ModelRecord, twin: ModelRecord | None, data: DataRecord, seed: int, setting: dict[str, Any]
+) -> str:
+    """The content address of a diagnosis: 32 hexadecimal digits over everything that determines it."""
+    return digest(SCHEMA, "masking", model.identity, twin and twin.identity, data.fingerprint, seed, setting)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """Whether attacks that follow a model's gradients can be trusted, with the evidence.
@@ -67,6 +75,11 @@ class Diagnosis:
     forwards: int
     backwards: int
     seconds: float
+
+    @property
+    def key(self) -> str:
+        """The content address under which the store keeps this diagnosis."""
+        return diagnosis_key(self.model, self.twin, self.data, self.seed, self.setting)
 
     @property
     def firing(self) -> tuple[Signal, ...]:

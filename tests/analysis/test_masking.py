@@ -1,5 +1,6 @@
 """The diagnosis of masked gradients: statistics by hand, models masked on purpose, and quantized networks."""
 
+import json
 from math import comb
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import bitproof as bp
+from bitproof import cli
 from bitproof.analysis.masking import BUDGETS
 from bitproof.analysis.probes import ascend, slopes
 from bitproof.analysis.signals import judge
@@ -46,9 +48,18 @@ def sound(n: int = 100) -> dict[str, np.ndarray]:
     odds = np.tile(np.arange(5.0), (n, 1))
     never = np.zeros(n, bool)
     return {
-        **{"pgd": half, "square": half, "fgsm": half & (np.arange(n) > 9), "noise": never, "transfer": half},
-        **{"unbounded": ~never, "odds": odds, "zero": never, "vanishing": never},
-        **{"cosine": np.ones(n), "promised": np.ones(n), "kept": np.ones(n)},
+        "pgd": half,
+        "square": half,
+        "fgsm": half & (np.arange(n) > 9),
+        "noise": never,
+        "transfer": half,
+        "unbounded": ~never,
+        "odds": odds,
+        "zero": never,
+        "vanishing": never,
+        "cosine": np.ones(n),
+        "promised": np.ones(n),
+        "kept": np.ones(n),
     }
 
 
@@ -212,7 +223,8 @@ def test_rounding_without_straight_through_has_no_gradient(healthy):
 def test_confident_logits_round_the_gradient_of_the_loss_to_zero(healthy):
     """The log-odds still have one, so differences agree with it."""
     model, data = healthy
-    diagnosis = bp.diagnose_masking(Times(model, 1e4).eval(), data, twin=model, eps=16 / 255, queries=300)
+    masked = Times(model, 1e4).eval()
+    diagnosis = bp.diagnose_masking(masked, data, twin=model, eps=16 / 255, queries=300)
     assert firing(diagnosis) >= {FREE, TRANSFER, ZERO, UNBOUNDED}
     assert not firing(diagnosis) & {ASKEW, MISLED}
 
@@ -232,7 +244,9 @@ def test_a_good_straight_through_gradient_is_not_masked(healthy):
     def eight_bits(x: Tensor) -> Tensor:
         return x + (torch.round(255 * x) / 255 - x).detach()
 
-    assert not firing(bp.diagnose_masking(Before(model, eight_bits).eval(), data, twin=model, eps=16 / 255, queries=300))
+    assert not firing(
+        bp.diagnose_masking(Before(model, eight_bits).eval(), data, twin=model, eps=16 / 255, queries=300)
+    )
 
 
 # ---- the diagnosis -----------------------------------------------------------------------------------------
@@ -328,3 +342,67 @@ def test_binarynet_masks(digits):
     diagnosis = bp.diagnose_masking(recipe(model, train, rng=RUN), test, twin=model)
     assert diagnosis.accuracy["clean"] > 0.8
     assert diagnosis.masked, diagnosis.table()[["effect", "p_holm"]].join(diagnosis.table()["sentence"])
+
+
+# ---- where it is seen --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A float line and a copy that hides its gradient, tested with the diagnosis against a store."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    model = line()
+    models, data = {"float": model, "hidden <b>": Before(model, four_bits).eval()}, images(model, n=40)
+
+    def run() -> bp.Result:
+        return bp.evaluate(models, data, suite="clean", diagnose=True, store=folder / "runs.db", progress=False)
+
+    return run(), run(), folder
+
+
+def test_an_experiment_keeps_its_diagnoses(evaluated):
+    first, again, folder = evaluated
+    assert [d.model.name for d in first.diagnoses] == ["float", "hidden <b>"]
+    assert [d.masked for d in first.diagnoses] == [False, True]
+    assert first.diagnoses[0].twin is None and first.diagnoses[1].signals[TRANSFER].fires
+    assert list(again.diagnoses) == list(first.diagnoses)  # seconds too: nothing was computed again
+    with bp.Store(folder / "runs.db", readonly=True) as store:
+        assert list(store.diagnoses()) == [d.key for d in first.diagnoses]
+
+
+def test_the_report_shows_verdicts_and_signals(evaluated):
+    result, _, folder = evaluated
+    page = result.report(folder / "report.html").read_text()
+    assert 'id="s1-masking"' in page and "hidden &lt;b&gt;</b>: Gradients are masked: " in page
+    assert page.count('<b class="wrong">fires</b>') == len(result.diagnoses[1].firing)
+    for signal in result.diagnoses[1].signals:
+        assert signal.name in page
+    bare = bp.write_report(result.cells, folder / "bare.html").read_text()
+    assert "masking" not in bare.partition("<body>")[2]
+
+
+def test_stores_without_diagnoses_have_none(tmp_path):
+    with bp.Store(tmp_path / "runs.db") as store:
+        assert store.diagnoses() == {}
+    with bp.Store(tmp_path / "runs.db", readonly=True) as store:
+        assert store.diagnoses() == {}
+
+
+def test_on_the_command_line(tmp_path, monkeypatch, capsys):
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["bitproof", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0
+        return capsys.readouterr().out
+
+    store = tmp_path / "runs.db"
+    said = call(
+        "evaluate", "digits_cnn", "--data", "digits", "--limit", 8, "--suite", "clean", "--diagnose", "--store", store
+    )
+    assert "masked gradients: float" in said and "Could not tell" in said
+    assert "1 diagnoses" in call("export", store, "-o", tmp_path / "masking.json")
+    (listed,) = json.loads((tmp_path / "masking.json").read_text())
+    assert listed["masked"] is None and listed["verdict"].startswith("Could not tell")
+    call("report", store, "-o", tmp_path / "report.html")
+    assert "Masked gradients" in (tmp_path / "report.html").read_text()

@@ -15,9 +15,11 @@ from bitproof.core.fingerprint import model_record
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.deploy import OnnxModel
+from bitproof.diagnosis import Diagnosis
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
 from bitproof.experiment.crafting import CRAFTING, crafting_model
+from bitproof.experiment.diagnosing import diagnose
 from bitproof.experiment.environment import environment
 from bitproof.experiment.evaluator import judge_attack, judge_sequence, judge_shift, judge_transfer
 from bitproof.experiment.results import Result
@@ -44,6 +46,7 @@ class Experiment:
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made: a name in `bitproof.experiment.crafting.CRAFTING`.
+        diagnose: whether to look for masked gradients in each model too, see `bitproof.diagnose_masking`.
     """
 
     models: Mapping[str, nn.Module]
@@ -53,6 +56,7 @@ class Experiment:
     batch_size: int = 128
     independent: bool = False
     crafting: str = "exact"
+    diagnose: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -139,6 +143,10 @@ class Experiment:
             for name in self.models
             for condition in self.all_conditions
         ]
+        diagnoses: list[Diagnosis] = []
+        if self.diagnose:
+            models, settings = self.models, {"seed": self.seed, "batch_size": self.batch_size, "progress": progress}
+            diagnoses = diagnose(models, self.records, self.data, store, **settings)
         environments = store.environments()
         return Result(
             cells=cells,
@@ -146,6 +154,7 @@ class Experiment:
             computed=tally.computed,
             reused=tally.reused,
             environments=[environments[run] for run in sorted({c.run for c in cells if c.run is not None})],
+            diagnoses=diagnoses,
         )
 
 
@@ -250,6 +259,7 @@ def evaluate(
     batch_size: int = 128,
     independent: bool = False,
     crafting: str = "exact",
+    diagnose: bool = False,
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -272,6 +282,7 @@ def evaluate(
             smallest on, and what that broke counts as broken at the larger ones.
         crafting: "exact" makes attacks on the model itself; "folded" and "bfloat16" on a faster one that answers
             almost the same. What counts is predicted on the model itself.
+        diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -308,6 +319,7 @@ def evaluate(
         batch_size=batch_size,
         independent=independent,
         crafting=crafting,
+        diagnose=diagnose,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)
@@ -328,4 +340,3 @@ def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
 
 def _without_eps(setting: dict[str, Any]) -> dict[str, Any]:
     return {k: _without_eps(v) if isinstance(v, dict) else v for k, v in setting.items() if k != "eps"}
-
