@@ -15,6 +15,13 @@ LEAST = 30
 """With fewer examples that the model gets right, silence says nothing: no share below a third would be noticed."""
 
 
+MISLEADING = (
+    "the gradient disagrees with differences, random directions",
+    "the gradient disagrees with differences, its own direction",
+)
+"""Signals that show gradients to be poor guides, but no attack to suffer from it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Signal:
     """One symptom of masked gradients.
@@ -105,9 +112,18 @@ class Diagnosis:
             )
         return (
             f"Gradients are masked: {len(self.firing)} of {looked_for} signals fire on {self.attacked} examples "
-            f"({'; '.join(signal.name for signal in self.firing)}). What follows gradients proves nothing here: at "
-            f"linf {255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against them, "
+            f"({'; '.join(signal.name for signal in self.firing)}). {self._consequence} At linf "
+            f"{255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against gradients, "
             f"{self.accuracy['all']:.1%} against everything tried."
+        )
+
+    @property
+    def _consequence(self) -> str:
+        if any(signal.fires and signal.name not in MISLEADING for signal in self.firing):
+            return "What attacks that follow them fail to break is not robust for that."
+        return (
+            "They say little about where the loss goes, but nothing that was tried does better than following them: "
+            "the weaker evidence. Add attacks that need no gradient."
         )
 
     def table(self) -> "pd.DataFrame":

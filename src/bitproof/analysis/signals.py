@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitproof.diagnosis import Signal
+from bitproof.diagnosis import MISLEADING, Signal
 from bitproof.metrics import holm, mcnemar, rate_above
 
 MARGIN = 0.05
@@ -85,7 +85,7 @@ def judge(found: Evidence, *, steps: int, queries: int, draws: int, directions: 
             f"Random search ({draws} draws) breaks {{}} of the examples that {pgd} leaves standing, counted among all.",
         ),
         _share(
-            "the gradient disagrees with differences, random directions",
+            MISLEADING[0],
             found["cosine"] < ALIGNED,
             {"median cosine": np.median(found["cosine"])},
             f"Along {directions} random directions the loss does not do what the gradient says (cosine below "
@@ -93,7 +93,7 @@ def judge(found: Evidence, *, steps: int, queries: int, draws: int, directions: 
             limit=0.5,
         ),
         _share(
-            "the gradient disagrees with differences, its own direction",
+            MISLEADING[1],
             misled,
             {"rise over promise": found["kept"].sum() / max(found["promised"].sum(), np.finfo(float).tiny)},
             "Along the gradient's own signs the loss does not rise for {} of the examples.",
