@@ -40,6 +40,7 @@ def outcome(diagnosis: bp.Diagnosis) -> dict[str, object]:
     return {
         "masked": diagnosis.masked,
         "eps x 255": round(255 * diagnosis.eps, 4),
+        "images": diagnosis.data.count,
         "attacked": diagnosis.attacked,
         "standing %": {name: round(100 * value, 1) for name, value in diagnosis.accuracy.items()},
         "fire": [signal.name for signal in diagnosis.firing],
@@ -90,7 +91,7 @@ def main(root: str, weights: str, checkpoints: list[str], images: int, only: str
         claims[name] = job()
         print(name, claims[name], flush=True)
         with contextlib.redirect_stdout(io.StringIO()):
-            record(NAME, claims, {"model": "resnet20", "images": images, "threads": 1})
+            record(NAME, claims, {"model": "resnet20", "threads": 1})
 
 
 def diagnosed(name: str, make, network: nn.Module, test: bp.Data) -> dict[str, object]:
