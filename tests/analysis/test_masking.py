@@ -327,10 +327,10 @@ def network(digits) -> nn.Module:
 
 
 def test_float_and_weight_only_networks_raise_no_alarm(digits, network):
-    assert bp.diagnose_masking(network, digits[1], queries=300).masked is False
+    assert bp.diagnose_masking(network, digits[1], queries=100).masked is False
     for bits in (8, 4):
         copy = bp.quantize(network, bp.Scheme(weight_bits=bits, act_bits=32))
-        diagnosis = bp.diagnose_masking(copy, digits[1], twin=network, queries=300)
+        diagnosis = bp.diagnose_masking(copy, digits[1], twin=network, queries=100)
         assert diagnosis.masked is False, diagnosis.verdict
 
 
