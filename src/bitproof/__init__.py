@@ -21,6 +21,8 @@ _HOME = {
     "Experiment": "experiment",
     "Result": "experiment",
     "evaluate": "experiment",
+    "Diagnosis": "diagnosis",
+    "diagnose_masking": "analysis",
     "Store": "store",
     "InputError": "errors",
     "Rng": "core.rng",
@@ -28,15 +30,18 @@ _HOME = {
 }
 __all__ = [
     "Data",
+    "Diagnosis",
     "Experiment",
     "InputError",
     "Result",
     "Rng",
     "Scheme",
     "Store",
+    "analysis",
     "attacks",
     "data",
     "deploy",
+    "diagnose_masking",
     "evaluate",
     "experiment",
     "freeze",
@@ -57,10 +62,26 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from bitproof import attacks, data, deploy, experiment, metrics, models, ptq, quant, report, shifts, store, train
+    from bitproof import (
+        analysis,
+        attacks,
+        data,
+        deploy,
+        experiment,
+        metrics,
+        models,
+        ptq,
+        quant,
+        report,
+        shifts,
+        store,
+        train,
+    )
+    from bitproof.analysis import diagnose_masking
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, load_data
     from bitproof.deploy import load_model, save_model
+    from bitproof.diagnosis import Diagnosis
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.quant import Scheme, freeze, quantize

@@ -123,6 +123,9 @@ def evaluate(
         str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
     ] = "exact",
     workers: Annotated[int, typer.Option(help="Processes that decode and corrupt images beside this one.")] = 0,
+    diagnose: Annotated[
+        bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
+    ] = False,
     store: StoreOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -153,6 +156,7 @@ def evaluate(
         independent=independent,
         crafting=crafting,
         workers=workers,
+        diagnose=diagnose,
     )
     _print_result(result)
     if report:
@@ -272,21 +276,30 @@ def report(
     """Write the HTML report of everything in a store."""
     with bitproof.Store(store, readonly=True) as opened:
         environments = list(opened.environments().values())
-        path = bitproof.write_report(opened.query(), output, reference=reference, environments=environments)
+        path = bitproof.write_report(
+            opened.query(),
+            output,
+            reference=reference,
+            environments=environments,
+            diagnoses=list(opened.diagnoses().values()),
+        )
     print(f"report: {path}")
 
 
 @app.command()
 def export(
     store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet or .csv.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
 ) -> None:
-    """Write every example's prediction, one row an example, model and condition."""
-    from bitproof.store import export as write
+    """Write every example's prediction, one row an example, model and condition; as .json the diagnoses."""
+    from bitproof import store as stores
 
     with bitproof.Store(store, readonly=True) as opened:
-        count = write(opened.query(), output)
-    print(f"{output}: {count:,} rows")
+        if output.suffix == ".json":
+            count, what = stores.export_diagnoses(opened.diagnoses().values(), output), "diagnoses"
+        else:
+            count, what = stores.export(opened.query(), output), "rows"
+    print(f"{output}: {count:,} {what}")
 
 
 @app.command("list")
@@ -370,7 +383,7 @@ def _print_result(result: Any) -> None:
 
     from bitproof import metrics
     from bitproof.report import text
-    from bitproof.report.terminal import comparison, metrics_table
+    from bitproof.report.terminal import comparison, masking_table, metrics_table
 
     console = Console()
     if not console.is_terminal:
@@ -379,6 +392,8 @@ def _print_result(result: Any) -> None:
     console.print(metrics_table(result.cells))
     for row in metrics.same_pixels(result.cells):
         console.print(f"note: {text.same_pixels(row)}", highlight=False)
+    for diagnosis in result.diagnoses:
+        console.print(masking_table(diagnosis))
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
 
 

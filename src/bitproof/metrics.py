@@ -44,11 +44,23 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return float(low), float(high)
 
 
-def mcnemar(a: Vector, b: Vector) -> float:
-    """The exact two-sided McNemar p-value of two bool [n] arrays of correctness on the same examples.
+def rate_above(successes: int, n: int, limit: float) -> float:
+    """The exact binomial p-value of the claim that the rate behind `successes` of `n` is above `limit`.
+
+    Example:
+        >>> rate_above(3, 3, 0.5)
+        0.125
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(int(successes), int(n), limit, alternative="greater").pvalue)
+
+
+def mcnemar(a: Vector, b: Vector, *, alternative: str = "two-sided") -> float:
+    """The exact McNemar p-value of two bool [n] arrays of correctness on the same examples.
 
     Only examples on which the two differ carry information: under the null hypothesis each is a fair coin
-    (McNemar 1947). Without any, 1.0.
+    (McNemar 1947). Without any, 1.0. The alternative "greater" claims that `a` is right more often than `b`.
     """
     a, b = _pair(a, b)
     only_a, differ = int((a & ~b).sum()), int((a ^ b).sum())
@@ -56,7 +68,7 @@ def mcnemar(a: Vector, b: Vector) -> float:
         return 1.0
     from scipy.stats import binomtest
 
-    return float(binomtest(only_a, differ).pvalue)
+    return float(binomtest(only_a, differ, alternative=alternative).pvalue)
 
 
 def paired_difference(

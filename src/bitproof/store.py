@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitproof import records
+from bitproof.diagnosis import Diagnosis
 from bitproof.errors import InputError, lookup
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord
 
@@ -32,6 +33,12 @@ CREATE TABLE cells (
     forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, seconds REAL NOT NULL, arrays BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+_DIAGNOSES = """
+CREATE TABLE IF NOT EXISTS diagnoses (
+    key TEXT PRIMARY KEY, written REAL NOT NULL, content TEXT NOT NULL
+) WITHOUT ROWID
+"""
+"""Made when there is a first one, so that stores without any stay as they were."""
 _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
 
@@ -124,6 +131,21 @@ class Store:
         with self._explained():
             rows = self._db.execute(f"SELECT * FROM cells WHERE {where} ORDER BY written, key", tuple(used.values()))
             return [_cell(row) for row in rows]
+
+    def append_diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Write one diagnosis in one transaction. Where its key is there already, that one stays."""
+        with self._explained(), self._db:
+            self._db.execute(_DIAGNOSES)
+            row = (diagnosis.key, time.time(), diagnosis.to_json())
+            self._db.execute("INSERT OR IGNORE INTO diagnoses VALUES (?, ?, ?)", row)
+
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """All diagnoses by key, in the order of writing."""
+        with self._explained():
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'diagnoses'").fetchone():
+                return {}
+            rows = self._db.execute("SELECT key, content FROM diagnoses ORDER BY written, key").fetchall()
+        return {row["key"]: Diagnosis.from_json(row["content"]) for row in rows}
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """What each run ran on, by run number."""
@@ -270,12 +292,30 @@ def export(cells: Iterable[Cell], path: str | Path) -> int:
     writers = {".parquet": "to_parquet", ".csv": "to_csv"}
     writer = lookup(writers, path.suffix, "export format")
     table = tidy(cells)
-    try:
+    with _writing(path):
         getattr(table, writer)(path, index=False)
+    return len(table)
+
+
+def export_diagnoses(diagnoses: Iterable[Diagnosis], path: str | Path) -> int:
+    """Write diagnoses of masked gradients as a JSON list; returns their number.
+
+    Raises:
+        InputError: a path that cannot be written.
+    """
+    listed = [json.loads(diagnosis.to_json()) for diagnosis in diagnoses]
+    with _writing(path):
+        Path(path).write_text(json.dumps(listed, indent=2) + "\n")
+    return len(listed)
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"cannot write {str(path)!r} ({error.strerror or error})",
             rule="the export is one file",
             remedy="Choose a writable path on a disk with room",
         ) from error
-    return len(table)

@@ -43,7 +43,9 @@ def test_impossible_normalisation_is_refused(mean, std):
         ("resnet44", 658_586),
         ("resnet56", 853_018),
         ("resnet110", 1_727_962),
+        ("resnet20_hardtanh", 269_722),
         ("digits_cnn", 30_778),
+        ("digits_cnn_hardtanh", 30_778),
     ],
 )
 def test_parameter_counts_and_shapes(name, parameters):
@@ -58,7 +60,7 @@ def test_resnet_has_as_many_layers_as_its_name_says():
     for name, spec in MODELS.items():
         if name.startswith("resnet"):
             layers = [m for m in spec.build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-            assert len(layers) == int(name.removeprefix("resnet"))
+            assert len(layers) == int(name.removeprefix("resnet").partition("_")[0])
 
 
 def test_option_a_shortcut_subsamples_and_pads_with_zeros():

@@ -1,10 +1,13 @@
-"""The identity of a model: a hash of everything that can change what it computes."""
+"""The identity of a model: a hash of everything that can change what it computes, and the record that holds it."""
 
 import hashlib
 import inspect
 
 import torch
 from torch import nn
+
+from bitproof.records import ModelRecord
+from bitproof.settings import describe
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -25,6 +28,18 @@ def fingerprint(model: nn.Module) -> str:
         hasher.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
         hasher.update(_bytes(tensor))
     return hasher.hexdigest()
+
+
+def model_record(name: str, model: nn.Module) -> ModelRecord:
+    """What a stored result says of its model."""
+    scheme = getattr(model, "scheme", None)
+    return ModelRecord(
+        name=name,
+        fingerprint=fingerprint(model),
+        scheme=describe(scheme) if scheme else None,
+        weight_bits=scheme.weight_bits if scheme else 32,
+        act_bits=scheme.act_bits if scheme else 32,
+    )
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

@@ -12,13 +12,15 @@ from torch import nn
 
 from bitproof import runner
 from bitproof.attacks import ATTACKS, PGD, Attack
-from bitproof.core.fingerprint import fingerprint
+from bitproof.core.fingerprint import model_record
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.deploy import OnnxModel
+from bitproof.diagnosis import Diagnosis
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.conditions import Clean, Condition, Transfer, parse_condition, record
 from bitproof.experiment.crafting import CRAFTING, crafting_model
+from bitproof.experiment.diagnosing import diagnose
 from bitproof.experiment.environment import environment
 from bitproof.experiment.evaluator import judge_attack, judge_shift, judge_transfer
 from bitproof.experiment.making import Maker
@@ -46,6 +48,7 @@ class Experiment:
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made: a name in `bitproof.experiment.crafting.CRAFTING`.
         workers: processes that make images beside this one; results do not depend on them.
+        diagnose: whether to look for masked gradients in each model too, see `bitproof.diagnose_masking`.
     """
 
     models: Mapping[str, nn.Module]
@@ -56,6 +59,7 @@ class Experiment:
     independent: bool = False
     crafting: str = "exact"
     workers: int = 0
+    diagnose: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -76,7 +80,7 @@ class Experiment:
     @cached_property
     def records(self) -> dict[str, ModelRecord]:
         """What each model is, by its name."""
-        return {name: _model_record(name, model) for name, model in self.models.items()}
+        return {name: model_record(name, model) for name, model in self.models.items()}
 
     @cached_property
     def _frozen(self) -> dict[str, nn.Module]:
@@ -152,6 +156,10 @@ class Experiment:
             for name in self.models
             for condition in self.all_conditions
         ]
+        diagnoses: list[Diagnosis] = []
+        if self.diagnose:
+            models, settings = self.models, {"seed": self.seed, "batch_size": self.batch_size, "progress": progress}
+            diagnoses = diagnose(models, self.records, self.data, store, **settings)
         environments = store.environments()
         return Result(
             cells=cells,
@@ -159,6 +167,7 @@ class Experiment:
             computed=tally.computed,
             reused=tally.reused,
             environments=[environments[run] for run in sorted({c.run for c in cells if c.run is not None})],
+            diagnoses=diagnoses,
         )
 
 
@@ -261,6 +270,7 @@ def evaluate(
     independent: bool = False,
     crafting: str = "exact",
     workers: int = 0,
+    diagnose: bool = False,
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -286,6 +296,7 @@ def evaluate(
             almost the same. What counts is predicted on the model itself.
         workers: processes that make images (decode, resize, corrupt) beside this one; results do not depend on
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
+        diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -323,6 +334,7 @@ def evaluate(
         independent=independent,
         crafting=crafting,
         workers=workers,
+        diagnose=diagnose,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)
@@ -343,14 +355,3 @@ def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
 
 def _without_eps(setting: dict[str, Any]) -> dict[str, Any]:
     return {k: _without_eps(v) if isinstance(v, dict) else v for k, v in setting.items() if k != "eps"}
-
-
-def _model_record(name: str, model: nn.Module) -> ModelRecord:
-    scheme = getattr(model, "scheme", None)
-    return ModelRecord(
-        name=name,
-        fingerprint=fingerprint(model),
-        scheme=describe(scheme) if scheme else None,
-        weight_bits=scheme.weight_bits if scheme else 32,
-        act_bits=scheme.act_bits if scheme else 32,
-    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitproof import metrics
+from bitproof.diagnosis import Diagnosis
 from bitproof.records import Cell
 from bitproof.report import write_report
 from bitproof.store import export
@@ -23,6 +24,7 @@ class Result:
         reference: name of the model that the others are compared with.
         computed, reused: how many cells this run computed and how many the store held already.
         environments: what the cells were computed on, one entry a run of the store.
+        diagnoses: of masked gradients, one a model, where they were asked for.
     """
 
     cells: Sequence[Cell]
@@ -30,6 +32,7 @@ class Result:
     computed: int
     reused: int
     environments: Sequence[dict[str, Any]]
+    diagnoses: Sequence[Diagnosis] = ()
 
     def table(self) -> "pd.DataFrame":
         """One row a model and condition: accuracy with its 95% Wilson interval, the paired difference from the
@@ -59,7 +62,9 @@ class Result:
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the self-contained HTML report; returns its path."""
-        return write_report(self.cells, path, reference=self.reference, environments=self.environments)
+        return write_report(
+            self.cells, path, reference=self.reference, environments=self.environments, diagnoses=self.diagnoses
+        )
 
     def export(self, path: str | Path) -> int:
         """Write every example's prediction to a .parquet or .csv file; returns the number of rows."""

@@ -18,11 +18,20 @@ from bitproof.models.zoo import timm_spec, torchvision_spec
 __all__ = ["MODELS", "ZOO", "ModelSpec", "Normalize", "load_model", "load_weights", "normalized", "read_weights"]
 
 
-def _cifar(depth: int) -> ModelSpec:
+def _cifar(depth: int, activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
     # The public weights of this family were trained with ImageNet's constants, not CIFAR-10's.
     return ModelSpec(
-        build=partial(CifarResNet, depth), mean=IMAGENET_MEAN, std=IMAGENET_STD, shape=(3, 32, 32), classes=10
+        build=partial(CifarResNet, depth, activation=activation),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        shape=(3, 32, 32),
+        classes=10,
     )
+
+
+def _digits(activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
+    build = partial(DigitsCnn, activation=activation)
+    return ModelSpec(build=build, mean=(0.5,), std=(0.5,), shape=(1, 20, 20), classes=10)
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -31,7 +40,9 @@ MODELS: dict[str, ModelSpec] = {
     "resnet44": _cifar(44),
     "resnet56": _cifar(56),
     "resnet110": _cifar(110),
-    "digits_cnn": ModelSpec(build=DigitsCnn, mean=(0.5,), std=(0.5,), shape=(1, 20, 20), classes=10),
+    "resnet20_hardtanh": _cifar(20, nn.Hardtanh),
+    "digits_cnn": _digits(),
+    "digits_cnn_hardtanh": _digits(nn.Hardtanh),
 }
 
 ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}

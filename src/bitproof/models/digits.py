@@ -11,15 +11,16 @@ class DigitsCnn(nn.Module):
     449 test digits (mean of 4 seeds, 99.1 to 99.6).
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
-        self.features = nn.Sequential(_block(1, 16, stride=2), _block(16, 32, stride=1), _block(32, 48, stride=2))
+        sizes = ((1, 16, 2), (16, 32, 1), (32, 48, 2))
+        self.features = nn.Sequential(*(_block(*size, activation) for size in sizes))
         self.linear = nn.Linear(48 * 5 * 5, classes)
 
     def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.linear(self.features(inputs).flatten(1))
 
 
-def _block(inputs: int, planes: int, stride: int) -> nn.Sequential:
+def _block(inputs: int, planes: int, stride: int, activation: type[nn.Module]) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, planes, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(planes), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(planes), activation())

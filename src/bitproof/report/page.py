@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bitproof import metrics
+from bitproof.diagnosis import Diagnosis
 from bitproof.errors import InputError
 from bitproof.records import SCHEMA, Cell
 from bitproof.report import findings, gallery, plots, text
+from bitproof.report.masking import masking
 from bitproof.report.sections import Section, sections
 
 
@@ -20,6 +22,7 @@ def write_report(
     *,
     reference: str | None = None,
     environments: Sequence[Mapping[str, Any]] = (),
+    diagnoses: Sequence[Diagnosis] = (),
     title: str = "bitproof report",
 ) -> Path:
     """Write everything that follows from the cells into one HTML file that loads nothing from elsewhere.
@@ -32,6 +35,7 @@ def write_report(
         reference: name of the model that the others are compared with; None = the first of 32/32 bits, or
             else the first one.
         environments: what the cells were computed on, see `Store.environments`.
+        diagnoses: of masked gradients; each is shown with the cells of its model, data and seed.
         title: of the page.
 
     Returns:
@@ -41,7 +45,7 @@ def write_report(
         InputError: no cells, an unknown reference, or a file that cannot be written.
     """
     path = Path(path)
-    html = _render(sections(cells, reference), title, environments)
+    html = _render(sections(cells, reference), title, environments, diagnoses)
     # Beside the report, because only within one file system replacing a file is atomic.
     draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
@@ -59,7 +63,9 @@ def write_report(
     return path
 
 
-def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str, Any]]) -> str:
+def _render(
+    parts: list[Section], title: str, environments: Sequence[Mapping[str, Any]], diagnoses: Sequence[Diagnosis]
+) -> str:
     import jinja2
 
     world = jinja2.Environment(
@@ -72,7 +78,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
     world.filters |= {name: getattr(text, name) for name in ("percent", "points", "interval", "p_value", "same_pixels")}
     return world.get_template("page.html.j2").render(
         title=title,
-        sections=[_context(section, f"s{i}") for i, section in enumerate(parts, 1)],
+        sections=[_context(section, f"s{i}", diagnoses) for i, section in enumerate(parts, 1)],
         environments=[{key: _plain(value) for key, value in e.items()} for e in environments],
         metrics=metrics.METRICS.values(),
         version=version("bitproof"),
@@ -82,7 +88,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
     )
 
 
-def _context(section: Section, anchor: str) -> dict[str, Any]:
+def _context(section: Section, anchor: str, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
     looks = {
         model.name: {"colour": f"m{i % plots.COLOURS}", "marker": plots.MARKERS[i % len(plots.MARKERS)][1]}
         for i, model in enumerate(section.models)
@@ -97,6 +103,7 @@ def _context(section: Section, anchor: str) -> dict[str, Any]:
         "same_pixels": metrics.same_pixels(list(section.cells.values())),
         "panels": plots.panels(section, anchor),
         "metrics": _metric_table(section),
+        "masking": masking(section, diagnoses),
         "exhibits": gallery.exhibits(section),
         "shown": [model.name for model in gallery.shown_models(section)],
         "costs": _costs(section),

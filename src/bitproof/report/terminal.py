@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bitproof import metrics
+from bitproof.diagnosis import Diagnosis
 from bitproof.records import Cell
 from bitproof.report.text import remarks
 
@@ -59,6 +60,18 @@ def metrics_table(cells: Sequence[Cell]) -> Table:
         by_metric.setdefault(name, {})[row["model"]] = _value(row)
     for name, found in by_metric.items():
         table.add_row(name, *(found.get(model, "") for model in models))
+    return table
+
+
+def masking_table(diagnosis: Diagnosis) -> Table:
+    """Signals of masked gradients down, with their numbers in words; the verdict below."""
+    table = Table(title=f"masked gradients: {diagnosis.model.name}", caption=diagnosis.verdict, caption_justify="left")
+    for heading in ("signal", "fires", "p", "what was seen"):
+        table.add_column(heading)
+    for signal in diagnosis.signals:
+        fires = {True: "[bold red]yes[/]", False: "no", None: ""}[signal.fires]
+        p = "" if signal.p_holm is None else f"{signal.p_holm:.2g}"
+        table.add_row(signal.name, fires, p, signal.sentence)
     return table
 
 
