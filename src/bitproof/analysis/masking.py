@@ -78,7 +78,8 @@ def diagnose_masking(
 
     Example:
         >>> import bitproof as bp
-        >>> diagnosis = diagnose_masking(bp.load_model("digits_cnn"), bp.load_data("digits", limit=8), queries=9)
+        >>> model, data = bp.load_model("digits_cnn", seed=1), bp.load_data("digits", limit=24)
+        >>> diagnosis = diagnose_masking(model, data, queries=9)
         >>> diagnosis.masked, len(diagnosis.signals)  # random weights get too few examples right
         (None, 9)
     """
