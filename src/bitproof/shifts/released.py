@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
+from bitproof.core.ffmpeg import need_av
 from bitproof.core.pixels import REFERENCE_DECODER, decode
 from bitproof.errors import InputError, UnreadableError, lookup
 from bitproof.shifts.sequences import FIRST, PREVIOUS
@@ -62,7 +63,34 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CifarC:
+class _Corruption:
+    """One corruption at one severity, as its authors released it."""
+
+    root: str
+    corruption: str
+    severity: int
+    protocol: str = field(init=False, default="released")
+
+    def __post_init__(self) -> None:
+        lookup(dict.fromkeys(CORRUPTED), self.corruption, "corruption")
+        if self.severity not in range(1, 6):
+            raise InputError(
+                f"severity is {self.severity}", rule="corruptions have severities 1 to 5", remedy="Pick one of them"
+            )
+
+    @property
+    def name(self) -> str:
+        """The corruption without its severity, as of the one made in memory."""
+        return self.corruption.replace("-", " ")
+
+    @property
+    def label(self) -> str:
+        """Name, severity and protocol."""
+        return f"{self.name} {self.severity} released"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarC(_Corruption):
     """A corruption of CIFAR-10-C or CIFAR-100-C: `labels.npy` and an array of five severities each.
 
     Attributes:
@@ -77,24 +105,6 @@ class CifarC:
         >>> CifarC(root="CIFAR-10-C", corruption="fog", severity=2).label
         'fog 2 released'
     """
-
-    root: str
-    corruption: str
-    severity: int
-    protocol: str = field(init=False, default="released")
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def name(self) -> str:
-        """The corruption without its severity, as of the one made in memory."""
-        return self.corruption.replace("-", " ")
-
-    @property
-    def label(self) -> str:
-        """Name, severity and protocol."""
-        return f"{self.name} {self.severity} released"
 
     def __call__(
         self, rows: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " all"], *, size: Size
@@ -137,7 +147,7 @@ class CifarC:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNetC:
+class ImageNetC(_Corruption):
     """A corruption of ImageNet-C: the folder `corruption/severity/wnid/*.JPEG`, files called as those of ImageNet.
 
     Attributes:
@@ -152,24 +162,6 @@ class ImageNetC:
         >>> ImageNetC(root="ImageNet-C", corruption="jpeg", severity=5).label
         'jpeg 5 released'
     """
-
-    root: str
-    corruption: str
-    severity: int
-    protocol: str = field(init=False, default="released")
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def name(self) -> str:
-        """The corruption without its severity, as of the one made in memory."""
-        return self.corruption.replace("-", " ")
-
-    @property
-    def label(self) -> str:
-        """Name, severity and protocol."""
-        return f"{self.name} {self.severity} released"
 
     def __call__(self, file: str, *, size: Size) -> UInt8[np.ndarray, "h w 3"]:
         """The corrupted copy of `file`, "wnid/name.JPEG", decoded by Pillow; it must be of the given size.
@@ -296,14 +288,6 @@ def stored_as(corruption: str) -> str:
     return _STORED_AS.get(corruption, corruption.replace("-", "_"))
 
 
-def _check(setting: CifarC | ImageNetC) -> None:
-    lookup(dict.fromkeys(CORRUPTED), setting.corruption, "corruption")
-    if setting.severity not in range(1, 6):
-        raise InputError(
-            f"severity is {setting.severity}", rule="corruptions have severities 1 to 5", remedy="Pick one of them"
-        )
-
-
 @lru_cache(maxsize=32)
 def _array(path: Path) -> NDArray[np.generic]:
     """An array that stays on the disk until its entries are asked for."""
@@ -331,15 +315,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def _clip(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
-    try:
-        import av
-        from av.error import FFmpegError
-    except ImportError as error:
-        raise InputError(
-            "PyAV is not installed",
-            rule="clips are decoded by the extra `video`",
-            remedy="Run pip install 'bitproof[video]'",
-        ) from error
+    need_av()
+    import av
+    from av.error import FFmpegError
+
     if not path.is_file():
         raise _missing(path)
     try:
