@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+import bitproof as bp
 from bitproof.data import load_data
 from bitproof.data.imagenet import wnids
 from bitproof.errors import InputError
@@ -97,3 +99,22 @@ def test_the_sample_gets_imagenets_labels(tmp_path, shared):
     rows, images = data.read(np.arange(4))
     assert images.shape == (4, 3, 224, 224) and 0 <= images.min() < images.max() <= 1
     assert len(rows) == 4 and torch.equal(images, data.images(rows)) and not data.left_out
+
+
+def test_a_damaged_first_picture_stops_neither_suites_nor_attacks_nor_the_diagnosis(tmp_path):
+    draws = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.fromarray(draws.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / name / f"{i}.png")
+    first = tmp_path / bp.load_data("folder", root=tmp_path, size=16).files[0]
+    first.write_bytes(first.read_bytes()[:1000])
+    data = bp.load_data("folder", root=tmp_path, size=16)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    for crafting in ("exact", "folded"):
+        options = {"crafting": crafting, "diagnose": crafting == "exact", "progress": False}
+        result = bp.evaluate(network, data, suite="quick", **options)
+        assert {len(cell.ids) for cell in result.cells} == {7}
+        assert list(data.left_out) == [data.files[0]]
+    diagnosis = bp.diagnose_masking(network, data, queries=3)
+    assert diagnosis.accuracy["clean"] == diagnosis.attacked / 7

@@ -94,7 +94,8 @@ def diagnose_masking(
         batch_size=batch_size,
         device=device_of(model),
     )
-    right = np.flatnonzero(patient.over(np.arange(len(data)), patient.classify)["right"])
+    seen = patient.over(np.arange(len(data)), patient.classify)
+    right = seen["row"][seen["right"]]
     budget = eps if eps is not None else patient.contested(right, steps)
     found = patient.over(right, partial(patient.examine, eps=budget, **how))
     broken = [found[attack] for attack in ATTACKS if attack in found]
@@ -108,9 +109,9 @@ def diagnose_masking(
         eps=budget,
         attacked=len(right),
         accuracy={
-            "clean": len(right) / len(data),
-            "gradients": float((~found["pgd"]).sum() / len(data)) if broken else 0.0,
-            "all": float((~np.any(broken, axis=0)).sum() / len(data)) if broken else 0.0,
+            "clean": len(right) / len(seen["row"]),
+            "gradients": float((~found["pgd"]).sum() / len(seen["row"])) if broken else 0.0,
+            "all": float((~np.any(broken, axis=0)).sum() / len(seen["row"])) if broken else 0.0,
         },
         signals=judge(found, **how) if broken else (),
         forwards=sum(counted.forwards for counted in passes),
@@ -131,12 +132,17 @@ class _Patient:
     device: torch.device
 
     def over(self, rows: NDArray[np.int64], measure: Callable[[Tensor, Tensor, Rng], dict[str, Tensor]]) -> Evidence:
-        """What `measure` finds in images, labels and randomness of all batches of the examples at `rows`."""
+        """What `measure` finds in images, labels and randomness of all batches of the examples at `rows`.
+
+        Those whose pictures cannot be decoded are left out; "row" says which ones are there.
+        """
         parts: list[dict[str, Tensor]] = []
         for start in range(0, len(rows), self.batch_size):
-            here = rows[start : start + self.batch_size]
-            labels = torch.from_numpy(self.data.labels[here]).to(self.device)
-            parts.append(measure(self.data.images(here).to(self.device), labels, self.rng.select(here)))
+            here, images = self.data.read(rows[start : start + self.batch_size])
+            if len(here):
+                labels = torch.from_numpy(self.data.labels[here]).to(self.device)
+                found = measure(images.to(self.device), labels, self.rng.select(here))
+                parts.append({**found, "row": torch.from_numpy(here)})
         return {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in (parts[0] if parts else ())}
 
     def classify(self, inputs: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:

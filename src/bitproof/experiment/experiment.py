@@ -89,7 +89,9 @@ class Experiment:
     @cached_property
     def _crafting(self) -> dict[str, nn.Module]:
         """What attacks see of each model."""
-        images = self.data.images(range(min(2, len(self.data))))
+        if self.crafting == "exact":
+            return self._frozen
+        images = next(self.data.inputs(2))
         return {name: crafting_model(model, self.crafting, images) for name, model in self._frozen.items()}
 
     @cached_property

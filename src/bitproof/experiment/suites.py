@@ -50,14 +50,16 @@ DEFAULTS = ("pillow", "opencv", "ffmpeg")
 
 def enlargement(data: Data) -> int:
     """How many times pictures are enlarged before a resize: twice where they have the model's size already."""
+    if data.framing.shorter is not None:
+        return 1
     native = decode(data.encoded(0), REFERENCE_DECODER, channels=data.shape[0]).shape[:2]
-    return 2 if data.framing.shorter is None and native == data.shape[1:] else 1
+    return 2 if native == data.shape[1:] else 1
 
 
 def resizes(data: Data) -> tuple[Condition, ...]:
     """The eleven resize modes of Pillow and OpenCV."""
-    modes = (mode for mode in RESIZES if mode.startswith(("pillow", "opencv")))
-    return tuple(Pipeline(resize=mode, enlarge=enlargement(data)) for mode in modes)
+    modes, enlarge = (mode for mode in RESIZES if mode.startswith(("pillow", "opencv"))), enlargement(data)
+    return tuple(Pipeline(resize=mode, enlarge=enlarge) for mode in modes)
 
 
 def noises(data: Data) -> tuple[Condition, ...]:
