@@ -69,7 +69,7 @@ def main(cifar, resnet, imagenet, squeezenet, count=1000, store=None):
     claims["systematic, %"] = systematic
     claims["metrics of corruptions"] = of_natural
     claims["metrics of systematic noise"] = of_systematic
-    record("natural_noise", claims, {"cifar10 images": len(test), "imagenet images": len(rest), "threads": 1})
+    record("natural_noise", claims, {"cifar10 images": len(test), "imagenet images": len(rest)})
 
 
 if __name__ == "__main__":

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from bitproof.analysis.probes import ascend, slopes
 from bitproof.analysis.signals import ATTACKS, Evidence, judge
 from bitproof.attacks import FGSM, PGD, Attack, Noise, Square
-from bitproof.attacks.checks import check_finite
 from bitproof.core.balls import check_eps
-from bitproof.core.calling import device_of, forward
+from bitproof.core.calling import check_logits, device_of, forward
 from bitproof.core.fingerprint import model_record
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
@@ -151,7 +150,7 @@ class _Patient:
     @torch.no_grad()
     def _wrong(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = forward(self.model, images, "model")
-        check_finite(logits, images)
+        check_logits(logits, images)
         return logits.argmax(1) != labels
 
     def contested(self, right: NDArray[np.int64], steps: int) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bitproof.attacks.base import Attack, Model
 from bitproof.core.balls import check_eps
+from bitproof.core.calling import check_logits
 from bitproof.core.passes import Counted
 from bitproof.errors import InputError
 
@@ -51,7 +52,7 @@ def check_answers(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor 
     """
     probes = inputs[:PROBES]
     logits = model(probes)
-    check_finite(logits, probes)
+    check_logits(logits, probes)
     largest = max(int(labels.max()), -1 if targets is None else int(targets.max()))
     if largest >= logits.shape[1]:
         raise InputError(
@@ -62,30 +63,13 @@ def check_answers(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor 
     if draws > 1:
         return
     again = model(probes)
-    check_finite(again, probes)
+    check_logits(again, probes)
     differing = ((logits - again).abs() > 1e-3 * logits.abs().amax()).any(1)  # more than an unordered sum's rounding
     if differing.any():
         raise InputError(
             f"the model answers {int(differing.sum())} of {len(probes)} images differently when asked again",
             rule="a single answer of a random model proves nothing",
             remedy='Average over its answers with AutoAttack(version="rand") or APGD(eot=20), or make it deterministic',
-        )
-
-
-def check_finite(logits: Tensor, images: Tensor) -> None:
-    """Raise `InputError` unless there is a row of finite logits for every image."""
-    if logits.dim() != 2 or len(logits) != len(images):
-        raise InputError(
-            f"the model returned shape {tuple(logits.shape)} for {len(images)} images",
-            rule="a model maps images [n, c, h, w] to logits [n, classes]",
-            remedy="Wrap it so that it does",
-        )
-    bad = ~torch.isfinite(logits).all(1)
-    if bad.any():
-        raise InputError(
-            f"the model returned NaN or infinity for {int(bad.sum())} of {len(images)} images",
-            rule="logits must be finite",
-            remedy="Check the model's weights and its normalisation layer",
         )
 
 

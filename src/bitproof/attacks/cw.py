@@ -14,12 +14,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
+from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.checks import check_counts
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
@@ -33,7 +34,7 @@ END = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class CW(Attack):
+class CW(MinimumNorm):
     """Carlini and Wagner's minimum-norm attack under l2, with confidence kappa.
 
     An example leaves the batch once its objective no longer falls, and enters it again with the next constant.
@@ -59,7 +60,7 @@ class CW(Attack):
     eps: float = math.inf
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, search_steps=self.search_steps)
+        check_counts(self, "steps", "search_steps")
         check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant)
         check_limit(self.eps, self.norm)
         if not 0 <= self.kappa < math.inf:
@@ -78,23 +79,12 @@ class CW(Attack):
     def passes(self) -> int:
         return 2 * self.steps * self.search_steps
 
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
-        constants = Constants.start(inputs.new_full((len(inputs),), self.initial_constant))
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        constants = Constants.start(torch.full_like(nearest.distances, self.initial_constant))
         rate = torch.full_like(constants.now, self.learning_rate)
         for _ in range(self.search_steps):
             constants = constants.narrow(self._minimise(model, goal, nearest, constants.now, rate))
             rate = torch.where(nearest.found, rate * END ** (1 / self.search_steps), rate)
-        return nearest.within(self.eps)
 
     def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rate: Tensor) -> Bool[Tensor, " n"]:
         """One search from the nearest images so far, which it updates; for whom it succeeded."""

@@ -12,18 +12,16 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive, check_rate
-from bitproof.core.balls import BALLS
+from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive, check_rate
 from bitproof.core.losses import cross_entropy
 from bitproof.core.rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(Attack):
+class DDN(MinimumNorm):
     """Minimum-norm attack under l2.
 
     Attributes:
@@ -43,7 +41,7 @@ class DDN(Attack):
     eps: float = math.inf
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps)
+        check_counts(self, "steps")
         check_positive(start_eps=self.start_eps)
         check_rate(gamma=self.gamma)
         check_limit(self.eps, self.norm)
@@ -60,18 +58,8 @@ class DDN(Attack):
     def passes(self) -> int:
         return 2 * self.steps
 
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal = Goal.of(model, labels, targets)
-        ball, nearest = BALLS["l2"], Nearest.none_yet(inputs, "l2")
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        ball, inputs = nearest.ball, nearest.inputs
         delta = torch.zeros_like(inputs)
         size = inputs.new_full((len(inputs),), self.start_eps)
         for t in range(self.steps):
@@ -85,4 +73,3 @@ class DDN(Attack):
                 size = size * torch.where(hit, 1 - self.gamma, 1 + self.gamma)
                 delta = ball.steepest(delta + alpha * ball.steepest(gradient)) * size.view(-1, 1, 1, 1)
                 delta = (inputs + delta).clamp_(0, 1) - inputs
-        return nearest.within(self.eps)

@@ -13,18 +13,17 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
 from bitproof.core.balls import BALLS
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(Attack):
+class DeepFool(MinimumNorm):
     """Minimum-norm attack by linear steps over the nearest boundary, untargeted.
 
     An example leaves the batch at its first hit.
@@ -49,7 +48,7 @@ class DeepFool(Attack):
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(("l2", "linf")), self.norm, "norm of DeepFool")
-        check_counts(steps=self.steps, candidates=self.candidates)
+        check_counts(self, "steps", "candidates")
         check_positive(overshoot=self.overshoot)
         check_limit(self.eps, self.norm)
 
@@ -61,30 +60,19 @@ class DeepFool(Attack):
     def passes(self) -> int:
         return self.steps * (1 + self.candidates) + 1
 
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        if targets is not None:
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        if goal.targeted:
             raise InputError("DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN")
-        goal = Goal.of(model, labels, None)
         dual = BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
-        nearest = Nearest.none_yet(inputs, self.norm)
-        active = torch.arange(len(inputs), device=inputs.device)
-        x = inputs
+        x = nearest.inputs
+        active = torch.arange(len(x), device=x.device)
         for _ in range(self.steps):
             x = x.detach().requires_grad_()
             logits = goal.answers(model, x)
             hit = goal.reached(logits)
             nearest.offer(x, hit, active)
             if hit.all():
-                return nearest.within(self.eps)
+                return
             gaps = logits - logits.gather(1, goal.classes[:, None])
             others = gaps.detach().scatter(1, goal.classes[:, None], -math.inf)
             shortest = logits.new_full((len(x),), math.inf)
@@ -104,4 +92,3 @@ class DeepFool(Attack):
             active, goal = active[~hit], goal.select(~hit)
         with torch.no_grad():
             nearest.offer(x, goal.reached(goal.answers(model, x)), active)
-        return nearest.within(self.eps)

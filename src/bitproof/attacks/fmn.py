@@ -16,11 +16,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive, check_rate
+from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive, check_rate
 from bitproof.core.balls import BALLS, Ball
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
@@ -29,7 +30,7 @@ DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(Attack):
+class FMN(MinimumNorm):
     """Minimum-norm attack under linf, l2 or l1.
 
     Attributes:
@@ -52,7 +53,7 @@ class FMN(Attack):
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
-        check_counts(steps=self.steps)
+        check_counts(self, "steps")
         check_positive(step_size=self.step_size)
         check_rate(gamma=self.gamma)
         check_limit(self.eps, self.norm)
@@ -65,18 +66,8 @@ class FMN(Attack):
     def passes(self) -> int:
         return 2 * self.steps
 
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal = Goal.of(model, labels, targets)
-        ball, nearest = BALLS[self.norm], Nearest.none_yet(inputs, self.norm)
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        ball, inputs = nearest.ball, nearest.inputs
         delta = torch.zeros_like(inputs)
         eps = inputs.new_zeros(len(inputs))
         for t in range(self.steps):
@@ -98,7 +89,6 @@ class FMN(Attack):
                 delta += (alpha * eps).view(-1, 1, 1, 1) * unit
                 delta = _project(ball, delta, eps)
                 delta = (inputs + delta).clamp_(0, 1) - inputs
-        return nearest.within(self.eps)
 
 
 def _project(ball: Ball, delta: Float[Tensor, "n ..."], eps: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:

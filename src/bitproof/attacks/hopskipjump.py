@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit
+from bitproof.attacks.base import Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.balls import BALLS
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
@@ -27,7 +28,7 @@ HALVINGS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump(Attack):
+class HopSkipJump(MinimumNorm):
     """Minimum-norm boundary attack. Needs predicted classes only.
 
     Attributes:
@@ -51,7 +52,7 @@ class HopSkipJump(Attack):
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(("l2", "linf")), self.norm, "norm of HopSkipJump")
-        check_counts(queries=self.queries, directions=self.directions, tries=self.tries)
+        check_counts(self, "queries", "directions", "tries")
         check_limit(self.eps, self.norm)
 
     @property
@@ -63,20 +64,10 @@ class HopSkipJump(Attack):
         return self.queries
 
     @torch.no_grad()
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
         self._start(model, goal, nearest, rng)
         rows = nearest.found.nonzero()[:, 0]
-        goal, rng, clean = goal.select(rows), rng.select(rows.cpu().numpy()), inputs[rows]
+        goal, rng, clean = goal.select(rows), rng.select(rows.cpu().numpy()), nearest.inputs[rows]
         spent, t = self.tries + HALVINGS, 1
         while len(rows) and spent + (cost := round(self.directions * t**0.5) + 2 * HALVINGS) <= self.queries:
             boundary = nearest.images[rows]
@@ -88,7 +79,6 @@ class HopSkipJump(Attack):
             jumped = self._jump(model, goal, boundary, direction, nearest.distances[rows] / t**0.5)
             nearest.offer(*self._bisect(model, goal, clean, jumped), rows)
             spent, t = spent + cost, t + 1
-        return nearest.within(self.eps)
 
     def _start(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
         """The first of several random images that hits, brought to the boundary."""

@@ -1,13 +1,16 @@
 """What attacks without a budget share: the nearest image so far that reached the goal, example by example."""
 
+import abc
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bitproof.attacks.base import Attack, Goal, Model
 from bitproof.core.balls import BALLS, Ball, check_eps
+from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
 
@@ -54,17 +57,32 @@ class Nearest:
         return torch.where((self.distances > eps).view(-1, *[1] * (pulled.dim() - 1)), pulled, self.images)
 
 
+class MinimumNorm(Attack):
+    """An attack that looks for the nearest image, whatever its budget."""
+
+    @abc.abstractmethod
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        """Look for images that reach the goal, and offer them to `nearest`, which starts from the clean ones."""
+
+    def __call__(
+        self,
+        model: Model,
+        inputs: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        *,
+        targets: Int[Tensor, " n"] | None = None,
+        rng: Rng,
+    ) -> Float[Tensor, "n c h w"]:
+        check_limit(self.eps, self.norm, inputs[0].numel())
+        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
+        self.search(model, goal, nearest, rng)
+        return nearest.within(self.eps)
+
+
 def check_limit(eps: float, norm: str, dimensions: int | None = None) -> None:
     """`check_eps` for attacks whose eps may be infinite."""
     if not math.isinf(eps):
         check_eps(eps, norm, dimensions)
-
-
-def check_counts(**counts: int) -> None:
-    """Raise `InputError` for a count below 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}", rule="it counts at least 1", remedy="Use 1 or more")
 
 
 def check_positive(**values: float) -> None:

@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Model
-from bitproof.attacks.checks import check_answers, check_finite, check_mode, check_task
+from bitproof.attacks.checks import check_answers, check_mode, check_task
 from bitproof.core.balls import BALLS
+from bitproof.core.calling import check_logits
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
@@ -160,7 +161,7 @@ class Asked:
 
     def _scores(self, images: Tensor) -> Tensor:
         logits = self.model(images)
-        check_finite(logits, images)
+        check_logits(logits, images)
         return logits.double()  # a confident model's small differences survive
 
     def _mean(self, scores: list[Tensor]) -> Tensor:

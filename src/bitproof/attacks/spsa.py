@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
-from bitproof.attacks.nearest import check_counts, check_positive
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.nearest import check_positive
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
@@ -52,7 +53,7 @@ class SPSA(Attack):
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         check_eps(self.eps, self.norm)
-        check_counts(steps=self.steps, samples=self.samples)
+        check_counts(self, "steps", "samples")
         check_positive(learning_rate=self.learning_rate, delta=self.delta)
         if self.samples % 2:
             raise InputError(f"samples is {self.samples}", rule="queries come in pairs", remedy="Use an even number")

@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.base import Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.checks import check_counts
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import Nearest, check_counts, check_limit, check_positive
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
@@ -26,7 +27,7 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZOO(Attack):
+class ZOO(MinimumNorm):
     """CW by coordinate-wise finite differences. Needs answers only.
 
     All queries of an iteration, of all examples, go to the model in large batches.
@@ -62,13 +63,13 @@ class ZOO(Attack):
     eps: float = math.inf
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, coordinates=self.coordinates, search_steps=self.search_steps)
+        check_counts(self, "steps", "coordinates", "search_steps")
         check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant, h=self.h)
         check_limit(self.eps, self.norm)
         if self.kappa < 0:
             raise InputError(f"kappa is {self.kappa}", rule="a confidence is at least 0", remedy="Use 0")
         if self.queries is not None:
-            check_counts(queries=self.queries)
+            check_counts(self, "queries")
 
     @property
     def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,25 +84,14 @@ class ZOO(Attack):
         return min(self.search_steps * self.steps * (2 * self.coordinates + 1), self.queries or 10**12)
 
     @torch.no_grad()
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
-        constants = Constants.start(inputs.new_full((len(inputs),), self.initial_constant))
+    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+        constants = Constants.start(torch.full_like(nearest.distances, self.initial_constant))
         left = self.queries or 10**12
         for search in range(self.search_steps):
             steps = min(self.steps, left // (2 * self.coordinates + 1))
             found = self._minimise(model, goal, nearest, constants.now, rng.fold("search", search), steps)
             left -= steps * (2 * self.coordinates + 1)
             constants = constants.narrow(found)
-        return nearest.within(self.eps)
 
     def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rng: Rng, steps: int) -> Tensor:
         clean = nearest.inputs

@@ -1,4 +1,4 @@
-"""Calling a model: where it lives, and what is said when it cannot take the images."""
+"""Calling a model: where it lives, and what is said when it cannot take the images or answers nonsense."""
 
 from collections.abc import Callable
 
@@ -18,6 +18,23 @@ def forward(model: Callable[[Tensor], Tensor], images: Tensor, name: str) -> Ten
             rule="a model takes the images of the data set that it is tested on",
             remedy="Use a model made for this data set, or another size",
         ) from error
+
+
+def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None:
+    """Raise `InputError` unless there is a row of finite logits for every image."""
+    if logits.dim() != 2 or len(logits) != len(images):
+        raise InputError(
+            f"{who} returned shape {tuple(logits.shape)} for {len(images)} images",
+            rule="a model maps images [n, c, h, w] to logits [n, classes]",
+            remedy="Wrap it so that it does",
+        )
+    bad = ~torch.isfinite(logits).all(1)
+    if bad.any():
+        raise InputError(
+            f"{who} returned NaN or infinity for {int(bad.sum())} of {len(images)} images",
+            rule="logits must be finite",
+            remedy="Check the model's weights and its normalisation layer",
+        )
 
 
 def device_of(model: object) -> torch.device:

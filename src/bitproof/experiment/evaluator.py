@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bitproof.attacks import EOT, Attack, PoolAttack
 from bitproof.core.balls import BALLS
-from bitproof.core.calling import device_of, forward
+from bitproof.core.calling import check_logits, device_of, forward
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -315,24 +315,12 @@ def _craft(
 def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
     """Logits in float32, checked: one row an image, a column for every label, finite."""
     logits = forward(model, inputs, name).float()
-    if logits.dim() != 2 or len(logits) != len(inputs):
-        raise InputError(
-            f"model {name!r} returned shape {tuple(logits.shape)} for {len(inputs)} images",
-            rule="a model maps images [n, c, h, w] to logits [n, classes]",
-            remedy="Wrap it so that it does",
-        )
+    check_logits(logits, inputs, f"model {name!r}")
     if logits.shape[1] < len(data.classes):
         raise InputError(
             f"model {name!r} has {logits.shape[1]} outputs, data set {data.name!r} has {len(data.classes)} classes",
             rule="every label needs an output",
             remedy="Use a model made for this data set",
-        )
-    bad = ~torch.isfinite(logits).all(1)
-    if bad.any():
-        raise InputError(
-            f"model {name!r} returned NaN or infinity for {int(bad.sum())} of {len(inputs)} images",
-            rule="logits must be finite",
-            remedy="Check the model's weights and its normalisation layer",
         )
     return logits
 
