@@ -69,9 +69,9 @@ def test_the_fingerprint_sees_bytes_and_size(root):
 
 def test_the_fingerprint_sees_a_new_name(tmp_path):
     save(tmp_path / "ant" / "0.png")
-    before = load_data("folder", root=tmp_path).fingerprint
+    before = load_data("folder", root=tmp_path, classes=["ant"]).fingerprint
     (tmp_path / "ant" / "0.png").rename(tmp_path / "ant" / "1.png")
-    assert load_data("folder", root=tmp_path).fingerprint != before
+    assert load_data("folder", root=tmp_path, classes=["ant"]).fingerprint != before
 
 
 def test_only_visible_images_count(root):
@@ -108,3 +108,8 @@ def test_folders_without_images_are_refused(tmp_path):
         load_data("folder", root=tmp_path)
     with pytest.raises(InputError, match="size is 0"):
         load_data("folder", root=tmp_path, size=0)
+
+
+def test_a_folder_above_the_classes_is_refused(root):
+    with pytest.raises(InputError, match=r"has one sub-folder, 'root'.*at least two.*perhaps .*root"):
+        load_data("folder", root=root.parent)

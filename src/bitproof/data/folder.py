@@ -92,7 +92,7 @@ def load_folder(
     `left_out` names them.
 
     Raises:
-        InputError: no images in a sub-folder that is a class.
+        InputError: no images in a sub-folder that is a class, or a single class.
     """
     if root is None:
         raise InputError(
@@ -101,6 +101,12 @@ def load_folder(
     if size < 1:
         raise InputError(f"size is {size}", rule="it is the side of the model's input in pixels", remedy="Try 224")
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if classes is None and len(folders) == 1:
+        raise InputError(
+            f"{root} has one sub-folder, {folders[0]!r}",
+            rule="each sub-folder is a class, and there are at least two",
+            remedy=f"Point root at the folder whose sub-folders are the classes, perhaps {root / folders[0]}",
+        )
     classes = tuple(folders if classes is None else classes)
     number = {name: i for i, name in enumerate(classes)}
     foreign = [name for name in folders if name not in number]
