@@ -186,9 +186,9 @@ def test_the_published_values_are_the_defaults():
         0.01,
         128,
     )
+    assert (ZOO().learning_rate, ZOO().initial_constant) == (0.1, 0.9)
     for attack in (CW(), ZOO()):
-        assert (attack.steps, attack.learning_rate, attack.initial_constant) == (100, 0.1, 0.9)
-        assert (attack.search_steps, attack.kappa, attack.eps) == (10, 0, float("inf"))
+        assert (attack.steps, attack.search_steps, attack.kappa, attack.eps) == (100, 10, 0, float("inf"))
 
 
 def test_labels_say_what_it_is():

@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+CLOSE = 1.2
+"""Bounds no further apart than this leave nothing to find."""
 
 
 @dataclass(frozen=True)
@@ -16,19 +19,26 @@ class Constants:
         now: to be tried, [n].
         low: largest that failed; 0 where none did.
         high: smallest that succeeded; infinite where none did.
+        stride: how many times more or less is tried next while one of the bounds is missing.
     """
 
     now: Float[Tensor, " n"]
     low: Float[Tensor, " n"]
     high: Float[Tensor, " n"]
+    stride: float
 
     @staticmethod
-    def start(now: Float[Tensor, " n"]) -> "Constants":
-        return Constants(now, torch.zeros_like(now), torch.full_like(now, math.inf))
+    def start(now: Float[Tensor, " n"], stride: float = 10) -> "Constants":
+        return Constants(now, torch.zeros_like(now), torch.full_like(now, math.inf), stride)
+
+    @property
+    def open(self) -> Int[Tensor, " m"]:
+        """Rows whose bounds are still so far apart that another constant may find something nearer."""
+        return (self.high > CLOSE * self.low).nonzero()[:, 0]
 
     def narrow(self, found: Bool[Tensor, " n"]) -> "Constants":
-        """Ten times more until one succeeds, ten times less until one fails, then the geometric middle."""
+        """`stride` times more until one succeeds, as much less until one fails, then the geometric middle."""
         high = torch.where(found, torch.minimum(self.high, self.now), self.high)
         low = torch.where(found, self.low, torch.maximum(self.low, self.now))
-        middle = torch.where(low > 0, (low * high).sqrt(), high / 10)
-        return Constants(torch.where(high.isinf(), 10 * low, middle), low, high)
+        middle = torch.where(low > 0, (low * high).sqrt(), high / self.stride)
+        return Constants(torch.where(high.isinf(), self.stride * low, middle), low, high, self.stride)
