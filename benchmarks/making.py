@@ -1,18 +1,19 @@
 """What it costs to make the images that models are tested on: with workers, for eight models, and in memory.
 
-    python making.py workers DATA   throughput with two workers against none, by wall time and by CPU time
+    python making.py workers DATA   throughput with two workers against none, by wall time and by CPU time, and what
+                                    this machine gives two processes that share nothing
     python making.py models DATA    eight quantized variants against one, fifteen corruptions
     python making.py memory DATA    peak memory of a run over 2,500 and over 50,000 images
 
 DATA is a folder of images with one sub-folder a class, such as ImageNet's `val`.
 """
 
+import multiprocessing
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,24 +42,19 @@ def corruptions() -> list:
 
 
 def workers(root: str) -> None:
-    data = bp.load_data("folder", root=root, limit=96)
+    data = bp.load_data("folder", root=root)
     makers = {str(count): Maker(data=data, seed=0, workers=count) for count in (0, 2)}
-
-    def run(maker: Maker) -> None:
-        for condition in corruptions():
-            for _ in maker.batches(condition, BATCH):
-                pass
-
     wall = rotate({name: lambda m=maker: run(m) for name, maker in makers.items()}, repeats=3, warmup=1)
     makers["2"].close()
-    once, several = (spent(run, data, rounds) for rounds in (1, 4))
+    once, several = (spent(data, count) for count in (1, 4))
     helpers = (several[1] - once[1]) / 3  # what workers need to start is in both
-    main, alone = several[0], float(np.median(own_seconds(lambda: run(makers["0"]))))
+    main, alone = several[0], float(np.median(own_seconds(makers["0"])))
     images = len(data) * len(IMAGENET_C)
     claims = {
         "throughput with two workers, times none": {
             "goal": "at least 1.8",
             "measured": round(1 / ratio(wall, "2", "0"), 2),
+            "two processes that share nothing, times one": round(2 * beside(root, 1) / beside(root, 2), 2),
             "by CPU time, with a core for each process": round(alone / max(main, helpers / 2), 2),
         },
         "CPU ms an image": {
@@ -70,20 +66,39 @@ def workers(root: str) -> None:
     record("making_workers", claims, {"images": len(data), "conditions": len(IMAGENET_C), "severity": SEVERITY})
 
 
-def own_seconds(run: Callable[[], None], rounds: int = 3) -> list[float]:
+def run(maker: Maker) -> None:
+    for condition in corruptions():
+        for _ in maker.batches(condition, BATCH):
+            pass
+
+
+def beside(root: str, count: int) -> float:
+    """Seconds of a round in each of `count` processes that run at once, without workers."""
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        return float(np.median(pool.map(rounds, [root] * count, chunksize=1)))
+
+
+def rounds(root: str) -> list[float]:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    maker = Maker(data=bp.load_data("folder", root=root), seed=0)
+    return rotate({"here": lambda: run(maker)}, repeats=2, warmup=1)["here"]
+
+
+def own_seconds(maker: Maker, count: int = 3) -> list[float]:
     """CPU seconds of this process, round by round."""
     times = [time.process_time()]
-    for _ in range(rounds):
-        run()
+    for _ in range(count):
+        run(maker)
         times.append(time.process_time())
     return np.diff(times).tolist()
 
 
-def spent(run: Callable[[Maker], None], data: bp.Data, rounds: int) -> tuple[float, float]:
+def spent(data: bp.Data, count: int) -> tuple[float, float]:
     """CPU seconds with two workers: of this process a round, and of the workers in all, which show when they end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     maker = Maker(data=data, seed=0, workers=2)
-    here = float(np.median(own_seconds(lambda: run(maker), rounds)))
+    here = float(np.median(own_seconds(maker, count)))
     maker.close()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return here, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

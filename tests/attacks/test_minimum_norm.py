@@ -205,6 +205,12 @@ def test_cw_takes_few_steps_without_complaint(steps, linear, inputs, keys):
     CW(steps=steps, search_steps=2)(linear, inputs, linear(inputs).argmax(1), rng=keys)
 
 
+def test_cw_is_done_once_its_bounds_are_close(linear, inputs, keys):
+    counted, attack = Counted(linear), CW()
+    attack(counted, inputs, linear(inputs).argmax(1), rng=keys)
+    assert counted.forwards + counted.backwards < attack.passes * len(inputs) / 2
+
+
 def test_cw_keeps_its_confidence(linear, inputs, keys):
     labels = linear(inputs).argmax(1)
     logits = linear(CW(kappa=2.0, steps=50, search_steps=6)(linear, inputs, labels, rng=keys))

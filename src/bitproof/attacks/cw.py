@@ -101,7 +101,7 @@ class CW(MinimumNorm):
             rate = torch.where(nearest.found, rate * END ** (1 / self.search_steps), rate)
 
     def _first(self, model: Model, goal: Goal, inputs: Float[Tensor, "n c h w"]) -> tuple[Constants, Tensor]:
-        """By a linear model, where |delta| = (kappa - margin) / |slope|, c = 2 |delta| / |slope|."""
+        """The first constants and rates: a linear model has |delta| = (kappa - margin) / |slope| = c |slope| / 2."""
         x = inputs.clone().requires_grad_()
         gain = goal.gain(goal.answers(model, x))
         slope = BALLS["l2"].norm(input_gradient(gain.sum(), x)).clamp(min=TINY)
