@@ -33,8 +33,8 @@ PLATEAU = 0.99
 """A search ends for an example whose objective, over a tenth of the steps, falls to no less than this part."""
 END = 0.01
 """What remains of a learning rate at the end."""
-RATE = 0.01
-"""Carlini and Wagner's own rate."""
+RATE, MOST = 0.01, 3.0
+"""Carlini and Wagner's own rate, and the most of it in terms of the distance that a linear model sees."""
 SHARE, STRIDE = 0.5, 3.0
 """Of the constant that would do for a linear model, what is tried first, and by how much it grows or shrinks. Small
 steps from below: a constant that is too large drives the image beyond where a smaller one could bring it back from."""
@@ -92,13 +92,39 @@ class CW(MinimumNorm):
 
     def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
         constants, rate = self._first(model, goal, nearest.inputs)
-        for _ in range(self.search_steps):
-            rows = constants.open
-            if not len(rows):
-                return
-            found = self._minimise(model, goal.select(rows), nearest, rows, constants.now[rows], rate[rows])
-            constants = constants.narrow(found)
-            rate = torch.where(nearest.found, rate * END ** (1 / self.search_steps), rate)
+        rows = torch.arange(len(rate), device=rate.device)
+        tried, state = torch.zeros_like(rows), _State.at(nearest.inputs)
+        every = max(1, self.steps // 10)
+        while len(rows):
+            clean, c = nearest.inputs[rows], constants.now
+            tanh = state.w.tanh()
+            x = ((tanh + 1) / 2).requires_grad_()
+            logits = goal.answers(model, x)
+            gain = goal.gain(logits)
+            excess = (self.kappa - gain).clamp(min=0)
+            gradient = input_gradient((c * excess).sum(), x)
+            with torch.no_grad():
+                hit = goal.reached(logits) & (gain >= self.kappa)
+                nearest.offer(x, hit, rows)
+                delta = x - clean
+                objective = delta.square().sum((1, 2, 3)) + c * excess
+                falling = 1 - (1 - END) * (state.age + 1) / self.steps
+                state.step((gradient + 2 * delta) * (1 - tanh.square()) / 2, falling * rate)
+                state.found |= hit
+                state.lowest = torch.minimum(state.lowest, objective)
+                stuck = (state.age % every == 0) & (state.lowest >= PLATEAU * state.before)
+                state.before = torch.where(state.age % every == 0, state.lowest, state.before)
+                ended = stuck | (state.age == self.steps)
+                if not ended.any():
+                    continue
+                constants = constants.where(ended, constants.narrow(state.found))
+                slower = torch.where(nearest.found[rows], rate * END ** (1 / self.search_steps), self._further(rate))
+                rate = torch.where(ended, slower, rate)
+                tried += ended
+                state = state.where(ended, _State.at(nearest.images[rows]))
+                left = ~ended | ((tried < self.search_steps) & constants.open)
+                state, constants, goal = state[left], constants[left], goal.select(left)
+                rows, rate, tried = rows[left], rate[left], tried[left]
 
     def _first(self, model: Model, goal: Goal, inputs: Float[Tensor, "n c h w"]) -> tuple[Constants, Tensor]:
         """The first constants and rates: a linear model has |delta| = (kappa - margin) / |slope| = c |slope| / 2."""
@@ -109,45 +135,52 @@ class CW(MinimumNorm):
         distance = ((self.kappa - gain.detach()) / slope).clamp(LEAST, side)
         far = (2 * inputs - 1).abs() * SHRINK
         near = (far - 2 * (distance / side).view(-1, 1, 1, 1)).clamp(min=-SHRINK)
-        crossing = (far.atanh() - near.atanh()).mean((1, 2, 3)) / (self.steps / 10)
-        rate = crossing.clamp(min=RATE) if self.learning_rate is None else torch.full_like(slope, self.learning_rate)
+        crossing = (far.atanh() - near.atanh()).mean((1, 2, 3))
+        rate = torch.maximum(crossing / (self.steps / 10), (MOST * crossing).clamp(max=RATE))
+        if self.learning_rate is not None:
+            rate = torch.full_like(slope, self.learning_rate)
         if self.initial_constant is not None:
             return Constants.start(torch.full_like(slope, self.initial_constant)), rate
         return Constants.start(SHARE * 2 * distance / slope, STRIDE), rate
 
-    def _minimise(
-        self, model: Model, goal: Goal, nearest: Nearest, rows: Int[Tensor, " m"], c: Tensor, rate: Tensor
-    ) -> Bool[Tensor, " n"]:
-        """One search from the nearest images so far at `rows`, which it updates; for whom it succeeded."""
-        w = ((2 * nearest.images[rows] - 1) * SHRINK).atanh()
-        clean = nearest.inputs[rows]
-        first, second = torch.zeros_like(w), torch.zeros_like(w)
-        found = torch.zeros_like(nearest.found)
-        lowest, before = torch.full_like(c, math.inf), torch.full_like(c, math.inf)
-        active = rows
-        for t in range(1, self.steps + 1):
-            tanh = w.tanh()
-            x = ((tanh + 1) / 2).requires_grad_()
-            logits = goal.answers(model, x)
-            gain = goal.gain(logits)
-            excess = (self.kappa - gain).clamp(min=0)
-            gradient = input_gradient((c * excess).sum(), x)
-            with torch.no_grad():
-                hit = goal.reached(logits) & (gain >= self.kappa)
-                nearest.offer(x, hit, active)
-                found[active[hit]] = True
-                delta = x - clean
-                lowest = torch.minimum(lowest, delta.square().sum((1, 2, 3)) + c * excess)
-                gradient = (gradient + 2 * delta) * (1 - tanh.square()) / 2
-                first.lerp_(gradient, 1 - BETA1)
-                second.lerp_(gradient.square(), 1 - BETA2)
-                step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + TINY)
-                w = w - (1 - (1 - END) * t / self.steps) * rate.view(-1, 1, 1, 1) * step
-                if t % max(1, self.steps // 10) == 0:
-                    left = lowest < PLATEAU * before
-                    if not left.any():
-                        break
-                    state = (w, first, second, clean, c, rate, lowest, active)
-                    w, first, second, clean, c, rate, lowest, active = (values[left] for values in state)
-                    before, goal = lowest, goal.select(left)
-        return found
+    def _further(self, rate: Tensor) -> Tensor:
+        """The rates of images that took a larger constant than the linear model's, and so lie further off."""
+        return rate if self.learning_rate is not None else torch.maximum(rate, (STRIDE * rate).clamp(max=RATE))
+
+
+@dataclass
+class _State:
+    """Where the searches of some examples are: each has its own age, so that all of them share a batch."""
+
+    w: Float[Tensor, "n c h w"]
+    first: Float[Tensor, "n c h w"]
+    second: Float[Tensor, "n c h w"]
+    age: Int[Tensor, " n"]
+    found: Bool[Tensor, " n"]
+    lowest: Float[Tensor, " n"]
+    before: Float[Tensor, " n"]
+
+    @staticmethod
+    def at(images: Float[Tensor, "n c h w"]) -> "_State":
+        """Searches that begin at `images`."""
+        w = ((2 * images - 1) * SHRINK).atanh()
+        none = w.new_full((len(w),), math.inf)
+        age = torch.zeros(len(w), dtype=torch.long, device=w.device)
+        return _State(w, torch.zeros_like(w), torch.zeros_like(w), age, age > 0, none, none)
+
+    def step(self, gradient: Float[Tensor, "n c h w"], rate: Float[Tensor, " n"]) -> None:
+        """One of Adam."""
+        self.age = self.age + 1
+        self.first = self.first.lerp(gradient, 1 - BETA1)
+        self.second = self.second.lerp(gradient.square(), 1 - BETA2)
+        age = self.age.view(-1, 1, 1, 1)
+        direction = self.first / (1 - BETA1**age) / ((self.second / (1 - BETA2**age)).sqrt() + TINY)
+        self.w = self.w - rate.view(-1, 1, 1, 1) * direction
+
+    def where(self, mask: Bool[Tensor, " n"], other: "_State") -> "_State":
+        """The other's searches where the mask holds."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _State(*(torch.where(mask.view(-1, *[1] * (a.dim() - 1)), b, a) for a, b in pairs))
+
+    def __getitem__(self, rows: Bool[Tensor, " n"]) -> "_State":
+        return _State(*(values[rows] for values in vars(self).values()))
