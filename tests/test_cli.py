@@ -179,7 +179,8 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
     torch.save(Standard(), "object.pt")
     torch.save([1, 2], "list.pt")
     (tmp_path / "text.db").write_text("no database " * 1000)
-    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
     from PIL import Image
 
     Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / "cat" / "1.png")

@@ -6,7 +6,8 @@ metric never needs a new run. This module knows nothing of torch, so results can
 
 import io
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,31 @@ def unpack(blob: bytes) -> dict[str, Any]:
             remedy="Restore the store from a copy or start a new one",
         ) from error
     return arrays
+
+
+def name_conditions(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with one label a condition: where two settings share one, the fields that differ are added."""
+    settings: dict[str, dict[str, dict[str, Any]]] = {}
+    for c in (cell.condition for cell in cells):
+        settings.setdefault(c.label, {})[digest(c.setting)] = _fields(c)
+    named: list[Cell] = []
+    for cell in cells:
+        c, source = cell.condition, ""
+        if c.kind == "transfer":
+            source = f" from {c.group}"
+        label = "clean" if c.kind == "clean" else c.label.removesuffix(source)
+        fields, variants = _fields(c), settings[c.label].values()
+        different = [k for k, v in fields.items() if any(other.get(k) != v for other in variants)]
+        if len(different) > 1:
+            different = [k for k in different if k != "after"]  # follows from the others
+        if different and c.kind != "clean":
+            texts = ("after smaller budgets" if k == "after" else f"{k}={fields[k]}" for k in different)
+            label += f" ({', '.join(texts)})"
+        named.append(replace(cell, condition=replace(c, label=label + source)))
+    return named
+
+
+def _fields(condition: ConditionRecord) -> dict[str, Any]:
+    """The setting, that of a transfer's attack beside the rest of it."""
+    setting = condition.setting
+    return {**setting, **setting["attack"]} | {"attack": None} if condition.kind == "transfer" else setting

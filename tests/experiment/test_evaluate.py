@@ -374,7 +374,7 @@ def test_pictures_are_moved_before_they_are_cut(tmp_path):
 
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((60, 60, 3), 255, np.uint8)).save(tmp_path / "a" / "x.png")
-    data = bp.load_data("folder", root=tmp_path, size=35)
+    data = bp.load_data("folder", root=tmp_path, classes=["a"], size=35)
     assert _uncut(data, np.arange(1)).shape == (1, 3, 40, 40)
     assert data.images([0]).shape == (1, 3, 35, 35)
 
@@ -481,6 +481,15 @@ def test_kappa_is_chosen_on_other_examples_than_it_is_judged_on(models, data):
         assert best.condition.label.startswith(row["attack"])
     with pytest.raises(InputError, match="one example"):
         transfer([replace(cells[0], ids=cells[0].ids[:1])], tuned="kappa")
+
+
+def test_settings_that_share_a_label_are_told_apart(models, data):
+    attacks = [PGD(eps=eps / 255, steps=2, step_size=size) for eps in (4, 8) for size in (0.01, 0.02)]
+    result = run(models, data, attacks, transfer=attacks[:2])
+    expected = {f"pgd-2 linf {eps}/255 (step_size={size})" for eps in (4, 8) for size in (0.01, 0.02)}
+    assert set(result.table()["condition"]) >= expected
+    assert set(result.transfer()["attack"]) == {f"pgd-2 linf 4/255 to the end (step_size={s})" for s in (0.01, 0.02)}
+    assert len(result.table()) == len(result.cells) == len(models) * (1 + 4 + 2 * len(models))
 
 
 def test_what_cannot_be_transferred_is_named(models, data):

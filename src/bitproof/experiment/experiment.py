@@ -27,7 +27,7 @@ from bitproof.experiment.making import Maker
 from bitproof.experiment.results import Result
 from bitproof.experiment.suites import conditions_of
 from bitproof.quant import freeze
-from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key
+from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, parse
 from bitproof.store import Store
 
@@ -164,7 +164,7 @@ class Experiment:
             diagnoses = diagnose(models, self.records, self.data, store, **settings)
         environments = store.environments()
         return Result(
-            cells=cells,
+            cells=name_conditions(cells),
             reference=next(iter(self.models)),
             computed=tally.computed,
             reused=tally.reused,

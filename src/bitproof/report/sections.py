@@ -7,7 +7,7 @@ from typing import Any
 
 from bitproof import metrics
 from bitproof.errors import InputError, lookup
-from bitproof.records import KINDS, Cell, ConditionRecord, DataRecord, ModelRecord
+from bitproof.records import KINDS, Cell, ConditionRecord, DataRecord, ModelRecord, name_conditions
 from bitproof.settings import digest
 
 Row = dict[str, Any]
@@ -101,7 +101,7 @@ def sections(cells: Sequence[Cell], reference: str | None) -> list[Section]:
     parts: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
         parts.setdefault((cell.data.fingerprint, cell.seed), []).append(cell)
-    named = [_name_conditions(_name_models(part)) for part in parts.values()]
+    named = [name_conditions(_name_models(part)) for part in parts.values()]
     if reference is not None:
         known = [*cells, *(cell for part in named for cell in part)]
         lookup({cell.model.name: None for cell in known}, reference, "reference model")
@@ -153,23 +153,6 @@ def _name_models(cells: list[Cell]) -> list[Cell]:
             suffix = model.fingerprint[:6] if unique else digest(model.identity)[:6]
             models[key] = replace(model, name=f"{model.name} ({suffix})")
     return [replace(cell, model=models[who(cell.model)]) for cell in cells]
-
-
-def _name_conditions(cells: list[Cell]) -> list[Cell]:
-    """One label a condition: where two settings share one, the fields that differ are added."""
-    settings: dict[str, dict[str, dict[str, Any]]] = {}
-    for c in (cell.condition for cell in cells):
-        settings.setdefault(c.label, {})[digest(c.setting)] = c.setting
-    named: list[Cell] = []
-    for cell in cells:
-        c = cell.condition
-        variants = list(settings[c.label].values())
-        different = [k for k, v in c.setting.items() if any(other.get(k) != v for other in variants)]
-        label = "clean" if c.kind == "clean" else c.label
-        if different and c.kind != "clean":
-            label += f" ({', '.join(f'{k}={c.setting[k]}' for k in different)})"
-        named.append(replace(cell, condition=replace(c, label=label)))
-    return named
 
 
 def _groups(conditions: list[ConditionRecord]) -> tuple[Group, ...]:
