@@ -50,8 +50,8 @@ class CW(MinimumNorm):
 
     Attributes:
         steps: iterations of Adam for each constant.
-        learning_rate: Adam's first rate, on w; None = 0.01, or more where a linear model with the image's margin and
-            slope says that this would not take it to the boundary in a tenth of the steps.
+        learning_rate: Adam's first rate, on w; None = by a linear model with the image's margin and slope: 0.01, but
+            no more than three times the way to its boundary, and no less than takes it there in a tenth of the steps.
         initial_constant: first c; None = half of what that linear model needs.
         search_steps: constants tried for each example.
         kappa: margin of the logits that counts as success; larger ones transfer better.
