@@ -199,8 +199,8 @@ def main(root: str, weights: str, binarynet: str | None, n: int, only: str | Non
             if (claim := f"{name}, {row}") not in claims:
                 claims[claim] = job()
                 print(claim, claims[claim], flush=True)
-        with contextlib.redirect_stdout(io.StringIO()):
-            record(NAME, claims, {"n": n})
+                with contextlib.redirect_stdout(io.StringIO()):
+                    record(NAME, claims, {"n": n})
 
 
 if __name__ == "__main__":
