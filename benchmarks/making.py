@@ -27,7 +27,7 @@ from bitproof.models import load_model
 from bitproof.shifts import IMAGENET_C, GaussianNoise
 from common import ratio, record, rotate
 
-SEVERITY, BATCH = 3, 32
+SEVERITY, BATCH, WORKED = 3, 32, 160
 
 
 class Colours(nn.Module):
@@ -42,7 +42,7 @@ def corruptions() -> list:
 
 
 def workers(root: str) -> None:
-    data = bp.load_data("folder", root=root)
+    data = bp.load_data("folder", root=root, limit=WORKED)
     makers = {str(count): Maker(data=data, seed=0, workers=count) for count in (0, 2)}
     wall = rotate({name: lambda m=maker: run(m) for name, maker in makers.items()}, repeats=3, warmup=1)
     makers["2"].close()
@@ -81,7 +81,7 @@ def beside(root: str, count: int) -> float:
 def rounds(root: str) -> list[float]:
     torch.set_num_threads(1)
     keep_freed_memory()
-    maker = Maker(data=bp.load_data("folder", root=root), seed=0)
+    maker = Maker(data=bp.load_data("folder", root=root, limit=WORKED), seed=0)
     return rotate({"here": lambda: run(maker)}, repeats=2, warmup=1)["here"]
 
 

@@ -1,5 +1,7 @@
 """Released files are read as they are, matched by position or name, and everything else is refused."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,24 @@ class Brightest1000(nn.Module):
 
     def forward(self, inputs):
         return torch.nn.functional.pad(inputs.mean((2, 3)), (0, 997))
+
+
+def test_results_belong_to_the_files_and_not_to_their_place(cifar, imagenet, tmp_path):
+    root, data = cifar
+    run = partial(bp.evaluate, Brightest(), data, progress=False, store=tmp_path / "runs.db")
+    assert run(conditions=[CifarC(root=str(root), corruption="fog", severity=2)]).computed == 2
+    (tmp_path / "moved").mkdir()
+    for name in ("fog.npy", "labels.npy"):
+        (root / name).rename(tmp_path / "moved" / name)
+    assert run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=2)]).computed == 0
+    np.save(tmp_path / "moved" / "fog.npy", pictures(60, seed=2))
+    assert run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=2)]).computed == 1
+    root, data = imagenet
+    setting = {"corruption": "glass-blur", "severity": 4}
+    before = ImageNetC(root=str(root / "C"), **setting).content
+    (root / "C" / "blur" / "glass_blur" / "4" / data.files[0]).write_bytes(b"shorter")
+    assert ImageNetC(root=str(root / "C"), **setting).content != before
+    assert str(root) not in str(record(ImageNetC(root=str(root / "C"), **setting)).setting)
 
 
 def test_a_damaged_copy_counts_as_wrong_and_a_missing_one_stops(imagenet):

@@ -81,6 +81,8 @@ def record(condition: Condition, *, after: ConditionRecord | None = None) -> Con
                 remedy="See `bitproof list attacks` and `bitproof list shifts`",
             )
     setting = describe(condition)
+    if isinstance(condition, Released):
+        setting = {k: v for k, v in setting.items() if k != "root"} | {"content": condition.content}
     if after is not None and after.kind == "attack":
         setting["after"] = after.setting
     return ConditionRecord(kind=kind, label=condition.label, group=group, setting=setting)

@@ -5,8 +5,9 @@ ImageNet-C has been through JPEG (quality 85) and ImageNet-P through H.264, moti
 frost is made of photographs. So every label ends in "released".
 """
 
+import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from bitproof.core.ffmpeg import need_av
 from bitproof.core.pixels import REFERENCE_DECODER, decode
 from bitproof.errors import InputError, UnreadableError, lookup
+from bitproof.settings import digest
 from bitproof.shifts.sequences import FIRST, PREVIOUS
 
 CORRUPTED = (
@@ -106,6 +108,12 @@ class CifarC(_Corruption):
         'fog 2 released'
     """
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the arrays: results belong to these files, wherever they lie."""
+        paths = [Path(self.root) / f"{name}.npy" for name in (stored_as(self.corruption), "labels")]
+        return "".join(_hashed(path, path.stat().st_mtime_ns) for path in paths if path.is_file())
+
     def __call__(
         self, rows: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " all"], *, size: Size
     ) -> UInt8[np.ndarray, "n h w c"]:
@@ -163,6 +171,11 @@ class ImageNetC(_Corruption):
         'jpeg 5 released'
     """
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the files' names and sizes: results belong to these files, wherever they lie."""
+        return _listed(_folder(self.root, stored_as(self.corruption)) / str(self.severity))
+
     def __call__(self, file: str, *, size: Size) -> UInt8[np.ndarray, "h w 3"]:
         """The corrupted copy of `file`, "wnid/name.JPEG", decoded by Pillow; it must be of the given size.
 
@@ -216,6 +229,16 @@ class ImageNetP:
         """Name, difficulty and protocol."""
         return f"sequence {self.sequence.replace('-', ' ')} {self.difficulty} released"
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the clips' names and sizes: results belong to these files, wherever they lie."""
+        return _listed(self._clips)
+
+    @property
+    def _clips(self) -> Path:
+        harder = f"_{self.difficulty}" if self.compared == FIRST and self.difficulty > 1 else ""
+        return Path(self.root) / (stored_as(self.sequence) + harder)
+
     def __call__(self, file: str, *, size: Size) -> UInt8[np.ndarray, "f h w 3"]:
         """The frames of the clip of `file`, "wnid/name.JPEG"; they must be of the given size.
 
@@ -223,8 +246,7 @@ class ImageNetP:
             InputError: no such clip, one of another size, or PyAV is not installed.
             UnreadableError: a clip that cannot be decoded, or has not as many frames as it should.
         """
-        harder = f"_{self.difficulty}" if self.compared == FIRST and self.difficulty > 1 else ""
-        path = (Path(self.root) / (stored_as(self.sequence) + harder) / file).with_suffix(".mp4")
+        path = (self._clips / file).with_suffix(".mp4")
         frames = _clip(path)
         if frames.shape[1:3] != size:
             raise _other_size(str(path), frames.shape[1:3], size)
@@ -305,6 +327,18 @@ def _array(path: Path) -> NDArray[np.generic]:
 def _folder(root: str, name: str) -> Path:
     here = Path(root) / name
     return here if here.is_dir() else next(Path(root).glob(f"*/{name}"), here)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, changed: int) -> str:
+    """Of a file as it was when it was last `changed`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _listed(folder: Path) -> str:
+    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in folder.rglob("*.*")]
+    return digest(sorted(lines))
 
 
 def _bytes(path: Path) -> bytes:
