@@ -27,7 +27,7 @@ from bitproof.models import load_model
 from bitproof.shifts import IMAGENET_C, GaussianNoise
 from common import ratio, record, rotate
 
-SEVERITY, BATCH, WORKED = 3, 32, 160
+SEVERITY, BATCH, WORKED = 3, 32, 128
 
 
 class Colours(nn.Module):

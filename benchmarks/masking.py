@@ -2,12 +2,15 @@
 
 python benchmarks/masking.py CIFAR10_ROOT WEIGHTS [TANH BINARYNET] [images=128] [only=NAME]
 
-TANH and BINARYNET are checkpoints that `bitproof train` wrote, or these commands of one thread (5 and 10 CPU minutes):
+TANH and BINARYNET are checkpoints that `bitproof train` wrote, or these commands of one thread (5 and 55 CPU minutes):
 
     bitproof train qat:epochs=4,batch_size=128,learning_rate=0.003,augmentation=crop-flip resnet20 --limit 8000
         --weights WEIGHTS --scheme tanh:w32a2 --data cifar10:CIFAR10_ROOT -o tanh
-    bitproof train binarynet:epochs=6,batch_size=100,holdout=0,learning_rate=0.005,decay=0.01 resnet20_hardtanh
-        --limit 8000 --weights WEIGHTS --data cifar10:CIFAR10_ROOT -o binarynet
+    bitproof train standard:epochs=2,batch_size=128,optimizer=adam,learning_rate=0.001,weight_decay=0,holdout=2000,
+        augmentation=crop-flip resnet20_hardtanh --weights WEIGHTS --data cifar10:CIFAR10_ROOT -o float
+    bitproof train qat:epochs=7,batch_size=128,optimizer=adam,learning_rate=0.003,weight_decay=0,holdout=2000,
+        augmentation=crop-flip,distillation=0.5,temperature=2 resnet20_hardtanh --weights float/best.safetensors
+        --scheme binarynet:w1a1 --data cifar10:CIFAR10_ROOT -o binarynet
 
 A row that is in the result already is not measured again.
 """
