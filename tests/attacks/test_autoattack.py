@@ -71,7 +71,7 @@ def test_versions_have_the_published_members():
         APGD(norm="l2", eps=0.5),
         APGD(norm="l2", eps=0.5, loss="dlr", classes=9),
         FAB(norm="l2", eps=0.5),
-        Square(norm="l2", eps=0.5),
+        Square(norm="l2", eps=0.5, planned=10_000),
     )
     first, second, *_ = AutoAttack(norm="l1", eps=12).members
     assert first == APGD(norm="l1", eps=12, restarts=5)
@@ -80,7 +80,7 @@ def test_versions_have_the_published_members():
         APGD(restarts=5),
         APGD(loss="dlr", restarts=5),
         FAB(classes=0, restarts=5),
-        Square(),
+        Square(planned=10_000),
         APGD(loss="dlr", classes=9),
         FAB(),
     )

@@ -71,11 +71,15 @@ def test_every_example_has_its_own_squares():
 
 
 def test_the_schedule_by_hand():
-    square = Square()
+    square = Square(queries=10_000)
     sides = {query: square._side(query, 32, 32) for query in (1, 10, 11, 51, 201, 501, 1001, 2001, 4001)}
     assert sides == {
         q: round(math.sqrt(0.8 / 2**k * 1024)) for q, k in zip(sides, (0, 0, 1, 2, 3, 4, 5, 6, 7), strict=True)
     }
+    queries = range(1, 1001)
+    rescaled, planned = Square(queries=1000), Square(queries=1000, planned=10_000)
+    assert [rescaled._side(q, 32, 32) for q in queries] == [square._side(10 * q, 32, 32) for q in queries]
+    assert [planned._side(q, 32, 32) for q in queries] == [square._side(q, 32, 32) for q in queries]
     assert Square(norm="l2")._side(4999, 32, 32) == 3
     assert Square(p_init=1.0)._side(1, 32, 32) == 32
 

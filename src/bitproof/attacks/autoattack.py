@@ -14,7 +14,7 @@ from bitproof.attacks.base import format_eps
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.fab import FAB
 from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack
-from bitproof.attacks.square import Square
+from bitproof.attacks.square import PLANNED, Square
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
@@ -131,4 +131,4 @@ def _fab(attack: AutoAttack, *, classes: int = 9, restarts: int = 1) -> FAB:
 
 
 def _square(attack: AutoAttack) -> Square:
-    return Square(norm=attack.norm, eps=attack.eps, queries=attack.queries)
+    return Square(norm=attack.norm, eps=attack.eps, queries=attack.queries, planned=PLANNED)

@@ -25,7 +25,8 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""After which queries the squares' share of the image halves (Section 5)."""
+"""After which of `PLANNED` queries the squares' share of the image halves (Section 5)."""
+PLANNED = 10_000
 
 BLOCK = 250
 """Tries whose random numbers are drawn at once."""
@@ -42,6 +43,8 @@ class Square(PoolAttack):
         eps: its radius, in [0, 1] pixel units.
         queries: the budget.
         p_init: share of the image that the first squares cover.
+        planned: queries over which the squares shrink as in 10,000 of the paper's; None = `queries`. AutoAttack has
+            10,000 whatever its budget.
 
     Example:
         >>> Square(eps=8 / 255, queries=1000).label
@@ -53,11 +56,12 @@ class Square(PoolAttack):
     eps: float = 8 / 255
     queries: int = 5000
     p_init: float = 0.8
+    planned: int | None = None
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         check_eps(self.eps, self.norm)
-        check_counts(self, "queries")
+        check_counts(self, "queries", *["planned"] * (self.planned is not None))
         if not 0 < self.p_init <= 1:
             raise InputError(
                 f"p_init is {self.p_init}", rule="it is a share of the image, above 0, at most 1", remedy="Use 0.8"
@@ -141,7 +145,8 @@ class Square(PoolAttack):
 
     def _side(self, query: int, h: int, w: int) -> int:
         """Of the squares at this query; bumps need at least 3 and an odd number."""
-        side = round(math.sqrt(self.p_init / 2 ** sum(query > limit for limit in HALVINGS) * h * w))
+        done = query * PLANNED // (self.planned or self.queries)
+        side = round(math.sqrt(self.p_init / 2 ** sum(done > limit for limit in HALVINGS) * h * w))
         side = max(side, 1) if self.norm == "linf" else max(side, 3) | 1
         return min(side, h, w)
 
