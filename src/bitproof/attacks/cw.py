@@ -8,7 +8,7 @@ Source: Carlini & Wagner 2017 (arXiv 1608.04644), Sections V and VI.A. Things ar
 nearer to the optimum: the first c is taken from the slope of the margin at the clean image; the rate falls to 1%
 within each search; once an image is found, each search goes on from the nearest one, and at a lower first rate; and
 an example is done once its bounds on c are close. Bernhard et al. 2019 (1909.12741), Table 14, used
-`CW(learning_rate=0.1, initial_constant=0.9)`, which ends further away on most networks.
+`CW(learning_rate=0.1, initial_constant=0.9)`, which ends further away on ResNet20.
 """
 
 import math
