@@ -148,8 +148,12 @@ def test_results_belong_to_the_files_and_not_to_their_place(cifar, imagenet, tmp
     for name in ("fog.npy", "labels.npy"):
         (root / name).rename(tmp_path / "moved" / name)
     assert run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=2)]).computed == 0
-    np.save(tmp_path / "moved" / "fog.npy", pictures(60, seed=2))
-    assert run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=2)]).computed == 1
+    assert run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=3)]).computed == 1
+    np.save(tmp_path / "new.npy", pictures(60, seed=2))
+    (tmp_path / "new.npy").replace(tmp_path / "moved" / "fog.npy")
+    again = run(conditions=[CifarC(root=str(tmp_path / "moved"), corruption="fog", severity=2)])
+    assert again.computed == 1
+    assert np.array_equal(again.cells[1].predictions, pictures(60, seed=2)[12:24].mean((1, 2)).argmax(1))
     root, data = imagenet
     setting = {"corruption": "glass-blur", "severity": 4}
     before = ImageNetC(root=str(root / "C"), **setting).content

@@ -61,7 +61,9 @@ class Square(PoolAttack):
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         check_eps(self.eps, self.norm)
-        check_counts(self, "queries", *["planned"] * (self.planned is not None))
+        check_counts(self, "queries")
+        if self.planned is not None:
+            check_counts(self, "planned")
         if not 0 < self.p_init <= 1:
             raise InputError(
                 f"p_init is {self.p_init}", rule="it is a share of the image, above 0, at most 1", remedy="Use 0.8"

@@ -310,17 +310,22 @@ def stored_as(corruption: str) -> str:
     return _STORED_AS.get(corruption, corruption.replace("-", "_"))
 
 
-@lru_cache(maxsize=32)
 def _array(path: Path) -> NDArray[np.generic]:
     """An array that stays on the disk until its entries are asked for."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return _opened(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"{path} cannot be read ({error})",
             rule="a corruption is a .npy file of its name, beside labels.npy; pickled objects are never read",
             remedy="Check the path, or use the released files",
         ) from error
+
+
+@lru_cache(maxsize=32)
+def _opened(path: Path, changed: int) -> NDArray[np.generic]:
+    """The array in a file as it was when it was last `changed`."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 @lru_cache(maxsize=32)
@@ -331,7 +336,7 @@ def _folder(root: str, name: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _hashed(path: Path, changed: int) -> str:
-    """Of a file as it was when it was last `changed`."""
+    """The hash of a file as it was when it was last `changed`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
