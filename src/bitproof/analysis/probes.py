@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Model, input_gradient
+from bitproof.attacks.base import input_gradient
 from bitproof.core import losses
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from bitproof.attacks.apgd import APGD
 from bitproof.attacks.autoattack import AutoAttack
 from bitproof.attacks.base import Attack
+from bitproof.attacks.bpda import BPDA
 from bitproof.attacks.cw import CW
 from bitproof.attacks.ddn import DDN
 from bitproof.attacks.deepfool import DeepFool
@@ -44,6 +45,7 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "BIM",
+    "BPDA",
     "CW",
     "DDN",
     "EOT",

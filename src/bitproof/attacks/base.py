@@ -8,20 +8,18 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from bitproof.attacks.checks import check_task
 from bitproof.core import losses
+from bitproof.core.calling import Model, check_logits
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
-Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 QUERY_BATCH = 256
 """Most images a query attack sends at once; bounds its memory whatever the number of queries."""
-
-CHANGED_BY_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-"""Layers that answer differently in train mode."""
 
 
 class Attack(abc.ABC):
@@ -32,11 +30,13 @@ class Attack(abc.ABC):
             An infinite eps means that the attack looks for the nearest image: its distances answer
             every budget at once (`bitproof.metrics.robust_accuracy_curve`).
         asks_only: whether answers are enough; the others follow gradients.
+        draws: answers of the model that are averaged; with one, a model that answers at random is refused.
     """
 
     norm: str
     eps: float
     asks_only: ClassVar[bool] = False
+    draws: int = 1
 
     @property
     @abc.abstractmethod
@@ -88,26 +88,13 @@ class Goal:
     least: int
 
     @staticmethod
-    def of(model: Model, labels: Int[Tensor, " n"], targets: Int[Tensor, " n"] | None) -> "Goal":
+    def of(
+        model: Model, inputs: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], targets: Int[Tensor, " n"] | None
+    ) -> "Goal":
         """The goal of an attack call, after a look at its arguments."""
-        inner = getattr(model, "model", model)  # the evaluator's pass counter
-        parts = inner.named_modules() if isinstance(inner, nn.Module) else iter(())
-        part = next((name or "itself" for name, m in parts if m.training and isinstance(m, CHANGED_BY_TRAINING)), None)
-        if part is not None:
-            raise InputError(
-                f"the model is in train mode (its part {part!r})",
-                rule="an attack would change BatchNorm statistics and meet dropout",
-                remedy="Call model.eval() first",
-            )
-        if targets is None:
-            return Goal(labels, False, int(labels.max()) + 1)
-        if (same := int((targets == labels).sum())) > 0:
-            raise InputError(
-                f"{same} of {len(labels)} targets equal the label",
-                rule="a targeted attack leads away from the true class",
-                remedy="Use for example (labels + 1) % classes",
-            )
-        return Goal(targets, True, int(targets.max()) + 1)
+        check_task(model, inputs, labels, targets)
+        classes = labels if targets is None else targets
+        return Goal(classes, targets is not None, int(classes.max()) + 1)
 
     def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]:
         return (logits.argmax(1) == self.classes) == self.targeted
@@ -136,12 +123,7 @@ class Goal:
     def answers(self, model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         """The model's logits for `images`, finite and with an output for every class of the goal."""
         logits = model(images)
-        if not torch.isfinite(logits).all():
-            raise InputError(
-                "the model returned NaN or infinity under attack",
-                rule="logits must be finite for all images in [0, 1]",
-                remedy="Check the model's weights and its normalisation layer",
-            )
+        check_logits(logits, images)
         if self.least > logits.shape[1]:
             raise InputError(
                 f"a class to {'reach' if self.targeted else 'leave'} is {self.least - 1}",
@@ -171,7 +153,8 @@ def input_gradient(
         raise InputError(
             f"the model gives no gradient by its input ({str(error).splitlines()[0]})",
             rule="this attack follows gradients",
-            remedy="Use one that only asks (noise, square, spsa, zoo, hopskipjump), or attack its float twin",
+            remedy="Name the parts that have none: BPDA(attack=PGD(), parts=('...',)), or use an attack that only asks"
+            " (noise, square, spsa, zoo, hopskipjump)",
         ) from error
     return gradient
 

@@ -5,30 +5,28 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from bitproof.attacks.base import Attack, Model
-from bitproof.core.balls import check_eps
-from bitproof.core.calling import check_logits
-from bitproof.core.passes import Counted
+from bitproof.core.calling import Model, check_logits, module_of
 from bitproof.errors import InputError
 
 PROBES = 8
 """How many examples are predicted twice to see whether the model repeats itself."""
 
 
-def check_mode(model: Model) -> None:
-    """Raise `InputError` if a part of the model is in train mode."""
-    inner = model.model if isinstance(model, Counted) else model
-    if isinstance(inner, nn.Module) and any(m.training for m in inner.modules()):
+CHANGED_BY_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+"""Layers that answer differently in train mode."""
+
+
+def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
+    """Raise `InputError` for a model in train mode, images outside [0, 1], or targets equal to labels."""
+    module = module_of(model)
+    parts = iter(()) if module is None else module.named_modules()
+    part = next((name or "itself" for name, m in parts if m.training and isinstance(m, CHANGED_BY_TRAINING)), None)
+    if part is not None:
         raise InputError(
-            "the model is in train mode",
+            f"the model is in train mode (its part {part!r})",
             rule="BatchNorm and Dropout would let the examples of a batch, and chance, decide",
             remedy="Call model.eval() first",
         )
-
-
-def check_task(attack: Attack, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
-    """Raise `InputError` for a budget beyond the images, images outside [0, 1], or targets equal to labels."""
-    check_eps(attack.eps, attack.norm, inputs[0].numel())
     low, high = (v.item() for v in torch.aminmax(inputs))
     if not (low >= 0 and high <= 1):
         raise InputError(
@@ -40,7 +38,7 @@ def check_task(attack: Attack, inputs: Tensor, labels: Tensor, targets: Tensor |
         raise InputError(
             f"{int((targets == labels).sum())} of {len(labels)} targets equal their labels",
             rule="a target is a class to reach, other than the true one",
-            remedy="Draw targets from the other classes",
+            remedy="Use for example (labels + 1) % classes",
         )
 
 
@@ -73,7 +71,7 @@ def check_answers(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor 
         )
 
 
-def check_counts(attack: Attack, *names: str, least: int = 1) -> None:
+def check_counts(attack: object, *names: str, least: int = 1) -> None:
     """Raise `InputError` for a field that counts something and is less than `least`."""
     for name in names:
         if getattr(attack, name) < least:
@@ -90,6 +88,6 @@ def warn_masked(gradient: Tensor, reached: Tensor) -> None:
     if flat.float().mean() > 0.5:
         warnings.warn(
             "the gradient is zero for most images, as behind rounding without a straight-through estimator: "
-            "trust Square alone, or attack a copy with straight-through gradients and transfer the images",
+            "attack through it with BPDA, or trust Square alone",
             stacklevel=2,
         )

@@ -18,11 +18,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.base import Goal, format_eps, input_gradient
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.constants import Constants
 from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
 from bitproof.core.balls import BALLS
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 

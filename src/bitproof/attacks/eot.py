@@ -10,17 +10,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Model
+from bitproof.attacks.checks import check_counts
+from bitproof.attacks.wrapper import Wrapper
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class EOT(Attack):
+class EOT(Wrapper):
     """Attacks the mean of several answers of the model instead of one answer.
 
     Attributes:
-        attack: any attack; its gradients and answers are averages over `draws` passes.
+        attack: its gradients and answers are averages over `draws` passes.
         draws: answers that are averaged.
 
     Example:
@@ -29,24 +30,10 @@ class EOT(Attack):
         'pgd-20 linf 8/255 eot-20'
     """
 
-    attack: Attack
     draws: int = 20
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise InputError(f"draws is {self.draws}", rule="there is at least one draw", remedy="Use 1 or more")
-
-    @property
-    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.attack.norm
-
-    @property
-    def eps(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.attack.eps
-
-    @property
-    def asks_only(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.attack.asks_only
+        check_counts(self, "draws")
 
     @property
     def label(self) -> str:

@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, Model, format_eps, input_gradient
+from bitproof.attacks.base import Goal, format_eps, input_gradient
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive, check_rate
 from bitproof.core.balls import BALLS, Ball
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
 

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Goal, format_eps, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
@@ -107,7 +108,7 @@ class PGD(Attack):
         rng: Rng,
     ) -> Float[Tensor, "n c h w"]:
         check_eps(self.eps, self.norm, inputs[0].numel())
-        goal = Goal.of(model, labels, targets)
+        goal = Goal.of(model, inputs, labels, targets)
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         for restart in range(self.restarts):

@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.base import Goal, few_at_a_time, format_eps
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.balls import BALLS
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
 

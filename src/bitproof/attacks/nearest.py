@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model
+from bitproof.attacks.base import Attack, Goal
 from bitproof.core.balls import BALLS, Ball, check_eps
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
@@ -74,7 +75,7 @@ class MinimumNorm(Attack):
         rng: Rng,
     ) -> Float[Tensor, "n c h w"]:
         check_limit(self.eps, self.norm, inputs[0].numel())
-        goal, nearest = Goal.of(model, labels, targets), Nearest.none_yet(inputs, self.norm)
+        goal, nearest = Goal.of(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
         self.search(model, goal, nearest, rng)
         return nearest.within(self.eps)
 

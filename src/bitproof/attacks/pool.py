@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Model
-from bitproof.attacks.checks import check_answers, check_mode, check_task
-from bitproof.core.balls import BALLS
-from bitproof.core.calling import check_logits
+from bitproof.attacks.base import Attack, input_gradient
+from bitproof.attacks.checks import check_answers, check_task
+from bitproof.core.balls import BALLS, check_eps
+from bitproof.core.calling import Model, check_logits
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -169,16 +168,9 @@ class Asked:
 
 
 def _gradient(gain: Tensor, images: Tensor) -> Tensor:
-    if not gain.requires_grad:
-        raise InputError(
-            "the model's logits have no gradient",
-            rule="attacks other than Square follow the gradient by the image",
-            remedy="Use Square, which only asks for answers, or attack the float model and transfer the images",
-        )
     if gain.dim() == 1:
-        return torch.autograd.grad(gain.sum(), images)[0]
-    columns = [torch.autograd.grad(column.sum(), images, retain_graph=True)[0] for column in gain.unbind(1)]
-    return torch.stack(columns, 1)
+        return input_gradient(gain.sum(), images)
+    return torch.stack([input_gradient(column.sum(), images, keep_graph=True) for column in gain.unbind(1)], 1)
 
 
 def goals(asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, classes: int) -> list[Goal]:
@@ -208,11 +200,6 @@ class PoolAttack(Attack):
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         """Look for an image within the budget that reaches the goal, for every example."""
 
-    @property
-    def draws(self) -> int:
-        """Answers of the model that are averaged; more than one for models that answer at random."""
-        return 1
-
     def __call__(
         self,
         model: Model,
@@ -240,8 +227,8 @@ class PoolAttack(Attack):
         """
         if not len(inputs):
             return inputs.clone()
-        check_mode(model)
-        check_task(self, inputs, labels, targets)
+        check_eps(self.eps, self.norm, inputs[0].numel())
+        check_task(model, inputs, labels, targets)
         check_answers(model, inputs, labels, targets, self.draws)
         asked = Asked(model, batch_size or len(inputs), self.draws)
         return self.search(asked, inputs, Goal(labels, targets, targets is not None), rng).images

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.base import Attack, Goal, few_at_a_time, format_eps
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.nearest import check_positive
 from bitproof.core.balls import BALLS, check_eps
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
@@ -77,7 +78,7 @@ class SPSA(Attack):
         rng: Rng,
     ) -> Float[Tensor, "n c h w"]:
         check_eps(self.eps, self.norm, inputs[0].numel())
-        goal, ball = Goal.of(model, labels, targets), BALLS[self.norm]
+        goal, ball = Goal.of(model, inputs, labels, targets), BALLS[self.norm]
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         x = inputs

@@ -16,10 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from bitproof.attacks.base import Goal, Model, few_at_a_time, format_eps
+from bitproof.attacks.base import Goal, few_at_a_time, format_eps
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.constants import Constants
 from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 

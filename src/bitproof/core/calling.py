@@ -7,8 +7,11 @@ from torch import Tensor, nn
 
 from bitproof.errors import InputError
 
+Model = Callable[[Tensor], Tensor]
+"""Images in [0, 1] to logits."""
 
-def forward(model: Callable[[Tensor], Tensor], images: Tensor, name: str) -> Tensor:
+
+def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """What the model returns for `images`; where it cannot take them, an `InputError` says so under its `name`."""
     try:
         return model(images)
@@ -35,6 +38,15 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
             rule="logits must be finite",
             remedy="Check the model's weights and its normalisation layer",
         )
+
+
+def module_of(model: Model) -> nn.Module | None:
+    """The module that answers behind wrappers, which keep what they wrap as `model`; None for any other callable."""
+    while not isinstance(model, nn.Module):
+        if not hasattr(model, "model"):
+            return None
+        model = model.model  # pyright: ignore[reportFunctionMemberAccess]
+    return model
 
 
 def device_of(model: object) -> torch.device:
