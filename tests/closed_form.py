@@ -11,6 +11,7 @@ class LinearTwoClass(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight)
         self.offset = offset
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         score = ((x - 0.5) * self.weight).flatten(1).sum(1) + self.offset
@@ -35,6 +36,7 @@ class Walls(nn.Module):
         self.walls = nn.Parameter(walls)
         self.offsets = nn.Parameter(offsets)
         self.folded = folded
+        self.eval()
 
     def gaps(self, x: Tensor) -> Tensor:
         score = (x - 0.5).flatten(1) @ self.walls.flatten(1).T

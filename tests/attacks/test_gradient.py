@@ -50,7 +50,7 @@ def test_on_a_linear_model_the_known_minimum_decides(linear, inputs, rng, norm, 
 @pytest.mark.parametrize("start", ["image", "uniform", "halfway"])
 def test_the_budget_and_the_box_are_kept(norm, start, rng):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 5)).eval()
     inputs = torch.rand(8, 3, 8, 8).round(decimals=1)  # some pixels lie on the edge of the box
     labels = labels_of(model, inputs)
     eps = {"linf": 0.1, "l2": 3.0, "l1": 4.0}[norm]
@@ -76,7 +76,7 @@ def test_fgsm_by_hand(linear, rng):
 
 def test_targeted_attacks_reach_their_targets(rng):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
     inputs = 0.3 + 0.4 * torch.rand(8, 3, 2, 2)
     labels = labels_of(model, inputs)
     targets = (labels + 1) % 4
@@ -109,7 +109,7 @@ def test_an_example_keeps_the_image_that_hit_first(linear, inputs, rng):
 @pytest.mark.parametrize("norm", NORMS)
 def test_results_do_not_depend_on_the_batch(norm, inputs):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 4)).double()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 4)).double().eval()
     inputs, rng = inputs.double(), Rng(0, np.arange(8))
     labels = labels_of(model, inputs)
     attack = PGD(norm=norm, eps={"linf": 0.05, "l2": 0.4, "l1": 2.0}[norm], steps=5)
@@ -120,7 +120,7 @@ def test_results_do_not_depend_on_the_batch(norm, inputs):
 
 def test_model_gradients_and_inputs_are_left_alone(inputs, rng):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).eval()
     before = copy.deepcopy(model.state_dict())
     kept = inputs.clone()
     adversarial = PGD()(model, inputs, labels_of(model, inputs), rng=rng)
@@ -163,10 +163,10 @@ def test_momentum_by_hand(rng):
 
     inputs, labels = torch.full((1, 1, 1, 2), 0.5), torch.zeros(1, dtype=torch.long)
     attack = MIFGSM(eps=0.2, steps=2)
-    moved = dataclasses.replace(attack, loss="margin")(Turning(), inputs, labels, rng=rng.select([0])) - inputs
+    moved = dataclasses.replace(attack, loss="margin")(Turning().eval(), inputs, labels, rng=rng.select([0])) - inputs
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.2, 0.1]))
     plain = dataclasses.replace(attack, loss="margin", momentum=0.0)
-    moved = plain(Turning(), inputs, labels, rng=rng.select([0])) - inputs
+    moved = plain(Turning().eval().eval(), inputs, labels, rng=rng.select([0])) - inputs
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.1, 0.1]))
 
 
@@ -213,14 +213,14 @@ def test_restarts_find_what_one_start_misses(rng):
             return torch.stack([torch.ones(len(x)), 2 * inside], 1) + 0 * x.sum((1, 2, 3))[:, None]
 
     inputs, labels = torch.full((8, 1, 1, 2), 0.5), torch.zeros(8, dtype=torch.long)
-    counted = Counted(Corner())
+    counted = Counted(Corner().eval())
     broken = []
     for restarts in (1, 4, 30):
         adversarial = PGD(eps=0.1, steps=1, restarts=restarts)(counted, inputs, labels, rng=rng)
         broken.append(int(Corner()(adversarial).argmax(1).sum()))
     assert broken[0] < broken[1] <= broken[2] == 8
-    single = PGD(eps=0.1, steps=1)(Corner(), inputs, labels, rng=rng)
-    assert torch.equal(single[:1], PGD(eps=0.1, steps=1)(Corner(), inputs[:1], labels[:1], rng=rng.select([0])))
+    single = PGD(eps=0.1, steps=1)(Corner().eval(), inputs, labels, rng=rng)
+    assert torch.equal(single[:1], PGD(eps=0.1, steps=1)(Corner().eval(), inputs[:1], labels[:1], rng=rng.select([0])))
 
 
 def test_passes_of_restarts(linear, inputs, rng):

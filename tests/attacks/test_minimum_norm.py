@@ -358,14 +358,14 @@ def test_mistakes_in_a_call_are_explained(attack, inputs, keys):
     def call(model=model, labels=labels, **more):
         return attack(model, inputs, labels, rng=keys, **more)
 
-    with pytest.raises(InputError, match="4 of 4 targets equal the label.*leads away"):
+    with pytest.raises(InputError, match="4 of 4 targets equal their labels.*other than the true one"):
         call(targets=labels)
     with pytest.raises(InputError, match="a class to leave is 7.*classes 0 to 3"):
         call(labels=torch.full_like(labels, 7))
-    with pytest.raises(InputError, match="NaN or infinity under attack"):
+    with pytest.raises(InputError, match="NaN or infinity for"):
         call(model=lambda x: model(x) * torch.nan)
     unready = nn.Sequential(nn.Dropout(), model).train()
-    with pytest.raises(InputError, match="in train mode .its part '0'"):
+    with pytest.raises(InputError, match="in train mode .Sequential, Dropout"):
         call(model=unready)
     with pytest.raises(InputError, match="in train mode"):
         call(model=Counted(unready))

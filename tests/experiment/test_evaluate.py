@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack
+from bitproof.attacks import BPDA, CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.pixels import digests
 from bitproof.core.rng import Rng
@@ -400,6 +400,25 @@ def test_the_progress_of_an_attack_adds_up(model, data):
     assert len(told) > 10  # while it runs, not all at the end
 
 
+@pytest.mark.parametrize("crafting", ["exact", "folded"])
+def test_lanes_change_neither_results_nor_passes(model, data, crafting):
+    attacks = [PGD(eps=16 / 255, steps=5), BPDA(attack=PGD(eps=8 / 255, steps=3), parts=("ReLU",))]
+    attacks += [AutoAttack(eps=16 / 255, steps=3, queries=10)]
+    threads, found = torch.get_num_threads(), {}
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found[count] = run({"float": model}, data, attacks, batch_size=32, crafting=crafting).cells
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found.values(), strict=True):
+        assert one.key == two.key
+        assert (one.predictions == two.predictions).mean() > 0.95  # sums of another order may tip one
+        assert abs(one.forwards - two.forwards) <= 0.05 * one.forwards + 8  # a look at eight images for each pool
+        assert abs(one.backwards - two.backwards) <= 0.05 * one.backwards
+
+
 def test_budgets_go_in_increasing_order_and_what_is_broken_stays_broken(models, data, tmp_path):
     budgets = [Clean(), PGD(eps=32 / 255), PGD(eps=4 / 255), PGD(eps=16 / 255), PGD(eps=16 / 255, norm="l2")]
     store = tmp_path / "runs.db"
@@ -519,7 +538,7 @@ def test_what_only_the_faster_model_loses_is_attacked_again(model, data):
         def forward(self, x):
             return model(x).neg()
 
-    brave = judge_attack(clean.model, frozen, attack, data, crafted_on=Coward(), **options)
+    brave = judge_attack(clean.model, frozen, attack, data, crafted_on=Coward().eval(), **options)
     np.testing.assert_array_equal(brave.correct, exact.correct)
     assert brave.forwards > exact.forwards
     with pytest.raises(InputError, match="way to make attacks"):

@@ -3,7 +3,7 @@
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bitproof.core.calling import Model, check_logits, module_of
 from bitproof.errors import InputError
@@ -12,19 +12,14 @@ PROBES = 8
 """How many examples are predicted twice to see whether the model repeats itself."""
 
 
-CHANGED_BY_TRAINING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-"""Layers that answer differently in train mode."""
-
-
 def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
     """Raise `InputError` for a model in train mode, images outside [0, 1], or targets equal to labels."""
     module = module_of(model)
-    parts = iter(()) if module is None else module.named_modules()
-    part = next((name or "itself" for name, m in parts if m.training and isinstance(m, CHANGED_BY_TRAINING)), None)
-    if part is not None:
+    training = [] if module is None else [type(part).__name__ for part in module.modules() if part.training]
+    if training:
         raise InputError(
-            f"the model is in train mode (its part {part!r})",
-            rule="BatchNorm and Dropout would let the examples of a batch, and chance, decide",
+            f"the model is in train mode ({', '.join(dict.fromkeys(training))})",
+            rule="BatchNorm, dropout and some quantizers would let the examples of a batch, and chance, decide",
             remedy="Call model.eval() first",
         )
     low, high = (v.item() for v in torch.aminmax(inputs))

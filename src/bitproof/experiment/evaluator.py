@@ -5,6 +5,7 @@ pass counter, checks what comes back (shape, finite, inside [0, 1], inside the b
 on the exact model, and only then believes it.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from bitproof.attacks import Attack, PoolAttack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import check_logits, device_of, forward
+from bitproof.core.lanes import in_lanes, lane_count
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -201,20 +203,21 @@ def judge_attack(
     """
     draft = _Draft.like(after, data)
     device = device_of(model)
-    counted, crafting = Counted(model, advance), Counted(crafted_on, advance)
     rng = keyed(attack, data, seed)
     attacked = np.flatnonzero(draft.read)[after.correct]
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     _check_determinism(attack, crafted_on, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
-    start = time.perf_counter()
-    for rows in chunks(attacked, _pool_size(attack, data, batch_size)):
-        before = _passes(counted) + _passes(crafting)
+    lanes = lane_count(crafted_on, batch_size) if attack.draws == 1 else 1
+    batch_size //= lanes
+
+    def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
+        counted, crafting = Counted(models.exact, advance), Counted(models.crafting, advance)
         inputs = data.images(rows).to(device)
         adversarial = _craft(attack, crafting, inputs, data, rows, rng, batch_size)
         for part in chunks(np.arange(len(rows)), batch_size):
             logits = predict(counted, adversarial[part], data, model_record.name)
             draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
-        if crafted_on is not model:
+        if models.crafting is not models.exact:
             for part in chunks(np.arange(len(rows)), batch_size):
                 part = part[draft.predictions[rows[part]] == data.labels[rows[part]]]
                 seen = predict(crafting, adversarial[part], data, model_record.name).argmax(1).cpu().numpy()
@@ -223,11 +226,31 @@ def judge_attack(
                     again = _craft(attack, counted, inputs[part], data, rows[part], rng, batch_size)
                     logits = predict(counted, again, data, model_record.name)
                     draft.fill(rows[part], measured(inputs[part], again), again, logits)
-        advance(len(rows) * (attack.passes + 1) - (_passes(counted) + _passes(crafting) - before))
+        models.forwards += counted.forwards + crafting.forwards
+        models.backwards += counted.backwards + crafting.backwards
+        advance(len(rows) * (attack.passes + 1) - _passes(counted) - _passes(crafting))
+
+    start = time.perf_counter()
+    tools = [_Models.of(model, crafted_on, copied=lanes > 1) for _ in range(lanes)]
+    in_lanes(judge, tools, chunks(attacked, _pool_size(attack, data, batch_size, len(attacked), lanes)), advance)
     draft.seconds = time.perf_counter() - start
-    draft.forwards = counted.forwards + crafting.forwards
-    draft.backwards = counted.backwards + crafting.backwards
+    draft.forwards = sum(models.forwards for models in tools)
+    draft.backwards = sum(models.backwards for models in tools)
     return draft.cell(model_record, attack, data, seed, after.data)
+
+
+@dataclass
+class _Models:
+    """What a lane has for itself: an attack may hang hooks on the model."""
+
+    exact: nn.Module
+    crafting: nn.Module
+    forwards: int = 0
+    backwards: int = 0
+
+    @staticmethod
+    def of(exact: nn.Module, crafting: nn.Module, *, copied: bool) -> "_Models":
+        return _Models(*(copy.deepcopy((exact, crafting)) if copied else (exact, crafting)))
 
 
 def judge_transfer(
@@ -266,7 +289,7 @@ def judge_transfer(
     attacked = np.flatnonzero(right)
     _check_determinism(attack, source, data.images(attacked[:PICTURES]).to(device), data, transfer.source)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
-    for rows in chunks(np.flatnonzero(read), _pool_size(attack, data, batch_size)):
+    for rows in chunks(np.flatnonzero(read), _pool_size(attack, data, batch_size, len(attacked), 1)):
         before, start = _passes(crafting), time.perf_counter()
         inputs, hit = data.images(rows).to(device), right[rows]
         adversarial = inputs.clone()
@@ -329,10 +352,15 @@ def _passes(counted: Counted) -> int:
     return counted.forwards + counted.backwards
 
 
-def _pool_size(attack: Attack, data: Data, batch_size: int) -> int:
-    """Examples that the attack is given at once."""
-    size = 4 * math.prod(data.shape)
-    return max(batch_size, POOL_BYTES // size) if isinstance(attack, PoolAttack) else batch_size
+def _pool_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int) -> int:
+    """Examples that the attack is given at once: a batch, or as many as fill its batches for long.
+
+    Lanes get two parts each, as one part may take longer than another.
+    """
+    if not isinstance(attack, PoolAttack):
+        return batch_size
+    fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
+    return max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
 
 
 def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
