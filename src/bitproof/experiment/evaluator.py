@@ -207,7 +207,7 @@ def judge_attack(
     attacked = np.flatnonzero(draft.read)[after.correct]
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     _check_determinism(attack, crafted_on, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
-    lanes = lane_count(crafted_on, batch_size) if attack.draws == 1 else 1
+    lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.draws == 1 else 1
     batch_size //= lanes
 
     def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
@@ -232,7 +232,7 @@ def judge_attack(
 
     start = time.perf_counter()
     tools = [_Models.of(model, crafted_on, copied=lanes > 1) for _ in range(lanes)]
-    in_lanes(judge, tools, chunks(attacked, _pool_size(attack, data, batch_size, len(attacked), lanes)), advance)
+    in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
     draft.backwards = sum(models.backwards for models in tools)
@@ -289,7 +289,7 @@ def judge_transfer(
     attacked = np.flatnonzero(right)
     _check_determinism(attack, source, data.images(attacked[:PICTURES]).to(device), data, transfer.source)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
-    for rows in chunks(np.flatnonzero(read), _pool_size(attack, data, batch_size, len(attacked), 1)):
+    for rows in chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1)):
         before, start = _passes(crafting), time.perf_counter()
         inputs, hit = data.images(rows).to(device), right[rows]
         adversarial = inputs.clone()
@@ -352,15 +352,16 @@ def _passes(counted: Counted) -> int:
     return counted.forwards + counted.backwards
 
 
-def _pool_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int) -> int:
+def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int) -> int:
     """Examples that the attack is given at once: a batch, or as many as fill its batches for long.
 
-    Lanes get two parts each, as one part may take longer than another.
+    All lanes get some; such long parts come in two a lane, as one may take longer than another.
     """
-    if not isinstance(attack, PoolAttack):
-        return batch_size
-    fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
-    return max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
+    most = batch_size
+    if isinstance(attack, PoolAttack):
+        fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
+        most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
+    return max(1, min(most, math.ceil(attacked / lanes)))
 
 
 def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
