@@ -14,6 +14,7 @@ from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import BALLS
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
+from bitproof.core.ste import round_ste
 from bitproof.errors import InputError
 from closed_form import LinearTwoClass
 
@@ -384,3 +385,19 @@ def test_settings_are_values(build):
     assert (
         "0.25" in dataclasses.replace(build(norm="l2"), eps=0.25).label if "norm" in build.__dataclass_fields__ else 1
     )
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_leaves_the_cells_of_a_quantized_model(norm, keys):
+    # The first step ends in a cell whose logits all but tie: by its slope the boundary is a hair away, and is not.
+    linear = LinearTwoClass(torch.ones(1, 6, 6), offset=36e-5)
+
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return linear(round_ste(16 * x) / 16)
+
+    inputs = torch.full((4, 1, 6, 6), 0.5 + 3 / 16)
+    adversarial = DeepFool(norm=norm)(Rounded().eval(), inputs, torch.ones(4, dtype=torch.long), rng=keys)
+    assert not linear(round_ste(16 * adversarial) / 16).argmax(1).any()
+    nearest = BALLS[norm].norm(torch.full_like(inputs, 3.5 / 16))
+    assert (BALLS[norm].norm(adversarial - inputs) <= 1.02 * nearest).all()

@@ -22,6 +22,9 @@ from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
+PROGRESS = 0.01
+"""Least length of a step, as a share of the way so far: shorter ones do not leave the cell of a quantized model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(MinimumNorm):
@@ -64,7 +67,7 @@ class DeepFool(MinimumNorm):
     def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
         if goal.targeted:
             raise InputError("DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN")
-        dual = BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
+        ball, dual = BALLS[self.norm], BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
         x = nearest.inputs
         active = torch.arange(len(x), device=x.device)
         for _ in range(self.steps):
@@ -78,6 +81,7 @@ class DeepFool(MinimumNorm):
             others = gaps.detach().scatter(1, goal.classes[:, None], -math.inf)
             shortest = logits.new_full((len(x),), math.inf)
             step = torch.zeros_like(x)
+            least = PROGRESS * ball.norm(x.detach() - nearest.inputs[active])
             for column in others.topk(min(self.candidates, logits.shape[1] - 1), dim=1).indices.T:
                 gap = gaps.gather(1, column[:, None])[:, 0]
                 gradient = input_gradient(gap.sum(), x, keep_graph=True)
@@ -85,9 +89,10 @@ class DeepFool(MinimumNorm):
                     stuck = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
                     gradient = gradient.masked_fill(stuck, 0)
                     distance = gap.abs() / dual.norm(gradient).clamp(min=torch.finfo(x.dtype).tiny)
+                    distance = torch.maximum(distance, least)
                     nearer = (distance < shortest) & (distance < math.inf)
                     shortest = torch.where(nearer, distance, shortest)
-                    direction = BALLS[self.norm].steepest(gradient) * distance.view(-1, 1, 1, 1)
+                    direction = ball.steepest(gradient) * distance.view(-1, 1, 1, 1)
                     step = torch.where(nearer.view(-1, 1, 1, 1), direction, step)
             x = (x.detach() + (1 + self.overshoot) * step).clamp_(0, 1)[~hit]
             active, goal = active[~hit], goal.select(~hit)
