@@ -26,12 +26,12 @@ def main(root: str, weights: str) -> None:
         "resnet20, cifar10, 256 images": (
             bp.load_model("resnet20", weights=weights),
             bp.load_data("cifar10", root=root, limit=256),
-            [PGD(eps=1 / 255), CW(steps=20, search_steps=2), AutoAttack(eps=8 / 255)],
+            [PGD(eps=1 / 255), AutoAttack(eps=8 / 255)],
         ),
         "digits_cnn, digits, 300 images": (
             bp.load_model("digits_cnn"),
             bp.load_data("digits", limit=300),
-            [PGD(eps=0.1), CW(steps=50, search_steps=3), AutoAttack(eps=0.05, steps=20, queries=300)],
+            [PGD(eps=0.1), CW(steps=20, search_steps=2), AutoAttack(eps=0.05, steps=20, queries=300)],
         ),
     }
     claims = {}

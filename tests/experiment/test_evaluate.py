@@ -221,7 +221,7 @@ def test_a_randomised_model_is_named_and_eot_is_offered(data):
 
     with pytest.raises(InputError, match="'model' answers the same images differently.*EOT.attack"):
         run(Random(), data, [FGSM()])
-    run(Random(), data, [EOT(attack=FGSM(), draws=2)])
+    run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, eot=2)])
 
 
 def test_an_attack_that_does_nothing_breaks_nothing(models, data):

@@ -369,7 +369,7 @@ def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: D
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
-            remedy="Wrap the attack: EOT(attack=PGD(), draws=20)",
+            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20)',
         )
 
 
