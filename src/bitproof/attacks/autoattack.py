@@ -71,7 +71,7 @@ class AutoAttack(PoolAttack):
         return self.draws + sum(member.passes for member in self.members)
 
     @property
-    def draws(self) -> int:
+    def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.eot if self.version == "rand" else 1
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
