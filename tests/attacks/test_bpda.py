@@ -140,7 +140,7 @@ def test_attacks_that_are_wrapped_twice(inputs, rng):
     model = behind("round")
     labels = model(inputs).argmax(1)
     twice = BPDA(attack=EOT(attack=PGD(), draws=3))
-    assert (twice.draws, twice.passes, twice.label) == (3, 120, "pgd-20 linf 8/255 eot-3 bpda")
+    assert (twice.averaged, twice.passes, twice.label) == (3, 120, "pgd-20 linf 8/255 eot-3 bpda")
     assert (model(twice(model, inputs, labels, rng=rng)).argmax(1) != labels).all()
     with pytest.raises(InputError, match="only the parts of a torch module have names.*EOT inside BPDA"):
         EOT(attack=BPDA(attack=PGD(), parts=("Grid",)), draws=2)(model, inputs, labels, rng=rng)

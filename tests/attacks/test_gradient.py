@@ -166,7 +166,7 @@ def test_momentum_by_hand(rng):
     moved = dataclasses.replace(attack, loss="margin")(Turning().eval(), inputs, labels, rng=rng.select([0])) - inputs
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.2, 0.1]))
     plain = dataclasses.replace(attack, loss="margin", momentum=0.0)
-    moved = plain(Turning().eval().eval(), inputs, labels, rng=rng.select([0])) - inputs
+    moved = plain(Turning().eval(), inputs, labels, rng=rng.select([0])) - inputs
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.1, 0.1]))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import BPDA, CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack
+from bitproof.attacks import BPDA, CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack, Noise
 from bitproof.core.fingerprint import fingerprint
 from bitproof.core.pixels import digests
 from bitproof.core.rng import Rng
@@ -221,6 +221,8 @@ def test_a_randomised_model_is_named_and_eot_is_offered(data):
 
     with pytest.raises(InputError, match="'model' answers the same images differently.*EOT.attack"):
         run(Random(), data, [FGSM()])
+    with pytest.raises(InputError, match="'model' answers the same images differently"):
+        run(Random(), data, [Noise(draws=3)])  # draws of its own, not of the model
     run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, eot=2)])
 
 

@@ -88,7 +88,7 @@ class APGD(PoolAttack):
         return self.eot * (run * self.restarts * max(self.classes, 1) + bool(self.classes))
 
     @property
-    def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.eot
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:

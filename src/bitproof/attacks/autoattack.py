@@ -68,10 +68,10 @@ class AutoAttack(PoolAttack):
 
     @property
     def passes(self) -> int:
-        return self.draws + sum(member.passes for member in self.members)
+        return self.averaged + sum(member.passes for member in self.members)
 
     @property
-    def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.eot if self.version == "rand" else 1
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:

@@ -30,13 +30,14 @@ class Attack(abc.ABC):
             An infinite eps means that the attack looks for the nearest image: its distances answer
             every budget at once (`bitproof.metrics.robust_accuracy_curve`).
         asks_only: whether answers are enough; the others follow gradients.
-        draws: answers of the model that are averaged; with one, a model that answers at random is refused.
+        averaged: answers of the model that are averaged at every point; with one, a model that answers at random is
+            refused.
     """
 
     norm: str
     eps: float
     asks_only: ClassVar[bool] = False
-    draws: int = 1
+    averaged: int = 1
 
     @property
     @abc.abstractmethod

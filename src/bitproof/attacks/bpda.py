@@ -73,8 +73,8 @@ class BPDA(Wrapper):
             )
 
     @property
-    def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.attack.draws
+    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.attack.averaged
 
     @property
     def label(self) -> str:

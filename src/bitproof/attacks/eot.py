@@ -36,6 +36,10 @@ class EOT(Wrapper):
         check_counts(self, "draws")
 
     @property
+    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.draws
+
+    @property
     def label(self) -> str:
         return f"{self.attack.label} eot-{self.draws}"
 

@@ -229,6 +229,6 @@ class PoolAttack(Attack):
             return inputs.clone()
         check_eps(self.eps, self.norm, inputs[0].numel())
         check_task(model, inputs, labels, targets)
-        check_answers(model, inputs, labels, targets, self.draws)
-        asked = Asked(model, batch_size or len(inputs), self.draws)
+        check_answers(model, inputs, labels, targets, self.averaged)
+        asked = Asked(model, batch_size or len(inputs), self.averaged)
         return self.search(asked, inputs, Goal(labels, targets, targets is not None), rng).images

@@ -207,7 +207,7 @@ def judge_attack(
     attacked = np.flatnonzero(draft.read)[after.correct]
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     _check_determinism(attack, crafted_on, data.images(attacked[:PICTURES]).to(device), data, model_record.name)
-    lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.draws == 1 else 1
+    lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
 
     def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
@@ -365,7 +365,7 @@ def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes
 
 
 def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
-    if attack.draws == 1 and not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
+    if attack.averaged == 1 and not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
