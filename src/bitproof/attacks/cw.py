@@ -30,8 +30,9 @@ from bitproof.errors import InputError
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
 SHRINK = 0.99
 """How much of the way from grey to black and white an image keeps, so that values at 0 and 1 can move."""
-PLATEAU = 0.99
-"""A search ends for an example whose objective, over a tenth of the steps, falls to no less than this part."""
+LOOKS, PLATEAU = 5, 0.92
+"""Of so many looks at a search's objective, the first since which it fell to no less than this part ends the search.
+Ten looks, and 0.99, ended it in the noise of coarse models: on BinaryNet the median came out 63% further away."""
 END = 0.01
 """What remains of a learning rate at the end."""
 RATE, MOST = 0.01, 3.0
@@ -95,7 +96,7 @@ class CW(MinimumNorm):
         constants, rate = self._first(model, goal, nearest.inputs)
         rows = torch.arange(len(rate), device=rate.device)
         tried, state = torch.zeros_like(rows), _State.at(nearest.inputs)
-        every = max(1, self.steps // 10)
+        every = max(1, self.steps // LOOKS)
         while len(rows):
             clean, c = nearest.inputs[rows], constants.now
             tanh = state.w.tanh()
