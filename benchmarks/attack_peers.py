@@ -37,7 +37,7 @@ from common import RESULTS, record
 NAME = "attack_peers"
 SCHEMES = {"w8a8": bp.Scheme(weight_bits=8, act_bits=8), "w4a4": bp.Scheme(weight_bits=4, act_bits=4)}
 LOOKS, TIMES = 2, 12
-"""How often an attack with luck in it runs on all images, and then on those that not all of these runs decided alike."""
+"""How often an attack with luck in it runs on all images, and then on those that these runs did not decide alike."""
 SLACK_ACCURACY, SLACK_DISTANCE = 0.005, 1.02
 
 Run = Callable[[Counted, Tensor, Tensor, int], Tensor]
