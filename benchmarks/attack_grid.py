@@ -1,7 +1,8 @@
 """What the adversarial grid of RobustMQ (Xiao et al. 2023) costs: five attacks at three budgets each, in passes.
 
-python benchmarks/attack_grid.py CIFAR10_ROOT WEIGHTS [N]
+python benchmarks/attack_grid.py DATA MODEL WEIGHTS [N]
 
+on the first N images of DATA, which is written as for `bitproof eval`: cifar10:ROOT, or imagenet:ROOT as in the paper.
 Against the same fifteen attacks each started from all examples (`independent=True`), and against fifteen runs that
 take all steps on all examples, as libraries without an active set do (AutoAttack: the reference's 7864 forwards and
 1910 backwards on examples that stand, and 212 forwards on those that fall at once).
@@ -11,15 +12,17 @@ import sys
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
+from bitproof.data import parse_data
 from bitproof.experiment.suites import robustmq_attacks
 from bitproof.store import Store
 from common import record
 
 
-def main(root: str, weights: str, count: int) -> None:
+def main(source: str, model: str, weights: str, count: int) -> None:
     keep_freed_memory()
-    data = bp.load_data("cifar10", root=root, limit=count)
-    models = {"float": bp.load_model("resnet20", weights=weights)}
+    name, root, options = parse_data(source)
+    data = bp.load_data(name, root=root, limit=count, **options)
+    models = {"float": bp.load_model(model, weights=weights)}
     attacks = [a for budget in ("small", "middle", "large") for a in robustmq_attacks(data, budget)]
     passes, standing = {}, {}
     store = Store(None)  # the smallest budgets are the same cells
@@ -46,8 +49,9 @@ def main(root: str, weights: str, count: int) -> None:
         "correct after": standing["in order"],
         "correct after, separate": standing["separate"],
     }
-    record("attack_grid", claims, {"model": "resnet20", "images": count, "correct": right})
+    network = model.rpartition(":")[-1]
+    record(f"attack_grid_{network}", claims, {"model": model, "images": count, "correct": right})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 64)
+    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 64)

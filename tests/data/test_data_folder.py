@@ -36,6 +36,10 @@ def test_labels_files_and_pixels_belong_together(root):
     assert torch.equal(data.images([5])[0], torch.from_numpy(expected.copy()).float() / 255)
 
 
+def test_no_rows_are_no_images(root):
+    assert load_data("folder", root=root, size=28).images([]).shape == (0, 3, 28, 28)
+
+
 def test_a_limit_is_a_fair_sample_with_stable_ids(root):
     whole, few = load_data("folder", root=root), load_data("folder", root=root, limit=4)
     assert few.files == whole.files[:4] and len(set(few.labels.tolist())) > 1

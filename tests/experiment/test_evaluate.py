@@ -368,6 +368,26 @@ def test_a_sequence_keeps_the_prediction_in_every_frame(tmp_path):
     result.report(tmp_path / "report.html")
 
 
+def test_a_larger_budget_is_answered_where_nothing_is_left_to_attack(tmp_path):
+    """By a model that does not take empty batches, on files."""
+    from PIL import Image
+
+    class Picky(nn.Module):
+        def forward(self, x):
+            assert len(x)
+            mean = x.mean((1, 2, 3))
+            return torch.stack([0.5 - mean, mean - 0.5], 1)
+
+    for name, level in (("dark", 127), ("light", 128)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((32, 32, 3), level, np.uint8)).save(tmp_path / name / "x.png")
+    data = bp.load_data("folder", root=tmp_path, size=28)
+    for crafting in ("exact", "folded"):
+        result = run(Picky(), data, [PGD(eps=2 / 255), PGD(eps=4 / 255), CW()], crafting=crafting)
+        assert [cell.correct.sum() for cell in result.cells] == [2, 0, 0, 0]
+        assert [cell.forwards > 0 for cell in result.cells] == [True, True, False, True]
+
+
 def test_pictures_are_moved_before_they_are_cut(tmp_path):
     """A white file of 60 pixels, cut to 32 of 40: a turn by 15 degrees leaves the frame white."""
     from PIL import Image

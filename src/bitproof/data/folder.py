@@ -33,7 +33,7 @@ class FolderData(Data):
     files: tuple[str, ...]
 
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
-        return to_tensor(np.stack([self._picture(int(row)) for row in rows]))
+        return self._batch([self._picture(int(row)) for row in rows])
 
     def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
         kept, pictures = [], []
@@ -43,8 +43,7 @@ class FolderData(Data):
                 kept.append(row)
             except UnreadableError as error:
                 self.left_out[self.files[row]] = error.reason
-        images = to_tensor(np.stack(pictures)) if pictures else torch.empty(0, *self.shape)
-        return np.array(kept, np.int64), images
+        return np.array(kept, np.int64), self._batch(pictures)
 
     def encoded(self, row: int) -> bytes:
         path = self.root / self.files[row]
@@ -61,6 +60,9 @@ class FolderData(Data):
         for row, name in enumerate(self.files):
             yield name.encode() + b"\0"
             yield hashlib.blake2b(self.encoded(row)).digest()
+
+    def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:
+        return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, *self.shape)
 
     def _picture(self, row: int) -> np.ndarray:
         source = str(self.root / self.files[row])

@@ -218,8 +218,8 @@ def judge_attack(
             logits = predict(counted, adversarial[part], data, model_record.name)
             draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
         if models.crafting is not models.exact:
-            for part in chunks(np.arange(len(rows)), batch_size):
-                part = part[draft.predictions[rows[part]] == data.labels[rows[part]]]
+            standing = np.flatnonzero(draft.predictions[rows] == data.labels[rows])
+            for part in chunks(standing, batch_size):
                 seen = predict(crafting, adversarial[part], data, model_record.name).argmax(1).cpu().numpy()
                 part = part[seen != data.labels[rows[part]]]
                 if len(part):
@@ -365,7 +365,9 @@ def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes
 
 
 def _check_determinism(attack: Attack, model: nn.Module, inputs: Tensor, data: Data, name: str) -> None:
-    if attack.averaged == 1 and not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
+    if attack.averaged > 1 or not len(inputs):
+        return
+    if not torch.equal(predict(model, inputs, data, name), predict(model, inputs, data, name)):
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
