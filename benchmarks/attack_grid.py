@@ -1,8 +1,9 @@
 """What the adversarial grid of RobustMQ (Xiao et al. 2023) costs: five attacks at three budgets each, in passes.
 
-python benchmarks/attack_grid.py DATA MODEL WEIGHTS [N]
+python benchmarks/attack_grid.py DATA MODEL WEIGHTS [n=64] [mean=0.5] [std=0.5]
 
-on the first N images of DATA, which is written as for `bitproof eval`: cifar10:ROOT, or imagenet:ROOT as in the paper.
+on the first n images of DATA, which is written as for `bitproof evaluate`: cifar10:ROOT, or imagenet:ROOT as in the
+paper. `mean` and `std` are the weights' normalisation where it is not the usual one.
 Against the same fifteen attacks each started from all examples (`independent=True`), and against fifteen runs that
 take all steps on all examples, as libraries without an active set do (AutoAttack: the reference's 7864 forwards and
 1910 backwards on examples that stand, and 212 forwards on those that fall at once).
@@ -18,11 +19,12 @@ from bitproof.store import Store
 from common import record
 
 
-def main(source: str, model: str, weights: str, count: int) -> None:
+def main(source: str, model: str, weights: str, n: str = "64", **normalisation: str) -> None:
     keep_freed_memory()
     name, root, options = parse_data(source)
+    count, levels = int(n), {key: [float(value)] * 3 for key, value in normalisation.items()}
     data = bp.load_data(name, root=root, limit=count, **options)
-    models = {"float": bp.load_model(model, weights=weights)}
+    models = {"float": bp.load_model(model, weights=weights, **levels)}
     attacks = [a for budget in ("small", "middle", "large") for a in robustmq_attacks(data, budget)]
     passes, standing = {}, {}
     store = Store(None)  # the smallest budgets are the same cells
@@ -54,4 +56,5 @@ def main(source: str, model: str, weights: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 64)
+    given = [argument for argument in sys.argv[1:] if "=" not in argument]
+    main(*given, **dict(argument.split("=") for argument in sys.argv[1:] if "=" in argument))
