@@ -129,21 +129,29 @@ class CW(MinimumNorm):
                 rows, rate, tried = rows[left], rate[left], tried[left]
 
     def _first(self, model: Model, goal: Goal, inputs: Float[Tensor, "n c h w"]) -> tuple[Constants, Tensor]:
-        """The first constants and rates: a linear model has |delta| = (kappa - margin) / |slope| = c |slope| / 2."""
-        x = inputs.clone().requires_grad_()
-        gain = goal.gain(goal.answers(model, x))
-        slope = BALLS["l2"].norm(input_gradient(gain.sum(), x)).clamp(min=TINY)
+        """The first constants and rates: as given, or those that suit a linear model of the margin at the image."""
+        given = inputs.new_ones(len(inputs))
+        if self.learning_rate is not None and self.initial_constant is not None:
+            return Constants.start(self.initial_constant * given), self.learning_rate * given
+        distance, slope = self._to_boundary(model, goal, inputs)
+        if self.initial_constant is None:  # linear: the distance is c |slope| / 2
+            constants = Constants.start(SHARE * 2 * distance / slope, STRIDE)
+        else:
+            constants = Constants.start(self.initial_constant * given)
+        if self.learning_rate is not None:
+            return constants, self.learning_rate * given
         side = inputs[0].numel() ** 0.5
-        distance = ((self.kappa - gain.detach()) / slope).clamp(LEAST, side)
         far = (2 * inputs - 1).abs() * SHRINK
         near = (far - 2 * (distance / side).view(-1, 1, 1, 1)).clamp(min=-SHRINK)
         crossing = (far.atanh() - near.atanh()).mean((1, 2, 3))
-        rate = torch.maximum(crossing / (self.steps / 10), (MOST * crossing).clamp(max=RATE))
-        if self.learning_rate is not None:
-            rate = torch.full_like(slope, self.learning_rate)
-        if self.initial_constant is not None:
-            return Constants.start(torch.full_like(slope, self.initial_constant)), rate
-        return Constants.start(SHARE * 2 * distance / slope, STRIDE), rate
+        return constants, torch.maximum(crossing / (self.steps / 10), (MOST * crossing).clamp(max=RATE))
+
+    def _to_boundary(self, model: Model, goal: Goal, inputs: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
+        """How far off a linear model sees success, under l2, and the slope of its margin."""
+        x = inputs.clone().requires_grad_()
+        gain = goal.gain(goal.answers(model, x))
+        slope = BALLS["l2"].norm(input_gradient(gain.sum(), x)).clamp(min=TINY)
+        return ((self.kappa - gain.detach()) / slope).clamp(LEAST, inputs[0].numel() ** 0.5), slope
 
     def _further(self, rate: Tensor) -> Tensor:
         """The rates of images that took a larger constant than the linear model's, and so lie further off."""
