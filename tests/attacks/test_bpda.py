@@ -1,5 +1,7 @@
 """BPDA: where a model's own gradient is zero, the attack behind it reaches the known minimum all the same."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -149,6 +151,8 @@ def test_attacks_that_are_wrapped_twice(inputs, rng):
 def test_mistakes_are_explained(inputs, rng):
     with pytest.raises(InputError, match="unknown stand-in 'identitty'.*Did you mean 'identity'"):
         BPDA(attack=PGD(), stand_in="identitty")
+    with pytest.raises(InputError, match=r"parts is 'Grid': it is a tuple of names. Write parts=\('Grid',\)"):
+        BPDA.__post_init__(SimpleNamespace(attack=PGD(), parts="Grid", stand_in="identity"))  # past the tests' types
     with pytest.raises(InputError, match="Square only asks for answers"):
         BPDA(attack=Square())
     model = behind("cast")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitproof.attacks import CW, DDN, EOT, FMN, PGD, SPSA, ZOO, DeepFool, HopSkipJump, Noise
+from bitproof.attacks import APGD, CW, DDN, EOT, FAB, FMN, PGD, SPSA, ZOO, DeepFool, HopSkipJump, Noise
 from bitproof.attacks.constants import Constants
 from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import BALLS
@@ -334,6 +334,12 @@ def test_eot_follows_the_expectation(linear, inputs, keys):
         (SPSA, {"eps": 8.0}, "0-255 scale"),
         (ZOO, {"queries": 0}, "queries is 0"),
         (ZOO, {"kappa": -1.0}, "kappa is -1"),
+        (ZOO, {"kappa": math.nan}, "kappa is nan"),
+        (CW, {"kappa": math.inf}, "kappa is inf"),
+        (APGD, {"rho": 1.5}, "rho is 1.5.*between 0 and 1"),
+        (FAB, {"beta": -1.0}, "beta is -1"),
+        (FAB, {"alpha_max": math.nan}, "alpha_max is nan"),
+        (FAB, {"eta": 0.0}, "eta is 0.*positive"),
         (Noise, {"draws": 0}, "draws is 0"),
         (PGD, {"restarts": 0}, "restarts is 0"),
         (PGD, {"restarts": 2, "start": "image"}, "restarts is 2, from the 'image' start"),

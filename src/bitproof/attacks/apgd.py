@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bitproof.attacks.apgd_rules import Halving, Rule, Sparsity
 from bitproof.attacks.base import format_eps
-from bitproof.attacks.checks import check_counts, warn_masked
+from bitproof.attacks.checks import check_counts, check_rate, warn_masked
 from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, goals, safe_radius
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
@@ -76,6 +76,7 @@ class APGD(PoolAttack):
         check_eps(self.eps, self.norm)
         check_counts(self, "steps", "restarts", "eot")
         check_counts(self, "classes", least=0)
+        check_rate(rho=self.rho)
 
     @property
     def label(self) -> str:

@@ -65,6 +65,10 @@ class BPDA(Wrapper):
 
     def __post_init__(self) -> None:
         lookup(STAND_INS, self.stand_in, "stand-in")
+        if isinstance(self.parts, str):
+            raise InputError(
+                f"parts is {self.parts!r}", rule="it is a tuple of names", remedy=f"Write parts=({self.parts!r},)"
+            )
         if self.attack.asks_only:
             raise InputError(
                 f"{type(self.attack).__name__} only asks for answers",

@@ -1,5 +1,6 @@
 """What an attack asks of a model and a task before it starts, and what it says when that is missing."""
 
+import math
 import warnings
 
 import torch
@@ -75,6 +76,30 @@ def check_counts(attack: object, *names: str, least: int = 1) -> None:
                 rule=f"{type(attack).__name__} needs at least {least}",
                 remedy=f"Use {least} or more, or leave it out",
             )
+
+
+def check_positive(**values: float) -> None:
+    """Raise `InputError` for a value that is not a positive finite number."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise InputError(
+                f"{name} is {value}", rule="it is a positive number", remedy="Leave it out for the default"
+            )
+
+
+def check_rate(**values: float) -> None:
+    """Raise `InputError` for a value that is not between 0 and 1."""
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise InputError(
+                f"{name} is {value}", rule="it lies between 0 and 1", remedy="Leave it out for the default"
+            )
+
+
+def check_kappa(kappa: float) -> None:
+    """Raise `InputError` for a confidence that no logits have."""
+    if not 0 <= kappa < math.inf:
+        raise InputError(f"kappa is {kappa}", rule="a confidence is finite and at least 0", remedy="Use 0")
 
 
 def warn_masked(gradient: Tensor, reached: Tensor) -> None:

@@ -19,13 +19,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Goal, format_eps, input_gradient
-from bitproof.attacks.checks import check_counts
+from bitproof.attacks.checks import check_counts, check_kappa, check_positive
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
 SHRINK = 0.99
@@ -76,8 +75,7 @@ class CW(MinimumNorm):
         given = {"learning_rate": self.learning_rate, "initial_constant": self.initial_constant}
         check_positive(**{name: value for name, value in given.items() if value is not None})
         check_limit(self.eps, self.norm)
-        if not 0 <= self.kappa < math.inf:
-            raise InputError(f"kappa is {self.kappa}", rule="a confidence is at least 0", remedy="Use 0")
+        check_kappa(self.kappa)
 
     @property
     def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from bitproof.attacks.base import Goal, format_eps, input_gradient
-from bitproof.attacks.checks import check_counts
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive, check_rate
+from bitproof.attacks.checks import check_counts, check_positive, check_rate
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.calling import Model
 from bitproof.core.losses import cross_entropy
 from bitproof.core.rng import Rng

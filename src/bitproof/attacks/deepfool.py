@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from bitproof.attacks.base import Goal, format_eps, input_gradient
-from bitproof.attacks.checks import check_counts
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
+from bitproof.attacks.checks import check_counts, check_positive
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.attacks.base import format_eps
-from bitproof.attacks.checks import check_counts, warn_masked
+from bitproof.attacks.checks import check_counts, check_positive, check_rate, warn_masked
 from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, goals, safe_radius
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
@@ -69,6 +69,8 @@ class FAB(PoolAttack):
         check_eps(self.eps, self.norm)
         check_counts(self, "steps", "restarts")
         check_counts(self, "classes", least=0)
+        check_rate(alpha_max=self.alpha_max, beta=self.beta)
+        check_positive(eta=self.eta)
 
     @property
     def label(self) -> str:

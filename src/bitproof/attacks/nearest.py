@@ -12,7 +12,6 @@ from bitproof.attacks.base import Attack, Goal
 from bitproof.core.balls import BALLS, Ball, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -84,21 +83,3 @@ def check_limit(eps: float, norm: str, dimensions: int | None = None) -> None:
     """`check_eps` for attacks whose eps may be infinite."""
     if not math.isinf(eps):
         check_eps(eps, norm, dimensions)
-
-
-def check_positive(**values: float) -> None:
-    """Raise `InputError` for a value that is not a positive finite number."""
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise InputError(
-                f"{name} is {value}", rule="it is a positive number", remedy="Leave it out for the default"
-            )
-
-
-def check_rate(**values: float) -> None:
-    """Raise `InputError` for a value that is not between 0 and 1."""
-    for name, value in values.items():
-        if not 0 < value < 1:
-            raise InputError(
-                f"{name} is {value}", rule="it lies between 0 and 1", remedy="Leave it out for the default"
-            )

@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Goal, format_eps
+from bitproof.attacks.checks import check_counts
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError, lookup
+from bitproof.errors import lookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,7 @@ class Noise(Attack):
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         check_eps(self.eps, self.norm)
-        if self.draws < 1:
-            raise InputError(f"draws is {self.draws}", rule="there is at least one draw", remedy="Use 1 or more")
+        check_counts(self, "draws")
 
     @property
     def label(self) -> str:

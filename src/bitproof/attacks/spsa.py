@@ -14,8 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Goal, few_at_a_time, format_eps
-from bitproof.attacks.checks import check_counts
-from bitproof.attacks.nearest import check_positive
+from bitproof.attacks.checks import check_counts, check_positive
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng

@@ -17,12 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bitproof.attacks.base import Goal, few_at_a_time, format_eps
-from bitproof.attacks.checks import check_counts
+from bitproof.attacks.checks import check_counts, check_kappa, check_positive
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit, check_positive
+from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 
@@ -67,8 +66,7 @@ class ZOO(MinimumNorm):
         check_counts(self, "steps", "coordinates", "search_steps")
         check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant, h=self.h)
         check_limit(self.eps, self.norm)
-        if self.kappa < 0:
-            raise InputError(f"kappa is {self.kappa}", rule="a confidence is at least 0", remedy="Use 0")
+        check_kappa(self.kappa)
         if self.queries is not None:
             check_counts(self, "queries")
 
