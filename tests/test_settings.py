@@ -49,6 +49,7 @@ def test_infinity_survives_description_and_text():
 def test_text_takes_fractions_none_and_switches():
     parsed = parse("pgd:eps=8/255,step_size=none,start=image", ATTACKS, "attack")
     assert parsed == PGD(eps=8 / 255, step_size=None, start="image")
+    assert parse("fgsm:eps=0.1/255", ATTACKS, "attack") == FGSM(eps=0.1 / 255)
     assert parse("fgsm:norm=l2,eps=1/2", ATTACKS, "attack") == FGSM(norm="l2", eps=0.5)
 
 

@@ -11,7 +11,6 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, TypeVar
 
 from bitproof.errors import InputError, lookup
@@ -65,7 +64,7 @@ def digest(*parts: Any) -> str:
 def parse(text: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Any:
     """The setting that `name` or `name:field=value,field=value` describes; `name` is looked up in `table`.
 
-    Numbers may be fractions (`eps=8/255`), several values are joined by + (`milestones=0.3+0.6`).
+    Numbers may be quotients (`eps=0.5/255`), several values are joined by + (`milestones=0.3+0.6`).
     Unknown names, fields and unreadable values raise `InputError`.
     """
     name, _, rest = text.partition(":")
@@ -101,11 +100,12 @@ def _read(text: str, hint: Any, what: str) -> Any:
         if hint is int:
             return int(text)
         if hint is float:
-            return float(Fraction(text)) if "/" in text else float(text)
+            above, slash, below = text.partition("/")
+            return float(above) / float(below) if slash else float(text)
     except (ValueError, ZeroDivisionError):
         pass
     raise InputError(
         f"{what} is {text!r}",
         rule=f"it must be a {getattr(hint, '__name__', hint)}",
-        remedy="Write numbers like 4, 0.5 or 8/255, and switches as true or false",
+        remedy="Write numbers like 4, 0.5, 8/255 or 0.5/255, and switches as true or false",
     )
