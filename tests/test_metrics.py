@@ -97,6 +97,27 @@ def test_the_robust_accuracy_curve_by_hand():
         metrics.robust_accuracy_curve(cell, [0.1], "l3")
 
 
+def test_distances_by_hand():
+    # two wrong when clean, one that nothing breaks, and eight with a wrong image at 0.1, 0.2, ... 0.8 in linf
+    far = np.array([0, 0, 0.9, *np.arange(1, 9) / 10], np.float32)
+    cell = make_cell([0, 0, 1] + [0] * 8, kind="minimum")
+    cell = replace(cell, linf=far, condition=replace(cell.condition, label="fmn-9 linf"))
+    row, other = metrics.distances([make_cell([1] * 11), cell, replace(cell, model=replace(cell.model, name="b"))])
+    assert (row["model"], other["model"]) == ("float", "b")
+    assert (row["condition"], row["norm"], row["n"], row["found"]) == ("fmn-9 linf", "linf", 9, 8)
+    assert (row["median"], row["mean"]) == pytest.approx((0.5, 0.45))
+    # of nine values the second and the eighth: 1 - 2 * P(at most one of nine coins) = 0.961
+    assert (row["low"], row["high"]) == pytest.approx((0.2, 0.8))
+    strong = replace(cell, predictions=cell.labels, linf=np.zeros(11, np.float32))
+    (row,) = metrics.distances([strong])
+    assert (row["n"], row["found"], row["median"], row["mean"]) == (11, 0, np.inf, None)
+    few = replace(cell, **{name: getattr(cell, name)[:5] for name in ARRAYS})
+    (row,) = metrics.distances([few])
+    assert (row["median"], row["low"], row["high"]) == (pytest.approx(0.2), None, None)
+    (row,) = metrics.distances([replace(cell, predictions=cell.labels - 1, linf=np.zeros(11, np.float32))])
+    assert (row["n"], row["median"], row["mean"]) == (0, None, None)
+
+
 def random_cells(n: int = 40) -> list[Cell]:
     """Two models under one condition of each kind and more."""
     draw = np.random.default_rng(3)

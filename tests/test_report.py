@@ -13,12 +13,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from bitproof import metrics
 from bitproof.errors import InputError
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 from bitproof.report import write_report
 from bitproof.report.gallery import SIDE
+from bitproof.report.terminal import distance_table
 from bitproof.report.text import bits, p_value, percent, points
 from bitproof.store import Store
 
@@ -420,6 +422,39 @@ def test_higher_accuracy_is_drawn_higher(tmp_path):
             height[int(i)] = float(use.attributes["y"])
     assert height[0] < height[1] < height[2]
     assert height[1] - height[0] == pytest.approx(height[2] - height[1], abs=1e-3)
+
+
+def nearest(tested: ModelRecord, label: str, far: list[float]) -> Cell:
+    """A cell of an attack without a budget that finds wrong images of the first examples `far` off, and no others."""
+    found = cell(tested, ConditionRecord(kind="minimum", label=label, group=label, setting={"type": label}))
+    moved = np.pad(np.array(far, np.float32), (0, N - len(far)))
+    predictions = np.where(np.arange(N) < len(far), found.labels + 1, found.labels)
+    return replace(found, predictions=predictions, **{label.split()[1]: moved})
+
+
+def test_attacks_without_a_budget_are_drawn_as_curves_with_their_medians(tmp_path):
+    tenths = [0.5 * i / (N - 1) for i in range(N)]  # the first is wrong when clean
+    cells = [cell(m, CLEAN, wrong) for m, wrong in ((model("float"), 1), (model("q", 4), 0))]
+    cells += [nearest(model("float"), "fmn-9 l2", tenths), nearest(model("q", 4), "fmn-9 l2", [])]
+    cells += [nearest(m, "fmn-9 linf", [2 / 255] * N) for m in (model("float"), model("q", 4))]
+    page = one(tmp_path, cells)
+    plots = {f.all("figcaption")[0].text: f.all("div")[0].attributes["aria-label"] for f in page.all("figure", "plot")}
+    words = plots["fmn-9 l2 by distance"]
+    assert words.startswith(f"Accuracy within each distance under fmn-9 l2: float {percent(1 - 1 / N)}% when clean, ")
+    assert words.endswith(
+        "0.0% at 0.523; q 100.0% when clean, 100.0% at 0.105, 100.0% at 0.209, 100.0% at 0.314, "
+        "100.0% at 0.419, 100.0% at 0.523"
+    )
+    assert "100.0% at 1.76/255, 0.0% at 2.2/255" in plots["fmn-9 linf by distance"]
+    (table,) = [t for t in page.all("table", "metrics") if "Median" in t.text]
+    rows = [[entry.text for entry in row.all("td")] for row in table.all("tbody")[0].all("tr")]
+    assert [row[2:] for row in rows][1:] == [[DASH, f"0 of {N}"], ["2/255", f"{N} of {N}"], ["2/255", f"{N} of {N}"]]
+    assert rows[0][3] == f"{N - 1} of {N - 1}" and rows[1][1].startswith("none")
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(distance_table(cells))
+    text = console.export_text()
+    assert "none [none, none]" in text and "2/255 [2/255, 2/255]" in text and "0.25" in text
+    assert distance_table(cells[:2]) is None
 
 
 # ---- gallery -------------------------------------------------------------------------------------------------

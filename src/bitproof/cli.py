@@ -383,13 +383,15 @@ def _print_result(result: Any) -> None:
 
     from bitproof import metrics
     from bitproof.report import text
-    from bitproof.report.terminal import comparison, masking_table, metrics_table
+    from bitproof.report.terminal import comparison, distance_table, masking_table, metrics_table
 
     console = Console()
     if not console.is_terminal:
         console.width = 200
     console.print(comparison(result.cells, result.reference))
     console.print(metrics_table(result.cells))
+    if (distances := distance_table(result.cells)) is not None:
+        console.print(distances)
     for row in metrics.same_pixels(result.cells):
         console.print(f"note: {text.same_pixels(row)}", highlight=False)
     for diagnosis in result.diagnoses:

@@ -150,9 +150,22 @@ def robust_accuracy_curve(cell: Cell, budgets: Vector, norm: str) -> NDArray[np.
         budgets: radii >= 0 in [0, 1] pixel units.
         norm: of the radii, "linf", "l2" or "l1"; best the one that the attack minimised.
     """
-    distances = lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm")
-    needed = np.sort(np.where(cell.correct, np.inf, distances))
+    moved = lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm")
+    needed = np.sort(np.where(cell.correct, np.inf, moved))
     return 1 - np.searchsorted(needed, np.asarray(budgets, needed.dtype), side="right") / needed.size
+
+
+def minimised_norm(cell: Cell) -> str:
+    """The norm that an attack without a budget minimised, a word of its label; "l2" where that names none."""
+    return next((word for word in cell.condition.label.split() if word in ("linf", "l2", "l1")), "l2")
+
+
+def needed_distances(cell: Cell) -> NDArray[np.float64]:
+    """How far off the nearest wrong image of each example is that an attack without a budget found, [n].
+
+    In the norm that it minimised; 0 where the clean image is wrong, infinite where it found none.
+    """
+    return np.where(cell.correct, np.inf, getattr(cell, minimised_norm(cell)).astype(float))
 
 
 def sample_std(accuracies: Vector) -> NDArray[np.float64]:
@@ -482,7 +495,7 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
         correct, moved = cell.correct[rows], cell.linf[rows] > 0
         low, high = wilson(int(correct.sum()), len(correct))
         deceived = moved & ~correct
-        distances = {name: getattr(cell, name)[rows][deceived] for name in ("l2", "linf")}
+        moves = {name: getattr(cell, name)[rows][deceived] for name in ("l2", "linf")}
         table.append(
             {
                 "attack": cell.condition.label.removesuffix(f" from {cell.condition.group}"),
@@ -492,10 +505,56 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
                 "accuracy": float(correct.mean()),
                 "low": low,
                 "high": high,
-                **{name: float(values.mean()) if len(values) else None for name, values in distances.items()},
+                **{name: float(values.mean()) if len(values) else None for name, values in moves.items()},
             }
         )
     return table
+
+
+def distances(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """How far off the nearest wrong images are that attacks without a budget found, one row a cell of kind "minimum".
+
+    Over the examples that the model gets right on the clean image.
+
+    Args:
+        cells: those of kind "minimum" are used.
+
+    Returns:
+        Rows with model, weight_bits, act_bits, condition (the attack's label), norm (the one it minimised), n (examples
+        right when clean), found (of how many it found a wrong image); median: the distance within which half of
+        them have one, with low and high, its 95% interval by order statistics, infinite where fewer have; mean: of
+        those found. None where there are too few examples to tell.
+    """
+    from scipy.stats import quantile_test
+
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        if cell.condition.kind != "minimum":
+            continue
+        needed = needed_distances(cell)
+        needed = needed[needed > 0]
+        found = needed[np.isfinite(needed)]
+        low = high = median = None
+        if len(needed):
+            median = float(np.quantile(needed, 0.5, method="inverted_cdf"))
+            bounds = quantile_test(needed, p=0.5).confidence_interval(0.95)
+            low, high = (None if np.isnan(bound) else float(bound) for bound in (bounds.low, bounds.high))
+        rows.append(
+            {
+                "model": cell.model.name,
+                "weight_bits": cell.model.weight_bits,
+                "act_bits": cell.model.act_bits,
+                "condition": cell.condition.label,
+                "norm": minimised_norm(cell),
+                "n": len(needed),
+                "found": len(found),
+                "median": median,
+                "low": low,
+                "high": high,
+                "mean": float(found.mean()) if len(found) else None,
+            }
+        )
+    return rows
 
 
 def _tuned(cells: list[Cell], field: str) -> list[Cell]:

@@ -53,6 +53,12 @@ class Result:
 
         return pd.DataFrame(metrics.transfer(self.cells, tuned=tuned))
 
+    def distances(self) -> "pd.DataFrame":
+        """One row a model and attack without a budget; see `bitproof.metrics.distances`."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.distances(self.cells))
+
     def same_pixels(self) -> "pd.DataFrame":
         """One row a condition that showed the models pixels that an earlier one had shown already: `like` which, and on
         how many (`equal`) of the `n` images. Empty where all conditions differ on all images."""

@@ -75,7 +75,9 @@ def _render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    world.filters |= {name: getattr(text, name) for name in ("percent", "points", "interval", "p_value", "same_pixels")}
+    world.filters |= {
+        name: getattr(text, name) for name in ("percent", "points", "interval", "distance", "p_value", "same_pixels")
+    }
     return world.get_template("page.html.j2").render(
         title=title,
         sections=[_context(section, f"s{i}", diagnoses) for i, section in enumerate(parts, 1)],
@@ -103,6 +105,7 @@ def _context(section: Section, anchor: str, diagnoses: Sequence[Diagnosis]) -> d
         "same_pixels": metrics.same_pixels(list(section.cells.values())),
         "panels": plots.panels(section, anchor),
         "metrics": _metric_table(section),
+        "distances": metrics.distances(list(section.cells.values())),
         "masking": masking(section, diagnoses),
         "exhibits": gallery.exhibits(section),
         "shown": [model.name for model in gallery.shown_models(section)],

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitproof import metrics
-from bitproof.records import ModelRecord
+from bitproof.records import ConditionRecord, ModelRecord
 from bitproof.report.sections import Group, Section, mean_accuracy
-from bitproof.report.text import bits, percent
+from bitproof.report.text import bits, distance, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,9 @@ COLOURS = 7
 
 MARKERS = (("o", "●"), ("s", "■"), ("D", "◆"), ("P", "✚"), ("X", "✖"), ("*", "★"), ("p", "⬟"), ("h", "⬢"))
 """Matplotlib's markers and the characters that look like them; more than colours, so that pairs do not repeat soon."""
+
+SHOWN = 0.95
+"""Share of the distances found that a curve of robust accuracy reaches to: a few lie far out."""
 
 # Matplotlib wants real colours, the page wants variables that follow light and dark: these stand in for them.
 _INK, _FAINT = "#00fe01", "#00fe02"
@@ -80,6 +83,9 @@ def _panel(section: Section, group: Group, prefix: str) -> Panel:
     if group.kind == "attack" and count > 1:
         words = _against_budget(axes, section, group)
         note = "against the budget eps"
+    elif group.kind == "minimum" and count == 1:
+        words = _against_distance(axes, section, group.conditions[0])
+        note = "by distance"
     else:
         words = _against_bits(axes, section, group)
         each = {"corruption": "severities", "transfer": "attacks"}.get(group.kind, "modes")
@@ -131,6 +137,32 @@ def _against_budget(axes: "Axes", section: Section, group: Group) -> str:
     axes.set(xlim=(-0.45, len(ticks) - 0.55), xticks=range(len(ticks)), xlabel="eps")
     axes.set_xticklabels(ticks)
     return f"Accuracy under {group.name}: {'; '.join(words)}"
+
+
+def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord) -> str:
+    """Robust accuracy curves: all budgets of an attack that looks for the nearest wrong image."""
+    cells = {m.name: cell for m in section.models if (cell := section.cells.get((m.name, condition.label)))}
+    norm = metrics.minimised_norm(next(iter(cells.values())))
+    needed = {name: metrics.needed_distances(cell) for name, cell in cells.items()}
+    finite = np.concatenate([d[np.isfinite(d) & (d > 0)] for d in needed.values()])
+    end = 1.1 * float(np.quantile(finite, SHOWN)) if len(finite) else 1.0
+    scale, words = 255 if norm == "linf" else 1, list[str]()
+    for index, model in enumerate(section.models):
+        if model.name not in cells:
+            continue
+        inside = np.unique(needed[model.name][needed[model.name] <= end])
+        x = np.concatenate([[0.0], inside[inside > 0], [end]])
+        y = metrics.robust_accuracy_curve(cells[model.name], x, norm)
+        axes.step(x * scale, 100 * y, where="post", color=f"#00fd{index % COLOURS:02x}", linewidth=1.5)
+        marks = np.linspace(0, end, 6)
+        values = metrics.robust_accuracy_curve(cells[model.name], marks, norm)
+        axes.plot(
+            marks * scale, 100 * values, MARKERS[index % len(MARKERS)][0], color=f"#00fd{index % COLOURS:02x}", ms=4.5
+        )
+        at = ", ".join(f"{percent(v)}% at {distance(e, norm)}" for e, v in zip(marks[1:], values[1:], strict=True))
+        words.append(f"{model.name} {percent(y[0])}% when clean, {at}")
+    axes.set(xlim=(-0.03 * end * scale, end * scale), xlabel=f"{norm} distance" + " in 255ths" * (norm == "linf"))
+    return f"Accuracy within each distance under {condition.label}: {'; '.join(words)}"
 
 
 def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from bitproof import metrics
 from bitproof.diagnosis import Diagnosis
 from bitproof.records import Cell
-from bitproof.report.text import remarks
+from bitproof.report.text import distance, remarks
 
 
 def comparison(cells: Sequence[Cell], reference: str) -> Table:
@@ -60,6 +60,25 @@ def metrics_table(cells: Sequence[Cell]) -> Table:
         by_metric.setdefault(name, {})[row["model"]] = _value(row)
     for name, found in by_metric.items():
         table.add_row(name, *(found.get(model, "") for model in models))
+    return table
+
+
+def distance_table(cells: Sequence[Cell]) -> Table | None:
+    """Attacks without a budget down, models across: their median distances; None if there are none."""
+    rows = metrics.distances(cells)
+    if not rows:
+        return None
+    table = Table(title="distance within which half of the images have a wrong one [95% interval]")
+    table.add_column("attack", no_wrap=True)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    for model in models:
+        table.add_column(model, justify="right", no_wrap=True)
+    by_attack: dict[str, dict[str, str]] = {}
+    for row in rows:
+        median, low, high = (distance(row[key], row["norm"]) for key in ("median", "low", "high"))
+        by_attack.setdefault(row["condition"], {})[row["model"]] = f"{median} [dim]\\[{low}, {high}][/dim]"
+    for attack, found in by_attack.items():
+        table.add_row(attack, *(found.get(model, "") for model in models))
     return table
 
 

@@ -1,5 +1,6 @@
 """How numbers are written: rates in percent, differences in percentage points, always with a true minus."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,13 @@ def unsigned_points(difference: float) -> str:
 def interval(row: dict[str, Any]) -> str:
     """The interval of a row's value, in percent."""
     return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def distance(value: float | None, norm: str) -> str:
+    """A distance between images, linf in grey levels: 0.00392 is "1.00/255"; "none" where no image was found."""
+    if value is None:
+        return MISSING
+    return "none" if value == math.inf else f"{255 * value:.3g}/255" if norm == "linf" else f"{value:.3g}"
 
 
 def p_value(p: float | None) -> str:
