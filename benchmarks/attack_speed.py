@@ -1,13 +1,14 @@
 """What attacks cost in wall time against their peers, on ResNet20 and CIFAR-10, all in one run.
 
-python benchmarks/attack_speed.py CIFAR10_ROOT WEIGHTS
+python benchmarks/attack_speed.py CIFAR10_ROOT WEIGHTS [pgd] [cw] [zoo]
 
-Needs `pip install torchattacks foolbox adversarial-robustness-toolbox`, which get the model with frozen weights (so
+Of parts that are named, only those are measured again. Needs `pip install torchattacks foolbox adversarial-robustness-toolbox`, which get the model with frozen weights (so
 none computes the gradients of weights). Ours is timed twice: called as the peers are, and by
 `evaluate(crafting="folded")`, which makes the attack on a copy with folded BatchNorm, a lane a core, and judges it on
 the model itself. ART's CW is asked about 8 images only: it takes half a minute each.
 """
 
+import json
 import sys
 import time
 from functools import partial
@@ -24,7 +25,7 @@ from attack_peers import measure, of_art, of_foolbox, of_torchattacks, ours
 from bitproof.attacks import CW, PGD, ZOO, Attack
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.passes import Counted
-from common import ratio, record, rotate
+from common import RESULTS, ratio, record, rotate
 
 BATCH = 128
 PGD_IMAGES, CW_IMAGES, ART_IMAGES, ZOO_IMAGES = 256, 64, 8, 4
@@ -48,7 +49,7 @@ def evaluated(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> dict[st
 def in_batches(run, model, x: Tensor, y: Tensor) -> Counted:
     counted = Counted(model)
     for part in torch.arange(len(x)).split(BATCH):
-        run(counted, x[part], y[part])
+        run(counted, x[part], y[part], 0)
     return counted
 
 
@@ -122,17 +123,20 @@ def zoo(model, x: Tensor, y: Tensor, claims: dict) -> None:
     }
 
 
-def main(root: str, weights: str) -> None:
+PARTS = {"pgd": pgd, "cw": cw, "zoo": zoo}
+
+
+def main(root: str, weights: str, *parts: str) -> None:
     keep_freed_memory()
     data = bp.load_data("cifar10", root=root, split="test", limit=PGD_IMAGES + 64)
     model = bp.freeze(bp.load_model("resnet20", weights=weights))
     images, labels = data.images(np.arange(len(data))), torch.from_numpy(data.labels)
     right = (model(images).argmax(1) == labels).nonzero()[:PGD_IMAGES, 0]
-    claims = {}
-    for part in (pgd, cw, zoo):
-        part(model, images[right], labels[right], claims)
+    claims = json.loads((RESULTS / "attack_speed.json").read_text())["claims"] if parts else {}
+    for part in parts or PARTS:
+        PARTS[part](model, images[right], labels[right], claims)
         record("attack_speed", claims, {"model": "resnet20", "batch": BATCH, "images for PGD": PGD_IMAGES, "runs": 1})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])
