@@ -2,10 +2,11 @@
 
 python benchmarks/attack_speed.py CIFAR10_ROOT WEIGHTS [pgd] [cw] [zoo]
 
-Of parts that are named, only those are measured again. Needs `pip install torchattacks foolbox adversarial-robustness-toolbox`, which get the model with frozen weights (so
-none computes the gradients of weights). Ours is timed twice: called as the peers are, and by
-`evaluate(crafting="folded")`, which makes the attack on a copy with folded BatchNorm, a lane a core, and judges it on
-the model itself. ART's CW is asked about 8 images only: it takes half a minute each.
+Of parts that are named, only those are measured again. Needs `pip install torchattacks foolbox
+adversarial-robustness-toolbox`, which get the model with frozen weights (so none computes the gradients of weights).
+Ours is timed twice: called as the peers are, and by `evaluate(crafting="folded")`, which makes the attack on a copy
+with folded BatchNorm, a lane a core, and judges it on the model itself. ART's CW is asked about 8 images only: it
+takes half a minute each.
 """
 
 import json
