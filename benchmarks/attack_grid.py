@@ -52,7 +52,7 @@ def main(source: str, model: str, weights: str, n: str = "64", **normalisation: 
         "correct after, separate": standing["separate"],
     }
     network = model.rpartition(":")[-1]
-    record(f"attack_grid_{network}", claims, {"model": model, "images": count, "correct": right})
+    record(f"attack_grid_{network}", claims, {"model": model, **normalisation, "images": count, "correct": right})
 
 
 if __name__ == "__main__":

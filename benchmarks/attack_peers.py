@@ -177,14 +177,20 @@ def compared(found: dict[str, dict[str, float]], key: str, slack: Callable[[floa
 
 
 def rows(images: Tensor, labels: Tensor, model: nn.Module, n: int) -> dict[str, Callable[[], dict[str, object]]]:
-    x, y = images[:n], labels[:n]
+    first, held_out = (images[:n], labels[:n]), (images[2 * n :], labels[2 * n :])
 
-    def against(attack: Attack, peers: dict[str, Run], key: str, slack, x: Tensor = x, y: Tensor = y):
+    def within(best: float) -> float:
+        return best + SLACK_ACCURACY
+
+    def near(best: float) -> float:
+        return best * SLACK_DISTANCE
+
+    def against(attack: Attack, peers: dict[str, Run], key: str, slack, x: Tensor, y: Tensor) -> dict[str, object]:
         runs = {"ours": ours(attack), **peers}
         found = {name: measure(run, model, x, y, attack.norm) for name, run in runs.items()}
         return compared(found, key, slack)
 
-    def on_average(attack: Attack, peers: dict[str, Run], slack) -> dict[str, object]:
+    def on_average(attack: Attack, peers: dict[str, Run], x: Tensor, y: Tensor) -> dict[str, object]:
         runs = {"ours": ours(attack), **peers}
         rounds = {
             name: [measure(run, model, x, y, attack.norm, seed) for seed in range(SEEDS)] for name, run in runs.items()
@@ -193,19 +199,19 @@ def rows(images: Tensor, labels: Tensor, model: nn.Module, n: int) -> dict[str, 
         found = {name: {**founds[0], "robust": stood[name].mean().item()} for name, founds in rounds.items()}
         best = min(peers, key=lambda name: found[name]["robust"])
         luck = sum(stood[name].var(0).sum().item() / SEEDS for name in ("ours", best)) ** 0.5 / len(x)
-        return {**compared(found, "robust", slack), "standard error of the difference": round(luck, 4)}
+        return {**compared(found, "robust", within), "standard error of the difference": round(luck, 4)}
 
     jobs = {}
     for level in (1, 2, 8):
         for name, (attack, peers) in budgeted(level / 255).items():
             row = f"{name}, {level}/255, robust"
             if isinstance(attack, (APGD, Square)) or getattr(attack, "start", "image") != "image":
-                jobs[row] = partial(on_average, attack, peers, lambda best: best + SLACK_ACCURACY)
+                jobs[row] = partial(on_average, attack, peers, *first)
             else:
-                jobs[row] = partial(against, attack, peers, "robust", lambda best: best + SLACK_ACCURACY)
+                jobs[row] = partial(against, attack, peers, "robust", within, *first)
     for name, (attack, peers) in minimum_norm().items():
-        job = partial(against, attack, peers, "median", lambda best: best * SLACK_DISTANCE)
-        jobs[f"{name}, median"] = partial(job, x=images[2 * n :], y=labels[2 * n :]) if name.startswith(TUNED) else job
+        chosen = held_out if name.startswith(TUNED) else first
+        jobs[f"{name}, median"] = partial(against, attack, peers, "median", near, *chosen)
     return jobs
 
 

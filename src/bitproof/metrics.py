@@ -150,8 +150,7 @@ def robust_accuracy_curve(cell: Cell, budgets: Vector, norm: str) -> NDArray[np.
         budgets: radii >= 0 in [0, 1] pixel units.
         norm: of the radii, "linf", "l2" or "l1"; best the one that the attack minimised.
     """
-    moved = lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm")
-    needed = np.sort(np.where(cell.correct, np.inf, moved))
+    needed = np.sort(needed_distances(cell, norm))
     return 1 - np.searchsorted(needed, np.asarray(budgets, needed.dtype), side="right") / needed.size
 
 
@@ -160,12 +159,12 @@ def minimised_norm(cell: Cell) -> str:
     return next((word for word in cell.condition.label.split() if word in ("linf", "l2", "l1")), "l2")
 
 
-def needed_distances(cell: Cell) -> NDArray[np.float64]:
+def needed_distances(cell: Cell, norm: str) -> NDArray[np.float32]:
     """How far off the nearest wrong image of each example is that an attack without a budget found, [n].
 
-    In the norm that it minimised; 0 where the clean image is wrong, infinite where it found none.
+    0 where the clean image is wrong, infinite where it found none.
     """
-    return np.where(cell.correct, np.inf, getattr(cell, minimised_norm(cell)).astype(float))
+    return np.where(cell.correct, np.inf, lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm"))
 
 
 def sample_std(accuracies: Vector) -> NDArray[np.float64]:
@@ -531,7 +530,8 @@ def distances(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     for cell in cells:
         if cell.condition.kind != "minimum":
             continue
-        needed = needed_distances(cell)
+        norm = minimised_norm(cell)
+        needed = needed_distances(cell, norm).astype(float)
         needed = needed[needed > 0]
         found = needed[np.isfinite(needed)]
         low = high = median = None
@@ -545,7 +545,7 @@ def distances(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "weight_bits": cell.model.weight_bits,
                 "act_bits": cell.model.act_bits,
                 "condition": cell.condition.label,
-                "norm": minimised_norm(cell),
+                "norm": norm,
                 "n": len(needed),
                 "found": len(found),
                 "median": median,

@@ -206,6 +206,21 @@ def test_cw_takes_few_steps_without_complaint(steps, linear, inputs, keys):
     CW(steps=steps, search_steps=2)(linear, inputs, linear(inputs).argmax(1), rng=keys)
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, 2),
+        ({"learning_rate": 0.1}, 2),
+        ({"initial_constant": 0.9}, 2),
+        ({"learning_rate": 0.1, "initial_constant": 0.9}, 1),
+    ],
+)
+def test_cw_asks_for_a_linear_model_only_where_it_needs_one(given, asked, linear, inputs, keys):
+    counted = Counted(linear)
+    CW(steps=1, search_steps=1, **given)(counted, inputs, linear(inputs).argmax(1), rng=keys)
+    assert counted.forwards == counted.backwards == asked * len(inputs)
+
+
 def test_cw_is_done_once_its_bounds_are_close(linear, inputs, keys):
     counted, attack = Counted(linear), CW()
     attack(counted, inputs, linear(inputs).argmax(1), rng=keys)

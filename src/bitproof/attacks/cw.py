@@ -30,8 +30,8 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
 SHRINK = 0.99
 """How much of the way from grey to black and white an image keeps, so that values at 0 and 1 can move."""
 LOOKS, PLATEAU = 5, 0.92
-"""Of so many looks at a search's objective, the first since which it fell to no less than this part ends the search.
-Ten looks, and 0.99, ended it in the noise of coarse models: on BinaryNet the median came out 63% further away."""
+"""Looks at a search's objective; the search ends at the first that finds it no lower than this part of the last one.
+Ten looks, and 0.99, took the noise of coarse models for an end: the median on BinaryNet was 63% further away."""
 END = 0.01
 """What remains of a learning rate at the end."""
 RATE, MOST = 0.01, 3.0

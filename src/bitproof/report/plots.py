@@ -143,22 +143,19 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
     """Robust accuracy curves: all budgets of an attack that looks for the nearest wrong image."""
     cells = {m.name: cell for m in section.models if (cell := section.cells.get((m.name, condition.label)))}
     norm = metrics.minimised_norm(next(iter(cells.values())))
-    needed = {name: metrics.needed_distances(cell) for name, cell in cells.items()}
+    needed = {name: metrics.needed_distances(cell, norm) for name, cell in cells.items()}
     finite = np.concatenate([d[np.isfinite(d) & (d > 0)] for d in needed.values()])
     end = 1.1 * float(np.quantile(finite, SHOWN)) if len(finite) else 1.0
     scale, words = 255 if norm == "linf" else 1, list[str]()
-    for index, model in enumerate(section.models):
-        if model.name not in cells:
-            continue
+    for model in (m for m in section.models if m.name in cells):
+        marker, colour = _look(section, model)
         inside = np.unique(needed[model.name][needed[model.name] <= end])
         x = np.concatenate([[0.0], inside[inside > 0], [end]])
         y = metrics.robust_accuracy_curve(cells[model.name], x, norm)
-        axes.step(x * scale, 100 * y, where="post", color=f"#00fd{index % COLOURS:02x}", linewidth=1.5)
+        axes.step(x * scale, 100 * y, where="post", color=colour, linewidth=1.5)
         marks = np.linspace(0, end, 6)
         values = metrics.robust_accuracy_curve(cells[model.name], marks, norm)
-        axes.plot(
-            marks * scale, 100 * values, MARKERS[index % len(MARKERS)][0], color=f"#00fd{index % COLOURS:02x}", ms=4.5
-        )
+        axes.plot(marks * scale, 100 * values, marker, color=colour, ms=4.5)
         at = ", ".join(f"{percent(v)}% at {distance(e, norm)}" for e, v in zip(marks[1:], values[1:], strict=True))
         words.append(f"{model.name} {percent(y[0])}% when clean, {at}")
     axes.set(xlim=(-0.03 * end * scale, end * scale), xlabel=f"{norm} distance" + " in 255ths" * (norm == "linf"))
@@ -166,13 +163,16 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
 
 
 def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:
-    index = section.models.index(model)
+    marker, colour = _look(section, model)
     # Rounding may put an end of the interval on the wrong side by one unit in the last place.
     y = np.array([[p.value, max(0, p.value - p.low), max(0, p.high - p.value)] for p in drawn]).reshape(-1, 3).T * 100
-    axes.errorbar(
-        x, y[0], y[1:], fmt=f"{MARKERS[index % len(MARKERS)][0]}-", color=f"#00fd{index % COLOURS:02x}",
-        ms=6, linewidth=1.3, elinewidth=1.3, capsize=3,
-    )  # fmt: skip
+    axes.errorbar(x, y[0], y[1:], fmt=f"{marker}-", color=colour, ms=6, linewidth=1.3, elinewidth=1.3, capsize=3)
+
+
+def _look(section: Section, model: ModelRecord) -> tuple[str, str]:
+    """The model's marker, and the colour that stands in for its own."""
+    index = section.models.index(model)
+    return MARKERS[index % len(MARKERS)][0], f"#00fd{index % COLOURS:02x}"
 
 
 def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:

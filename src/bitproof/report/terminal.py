@@ -47,39 +47,19 @@ def comparison(cells: Sequence[Cell], reference: str) -> Table:
 
 def metrics_table(cells: Sequence[Cell]) -> Table:
     """Metrics down, models across, with their 95% intervals; an arrow shows which way is better."""
-    rows = metrics.summary(cells)
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    table = Table(title="metrics, as fractions [95% interval]")
-    table.add_column("metric", no_wrap=True)
-    for model in models:
-        table.add_column(model, justify="right", no_wrap=True)
-    by_metric: dict[str, dict[str, str]] = {}
-    for row in rows:
-        arrow = "↑" if row["higher_is_better"] else "↓"
-        name = f"{row['symbol']} {arrow} {row['condition']}".strip()
-        by_metric.setdefault(name, {})[row["model"]] = _value(row)
-    for name, found in by_metric.items():
-        table.add_row(name, *(found.get(model, "") for model in models))
-    return table
+    arrows = {True: "↑", False: "↓"}
+    entries = [
+        (f"{row['symbol']} {arrows[row['higher_is_better']]} {row['condition']}".strip(), row["model"], _value(row))
+        for row in metrics.summary(cells)
+    ]
+    return _models_across("metrics, as fractions [95% interval]", "metric", entries)
 
 
 def distance_table(cells: Sequence[Cell]) -> Table | None:
     """Attacks without a budget down, models across: their median distances; None if there are none."""
-    rows = metrics.distances(cells)
-    if not rows:
-        return None
-    table = Table(title="distance within which half of the images have a wrong one [95% interval]")
-    table.add_column("attack", no_wrap=True)
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    for model in models:
-        table.add_column(model, justify="right", no_wrap=True)
-    by_attack: dict[str, dict[str, str]] = {}
-    for row in rows:
-        median, low, high = (distance(row[key], row["norm"]) for key in ("median", "low", "high"))
-        by_attack.setdefault(row["condition"], {})[row["model"]] = f"{median} [dim]\\[{low}, {high}][/dim]"
-    for attack, found in by_attack.items():
-        table.add_row(attack, *(found.get(model, "") for model in models))
-    return table
+    entries = [(row["condition"], row["model"], _median(row)) for row in metrics.distances(cells)]
+    title = "distance within which half of the images have a wrong one [95% interval]"
+    return _models_across(title, "attack", entries) if entries else None
 
 
 def masking_table(diagnosis: Diagnosis) -> Table:
@@ -91,6 +71,21 @@ def masking_table(diagnosis: Diagnosis) -> Table:
         fires = {True: "[bold red]yes[/]", False: "no", None: ""}[signal.fires]
         p = "" if signal.p_holm is None else f"{signal.p_holm:.2g}"
         table.add_row(signal.name, fires, p, signal.sentence)
+    return table
+
+
+def _models_across(title: str, heading: str, entries: Sequence[tuple[str, str, str]]) -> Table:
+    """A table of (line, model, text): lines down, models across, both in the order in which they first appear."""
+    table = Table(title=title)
+    table.add_column(heading, no_wrap=True)
+    models = list(dict.fromkeys(model for _, model, _ in entries))
+    for model in models:
+        table.add_column(model, justify="right", no_wrap=True)
+    lines: dict[str, dict[str, str]] = {}
+    for line, model, text in entries:
+        lines.setdefault(line, {})[model] = text
+    for line, found in lines.items():
+        table.add_row(line, *(found.get(model, "") for model in models))
     return table
 
 
@@ -106,3 +101,8 @@ def _value(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "undefined"
     return f"{row['value']:.4f} [dim]\\[{row['low']:.4f}, {row['high']:.4f}][/dim]"
+
+
+def _median(row: dict[str, Any]) -> str:
+    median, low, high = (distance(row[key], row["norm"]) for key in ("median", "low", "high"))
+    return f"{median} [dim]\\[{low}, {high}][/dim]"

@@ -33,7 +33,7 @@ def interval(row: dict[str, Any]) -> str:
 
 
 def distance(value: float | None, norm: str) -> str:
-    """A distance between images, linf in grey levels: 0.00392 is "1.00/255"; "none" where no image was found."""
+    """A distance between images, linf in grey levels: 0.0196 is "5/255"; "none" where no image was found."""
     if value is None:
         return MISSING
     return "none" if value == math.inf else f"{255 * value:.3g}/255" if norm == "linf" else f"{value:.3g}"
