@@ -19,6 +19,7 @@ from bitproof.attacks.pool import PoolAttack
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
+from bitproof.settings import name_family
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "noise": Noise,
@@ -40,6 +41,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
 }
+name_family(Attack, "attack", ATTACKS)
 
 __all__ = [
     "APGD",

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
-from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -27,6 +26,7 @@ from bitproof.quant import quantizer_parameters
 from bitproof.quant.binaryconnect import clip_weights
 from bitproof.quant.draws import seed_draws
 from bitproof.settings import describe, digest
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.augment import AUGMENTATIONS
 from bitproof.train.hyperparameters import OPTIMIZERS, Hyperparameters
 from bitproof.train.schedules import SCHEDULES
