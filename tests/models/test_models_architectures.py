@@ -56,11 +56,14 @@ def test_parameter_counts_and_shapes(name, parameters):
     assert load_model(name, classes=3)(torch.rand(1, *MODELS[name].shape)).shape == (1, 3)
 
 
-def test_resnet_has_as_many_layers_as_its_name_says():
-    for name, spec in MODELS.items():
-        if name.startswith("resnet"):
-            layers = [m for m in spec.build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-            assert len(layers) == int(name.removeprefix("resnet").partition("_")[0])
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("resnet", "wrn", "vgg"))])
+def test_a_network_has_as_many_layers_as_its_name_says(name):
+    """ResNets do not count the 1x1 projections of their shortcuts; WRN counts them, but not the linear layer."""
+    with torch.device("meta"):
+        layers = [m for m in MODELS[name].build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    projections = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
+    depth = int("".join(c if c.isdigit() else " " for c in name).split()[0])
+    assert len(layers) - (1 if name.startswith("wrn") else len(projections)) == depth
 
 
 def test_option_a_shortcut_subsamples_and_pads_with_zeros():
@@ -101,7 +104,7 @@ def test_the_digits_net_learns_the_digits(digits_accuracy):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("resnet21", {}, r"unknown model 'resnet21': known are digits_cnn.*Did you mean 'resnet"),
+        ("resnet21", {}, r"unknown model 'resnet21': known are alexnet, .*digits_cnn.*Did you mean 'resnet"),
         ("hub:resnet18", {}, r"unknown zoo 'hub': known are timm, torchvision"),
         ("resnet20", {"classes": 1}, r"classes is 1.*at least 2"),
         ("resnet20", {"mean": (0.5,)}, r"mean has 1 and std 3 numbers.*resnet20 takes 3 channels"),
