@@ -8,9 +8,12 @@ from typing import Any
 from bitproof.data.arrays import ArrayData, from_arrays
 from bitproof.data.base import Data
 from bitproof.data.cifar10 import load_cifar10
+from bitproof.data.cifar100 import load_cifar100
 from bitproof.data.digits import load_digits
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.data.imagenet import load_imagenet
+from bitproof.data.svhn import load_svhn
+from bitproof.data.tiny_imagenet import load_tiny_imagenet
 from bitproof.errors import InputError, lookup
 
 __all__ = ["DATA", "ArrayData", "Data", "FolderData", "from_arrays", "load_data", "parse_data"]
@@ -18,6 +21,9 @@ __all__ = ["DATA", "ArrayData", "Data", "FolderData", "from_arrays", "load_data"
 DATA: dict[str, Callable[..., Data]] = {
     "digits": load_digits,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "svhn": load_svhn,
+    "tiny_imagenet": load_tiny_imagenet,
     "imagenet": load_imagenet,
     "folder": load_folder,
 }

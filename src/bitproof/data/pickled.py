@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from bitproof.errors import InputError
 
-_LARGEST = 64 * 2**20  # bytes; an official CIFAR-10 batch has 31 million
-
 
 class Array:
     """Stands for `numpy.ndarray` in a pickle.
@@ -33,17 +31,17 @@ class Array:
         self.values = _rebuilt(data, dtype, shape, "F" if fortran else "C")
 
 
-def read_pickled(path: Path) -> dict[str, Any]:
+def read_pickled(path: Path, *, largest: int = 64 * 2**20) -> dict[str, Any]:
     """The dictionary in a pickle of dict, list, tuple, int, str, bytes and uint8 arrays (as `Array`).
 
     Raises:
-        InputError: a file above 64 MiB, that is damaged, or that names anything else.
+        InputError: a file of more than `largest` bytes, that is damaged, or that names anything else.
     """
     size = path.stat().st_size
-    if size > _LARGEST:
+    if size > largest:
         raise InputError(
             f"{path} has {size:,} bytes",
-            rule=f"a batch has at most {_LARGEST:,}",
+            rule=f"a batch has at most {largest:,}",
             remedy="Check that this is the official file",
         )
     with path.open("rb") as file:
