@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitproof.core.pixels import Framing
+from bitproof.pictures.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.data.pickled import Array, read_pickled
 from bitproof.errors import InputError, lookup

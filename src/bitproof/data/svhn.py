@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitproof.core.pixels import Framing
+from bitproof.pictures.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.data.matfile import read_matrix
 from bitproof.errors import InputError, lookup

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitproof.core.pixels import Framing
+from bitproof.pictures.pixels import Framing
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.errors import InputError, lookup
 
