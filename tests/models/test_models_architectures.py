@@ -10,6 +10,7 @@ from bitproof.data import load_data
 from bitproof.errors import InputError
 from bitproof.models import MODELS, Normalize, load_model, normalized
 from bitproof.models.cifar_resnet import BasicBlock
+from bitproof.models.initial import he_normal
 
 
 def test_normalize_is_x_minus_mean_over_std():
@@ -64,6 +65,16 @@ def test_a_network_has_as_many_layers_as_its_name_says(name):
     projections = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
     depth = int("".join(c if c.isdigit() else " " for c in name).split()[0])
     assert len(layers) - (1 if name.startswith("wrn") else len(projections)) == depth
+
+
+def test_starting_weights_have_a_variance_of_2_over_fan_in():
+    model = nn.Sequential(nn.Conv2d(16, 64, 3), nn.Linear(512, 64), nn.BatchNorm2d(64))
+    biases = [parameter.clone() for parameter in model.parameters() if parameter.dim() == 1]
+    torch.manual_seed(0)
+    he_normal(model)
+    for layer, fan_in in ((model[0], 16 * 9), (model[1], 512)):
+        assert layer.weight.var().item() == pytest.approx(2 / fan_in, rel=0.05)
+    assert all(torch.equal(p, q) for p, q in zip([p for p in model.parameters() if p.dim() == 1], biases, strict=True))
 
 
 def test_option_a_shortcut_subsamples_and_pads_with_zeros():

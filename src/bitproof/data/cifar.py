@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitproof.pictures.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.data.pickled import Array, read_pickled
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import Framing
 
 AGAIN = "Unpack the official archive again, from https://www.cs.toronto.edu/~kriz/cifar.html"
 _PIXELS = 3 * 32 * 32  # the red, green and blue planes

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bitproof.pictures.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.data.matfile import read_matrix
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import Framing
 
 _FILES = {"test": "test_32x32.mat", "train": "train_32x32.mat"}
 _AGAIN = "Get the official file again, from http://ufldl.stanford.edu/housenumbers"

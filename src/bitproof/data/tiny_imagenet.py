@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bitproof.pictures.pixels import Framing
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import Framing
 
 _CLASSES = 200
 _FRAMING = Framing(channels=3, height=64, width=64)  # the pictures' own size: nothing is cropped
