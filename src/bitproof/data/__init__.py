@@ -8,10 +8,13 @@ from typing import Any
 from bitproof.data.arrays import ArrayData, from_arrays
 from bitproof.data.base import Data, Read
 from bitproof.data.cifar10 import load_cifar10
+from bitproof.data.cifar100 import load_cifar100
 from bitproof.data.digits import load_digits
 from bitproof.data.examples import Examples
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.data.imagenet import load_imagenet
+from bitproof.data.svhn import load_svhn
+from bitproof.data.tiny_imagenet import load_tiny_imagenet
 from bitproof.data.views import Mapped, Selected, mapped, select
 from bitproof.errors import InputError, lookup
 from bitproof.settings import call
@@ -35,6 +38,9 @@ __all__ = [
 DATA: dict[str, Callable[..., Data]] = {
     "digits": load_digits,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "svhn": load_svhn,
+    "tiny_imagenet": load_tiny_imagenet,
     "imagenet": load_imagenet,
     "folder": load_folder,
 }
