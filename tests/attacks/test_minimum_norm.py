@@ -10,6 +10,7 @@ from torch import nn
 
 from bitproof.attacks import APGD, CW, DDN, EOT, FAB, FMN, PGD, SPSA, ZOO, DeepFool, HopSkipJump, Noise
 from bitproof.attacks.constants import Constants
+from bitproof.attacks.goal import Goal
 from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import BALLS
 from bitproof.core.passes import Counted
@@ -246,10 +247,8 @@ def test_an_easy_example_does_not_stop_a_hard_one(keys):
 
 
 def test_spsa_estimates_the_gradient_of_a_linear_model(linear, inputs, keys):
-    from bitproof.attacks.base import Goal
-
     labels = torch.ones(4, dtype=torch.long)
-    estimate = SPSA(samples=8000)._estimate(linear, Goal(labels, False, 2), inputs, keys)
+    estimate = SPSA(samples=8000)._estimate(linear, Goal(labels), inputs, keys)
     torch.testing.assert_close(estimate, -linear.weight.detach().expand_as(estimate), atol=0.5, rtol=0)
     assert (estimate.mean(0) + linear.weight).abs().mean() < 0.1
 

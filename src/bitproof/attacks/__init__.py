@@ -15,7 +15,6 @@ from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
-from bitproof.attacks.pool import PoolAttack
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
@@ -39,6 +38,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "eot": EOT,
+    "bpda": BPDA,
 }
 
 __all__ = [
@@ -62,7 +63,6 @@ __all__ = [
     "DeepFool",
     "HopSkipJump",
     "Noise",
-    "PoolAttack",
     "Square",
     "UnitStepPGD",
 ]

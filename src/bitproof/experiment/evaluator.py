@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.attacks import Attack, PoolAttack
+from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
 from bitproof.core.calling import check_logits, device_of, forward
 from bitproof.core.lanes import in_lanes, lane_count
@@ -327,7 +327,7 @@ def _craft(
 ) -> Tensor:
     """What the attack returns for the examples at `rows`, checked."""
     labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
-    options: dict[str, Any] = {"batch_size": batch_size} if isinstance(attack, PoolAttack) else {}
+    options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
     adversarial = attack(model, inputs, labels, rng=rng.select(rows), **options).detach()
     check_images(adversarial, data.shape, f"attack {attack.label!r}")
     _check_budget(attack, inputs, adversarial)
@@ -358,7 +358,7 @@ def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes
     All lanes get some; such long parts come in two a lane, as one may take longer than another.
     """
     most = batch_size
-    if isinstance(attack, PoolAttack):
+    if attack.pooled:
         fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
         most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
     return max(1, min(most, math.ceil(attacked / lanes)))

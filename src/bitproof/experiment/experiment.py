@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from torch import nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, PGD, Attack
+from bitproof.attacks import ATTACKS, Attack
 from bitproof.core.fingerprint import model_record
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
@@ -286,7 +286,7 @@ def evaluate(
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40".
         transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. PGD takes all of its steps there (`stop_at_hit=False`). ONNX sessions have no
+            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
             gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
@@ -318,7 +318,8 @@ def evaluate(
     if suite is not None or not (chosen or transfer):
         chosen = (*conditions_of(suite or "quick", data), *chosen)
     models = models if isinstance(models, Mapping) else {"model": models}
-    attacks = [_to_the_end(attack) for attack in transfer]
+    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
+    attacks: list[Attack] = [attack.to_the_end() for attack in made]
     experiment = Experiment(
         models=models,
         data=data,
@@ -342,12 +343,6 @@ def evaluate(
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
-
-
-def _to_the_end(attack: Attack | str) -> Attack:
-    """What is made to deceive other models too: images beyond the first hit."""
-    made: Attack = parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack
-    return replace(made, stop_at_hit=False) if isinstance(made, PGD) else made
 
 
 def _differ_in_budget(a: Condition, b: Attack) -> TypeGuard[Attack]:
