@@ -55,6 +55,8 @@ class EOT(Attack):
     def __call__(
         self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
     ) -> Images:
+        self.goal(model, inputs, labels, targets)  # the mean hides the module, and with it the mode that it is in
+
         def mean(images: Tensor) -> Tensor:
             return torch.stack([model(images) for _ in range(self.draws)]).mean(0)
 
