@@ -18,6 +18,7 @@ from bitproof.attacks.noise import Noise
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
+from bitproof.settings import name_family
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "noise": Noise,
@@ -41,6 +42,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "eot": EOT,
     "bpda": BPDA,
 }
+name_family(Attack, "attack", ATTACKS)  # for attacks around another one: eot:attack=pgd(eps=8/255)
 
 __all__ = [
     "APGD",
