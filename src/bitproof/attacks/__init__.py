@@ -15,7 +15,6 @@ from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
-from bitproof.attacks.pool import PoolAttack
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
@@ -40,8 +39,10 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "eot": EOT,
+    "bpda": BPDA,
 }
-name_family(Attack, "attack", ATTACKS)
+name_family(Attack, "attack", ATTACKS)  # for attacks around another one: eot:attack=pgd(eps=8/255)
 
 __all__ = [
     "APGD",
@@ -64,7 +65,6 @@ __all__ = [
     "DeepFool",
     "HopSkipJump",
     "Noise",
-    "PoolAttack",
     "Square",
     "UnitStepPGD",
 ]

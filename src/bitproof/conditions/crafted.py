@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bitproof.attacks import Attack
-from bitproof.attacks.base import format_eps
+from bitproof.core.balls import BALLS
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
 
@@ -50,7 +50,7 @@ class Crafted:
         """How results name it."""
         attack = self.attack
         kind = "transfer" if self.source else "minimum" if attack.eps == math.inf else "attack"
-        variant = format_eps(attack.eps, attack.norm)
+        variant = "" if math.isinf(attack.eps) else BALLS[attack.norm].text(attack.eps)
         words = [word for word in attack.label.split(" ") if self.source or word != variant]
         return ConditionRecord(
             kind=kind,

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, PGD, Attack
+from bitproof.attacks import ATTACKS, Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition
 from bitproof.conditions.suites import conditions_of
 from bitproof.core.memory import keep_freed_memory
@@ -236,7 +236,7 @@ def evaluate(
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40" or "crafted:attack=pgd(eps=2/255),targets=next".
         transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. PGD takes all of its steps there (`stop_at_hit=False`). ONNX sessions have no
+            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
             gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
@@ -268,7 +268,8 @@ def evaluate(
     if suite is not None or not (chosen or transfer):
         chosen = [*conditions_of(suite or "quick", data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    attacks = [_to_the_end(attack) for attack in transfer]
+    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
+    attacks: list[Attack] = [attack.to_the_end() for attack in made]
     experiment = Experiment(
         models=models,
         data=data,
@@ -292,9 +293,3 @@ def evaluate(
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
-
-
-def _to_the_end(attack: Attack | str) -> Attack:
-    """What is made to deceive other models too: images beyond the first hit."""
-    made: Attack = parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack
-    return replace(made, stop_at_hit=False) if isinstance(made, PGD) else made

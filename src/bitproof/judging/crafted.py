@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.attacks import Attack, PoolAttack
+from bitproof.attacks import Attack
 from bitproof.conditions import Crafted, chosen_targets
 from bitproof.conditions.targets import OF_THE_MODEL
 from bitproof.core.calling import device_of
@@ -196,7 +196,7 @@ def craft(
     """What the attack returns for the examples at `rows`, checked."""
     labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
     aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
-    options: dict[str, Any] = {"batch_size": batch_size} if isinstance(attack, PoolAttack) else {}
+    options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
     adversarial = attack(model, inputs, labels, targets=aims, rng=rng.select(rows), **options).detach()
     check_images(adversarial, data.shape, f"attack {attack.label!r}")
     check_budget(attack, inputs, adversarial)
@@ -260,7 +260,7 @@ def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes
     All lanes get some; such long parts come in two a lane, as one may take longer than another.
     """
     most = batch_size
-    if isinstance(attack, PoolAttack):
+    if attack.pooled:
         fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
         most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
     return max(1, min(most, math.ceil(attacked / lanes)))
