@@ -16,8 +16,6 @@ import bitproof as bp
 from bitproof.errors import InputError
 from bitproof.train import RECIPES, Epoch, qat, standard
 from bitproof.train.batches import split
-from bitproof.train.objectives.distillation import distillation
-from bitproof.train.objectives.squared_hinge import squared_hinge
 
 RUN = bp.Rng(0, np.zeros(1, np.int64))
 
@@ -72,19 +70,6 @@ def test_sgd_steps_by_hand(momentum):
         velocity = momentum * velocity + gradient + 0.1 * weight
         weight = weight - rate * velocity
     torch.testing.assert_close(trained.fc.weight.detach(), weight, rtol=1e-5, atol=1e-6)
-
-
-def test_squared_hinge_by_hand():
-    logits, labels = torch.tensor([[2.0, -0.5], [0.5, 0.5]]), torch.tensor([0, 1])
-    # margins t z: 2, 0.5 | -0.5, 0.5 -> shortfalls 0, 0.5 | 1.5, 0.5
-    assert squared_hinge(logits, labels).item() == pytest.approx((0 + 0.25 + 2.25 + 0.25) / 4)
-
-
-def test_distillation_by_hand():
-    ours, theirs, t = torch.tensor([[0.0, 0.0]]), torch.tensor([[2 * np.log(3.0), 0.0]], dtype=torch.float32), 2.0
-    # at temperature 2 the teacher says (3/4, 1/4), the student (1/2, 1/2)
-    expected = t**2 * (0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5))
-    assert distillation(ours, theirs, t).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("scheme", "least", "most"), [("w32a32", 0, 1e-9), ("w2a32", 1e-4, 1)])
@@ -280,11 +265,6 @@ def test_mixed_precision_comes_close(digits, network):
 def test_settings_out_of_range_are_refused(settings, words):
     with pytest.raises(InputError, match=words):
         standard(**settings)
-
-
-def test_a_distillation_weight_above_one_is_refused():
-    with pytest.raises(InputError, match="distillation is 2"):
-        qat(distillation=2)
 
 
 def test_too_few_examples_are_refused(network):
