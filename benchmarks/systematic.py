@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import bitproof as bp
-from bitproof.core.ffmpeg import _frame
 from bitproof.experiment.suites import systematic
+from bitproof.pictures.ffmpeg import _frame
 from bitproof.shifts import Pipeline
 from common import record
 

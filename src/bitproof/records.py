@@ -94,7 +94,7 @@ class Cell:
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
-        digests: uint64 [n], a hash of the pixels that the models saw (`core.pixels.digests`; of all frames of a
+        digests: uint64 [n], a hash of the pixels that the models saw (`pictures.pixels.digests`; of all frames of a
             sequence), 0 where there were none; None where each model has its own (attacks), or the clean ones and
             is run another way.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bitproof.core.pixels import decode, framed, resize
 from bitproof.data import from_arrays, load_data, parse_data
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import decode, framed, resize
 
 
 def pixels(count=5, channels=3, seed=0):

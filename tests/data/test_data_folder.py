@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bitproof.core.pixels import framed
 from bitproof.data import load_data
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import framed
 
 
 def save(path, height=40, width=50, seed=0):

@@ -9,7 +9,6 @@ from torch import nn
 import bitproof as bp
 from bitproof.attacks import BPDA, CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack, Noise
 from bitproof.core.fingerprint import fingerprint
-from bitproof.core.pixels import digests
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.experiment import SUITES, Clean, Experiment, Transfer
@@ -17,6 +16,7 @@ from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
 from bitproof.experiment.evaluator import judge_attack
 from bitproof.experiment.suites import FEW, corruptions, quick, resizes, robustmq_attacks
 from bitproof.metrics import flips, robust_accuracy_curve, transfer
+from bitproof.pictures.pixels import digests
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
 from bitproof.shifts import RELEASED, GaussianNoise, GaussianNoiseSequence, Inference, Pipeline, RotateSequence

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import nn
 
 import bitproof as bp
-from bitproof.core import pixels
 from bitproof.errors import InputError
 from bitproof.experiment import Clean, making
 from bitproof.experiment.making import Maker
+from bitproof.pictures import pixels
 from bitproof.report.terminal import comparison
 from bitproof.shifts import JPEG, GaussianNoise, Pipeline, RotateSequence
 from bitproof.store import Store

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.core.pixels import encode_png
 from bitproof.errors import InputError
 from bitproof.experiment.conditions import parse_condition, record
 from bitproof.experiment.suites import released
+from bitproof.pictures.pixels import encode_png
 from bitproof.shifts import CORRUPTIONS, IMAGENET_C, IMAGENET_C_EXTRA, SEQUENCES, CifarC, ImageNetC, ImageNetP
 from bitproof.shifts.released import CORRUPTED, MOVED, found, stored_as
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitproof.core.pixels import RESIZES, Framing, encode_png, resize
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import RESIZES, Framing, encode_png, resize
 from bitproof.shifts import Pipeline
 
 SMOOTH = np.add.outer(np.arange(40), np.arange(60))[:, :, None].repeat(3, 2).astype(np.uint8) * 2

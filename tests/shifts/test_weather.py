@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bitproof.core.pixels import encode_png
+from bitproof.pictures.pixels import encode_png
 from bitproof.shifts import Fog, Frost, Snow, Spatter
 from bitproof.shifts.frost import drawn
 from bitproof.shifts.weather import flakes, plasma

@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bitproof.core.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
 from bitproof.data.base import Data, Rows
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
 
 
 @final

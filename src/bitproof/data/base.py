@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bitproof.core.pixels import Framing
+from bitproof.pictures.pixels import Framing
 from bitproof.records import DataRecord
 from bitproof.settings import describe
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitproof.core.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.data.pickled import Array, read_pickled
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import Framing
 
 _PIXELS = 3 * 32 * 32
 _ROW = 1 + _PIXELS  # binary layout: the label, then the red, green and blue planes

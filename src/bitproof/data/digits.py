@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bitproof.core.pixels import Framing
 from bitproof.data.arrays import ArrayData
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import Framing
 
 
 def load_digits(root: Path | None = None, *, split: str = "test", limit: int | None = None) -> ArrayData:

@@ -24,11 +24,11 @@ from torch import Tensor
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
 from bitproof.core.memory import keep_freed_memory
-from bitproof.core.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, digests, framed, to_tensor
 from bitproof.core.rng import Rng
 from bitproof.data import Data, FolderData
 from bitproof.errors import InputError, UnreadableError
 from bitproof.experiment.conditions import Clean
+from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, decode, digests, framed, to_tensor
 from bitproof.settings import describe, digest
 from bitproof.shifts import CifarC, Corruption, ImageNetC, ImageNetP, Inference, Pipeline, Released, Sequence
 
@@ -58,7 +58,7 @@ class Batch:
         rows: int64 [m], those of them that the condition could be made of.
         frames: float32 [m, f, c, h, w] in [0, 1], one frame for all but sequences.
         distances: float32 [m] by norm, of the first frames from the clean images.
-        digests: uint64 [m], `core.pixels.digests` of the frames.
+        digests: uint64 [m], `pictures.pixels.digests` of the frames.
     """
 
     read: Rows

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from bitproof.attacks import FGSM, PGD, Attack, AutoAttack
-from bitproof.core.pixels import DECODERS, REFERENCE_DECODER, RESIZES, decode
 from bitproof.data import Data
 from bitproof.errors import lookup
 from bitproof.experiment.conditions import Clean, Condition
+from bitproof.pictures.pixels import DECODERS, REFERENCE_DECODER, RESIZES, decode
 from bitproof.shifts import (
     IMAGENET_C,
     IMAGENET_C_BAR,

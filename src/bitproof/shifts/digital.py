@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from bitproof.core.pixels import resize
+from bitproof.pictures.pixels import resize
 from bitproof.shifts.base import Corruption, Picture, at_severity, through_jpeg, to_8_bits
 
 _BRIGHTNESS = {"hendrycks-224": (0.1, 0.2, 0.3, 0.4, 0.5), "hendrycks-32": (0.05, 0.1, 0.15, 0.2, 0.3)}

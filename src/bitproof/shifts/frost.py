@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from bitproof.core.pixels import REFERENCE_DECODER, decode
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import REFERENCE_DECODER, decode
 
 PROCEDURAL = "procedural"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

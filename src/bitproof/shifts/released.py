@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
-from bitproof.core.ffmpeg import need_av
-from bitproof.core.pixels import REFERENCE_DECODER, decode
 from bitproof.errors import InputError, UnreadableError, lookup
+from bitproof.pictures.ffmpeg import need_av
+from bitproof.pictures.pixels import REFERENCE_DECODER, decode
 from bitproof.settings import digest
 from bitproof.shifts.sequences import FIRST, PREVIOUS
 

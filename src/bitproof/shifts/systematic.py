@@ -9,10 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from bitproof.core import ffmpeg
-from bitproof.core.pixels import DECODERS, REFERENCE_DECODER, REFERENCE_RESIZE, RESIZES, Framing, decode, framed, resize
-from bitproof.core.yuv import through_nv12
 from bitproof.errors import InputError, lookup
+from bitproof.pictures import ffmpeg
+from bitproof.pictures.pixels import (
+    DECODERS,
+    REFERENCE_DECODER,
+    REFERENCE_RESIZE,
+    RESIZES,
+    Framing,
+    decode,
+    framed,
+    resize,
+)
+from bitproof.pictures.yuv import through_nv12
 
 PROTOCOLS = ("shorter-side", "squash")
 """What is resized to what: the shorter side to the data set's length, or both sides to it, as the public ImageNet-S

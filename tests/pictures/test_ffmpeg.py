@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitproof.core import ffmpeg
-from bitproof.core.pixels import DECODERS, decode, encode_png
 from bitproof.errors import InputError
+from bitproof.pictures import ffmpeg
+from bitproof.pictures.pixels import DECODERS, decode, encode_png
 from bitproof.shifts import Pipeline
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")

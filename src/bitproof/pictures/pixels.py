@@ -19,8 +19,8 @@ from jaxtyping import Float, UInt8, UInt64
 from PIL import Image
 from torch import Tensor
 
-from bitproof.core import ffmpeg
 from bitproof.errors import InputError, UnreadableError, lookup
+from bitproof.pictures import ffmpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """What Pillow may read. Some of its other readers start programs (EPS starts Ghostscript)."""

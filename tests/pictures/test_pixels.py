@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bitproof.core.pixels import DECODERS as ALL_DECODERS
-from bitproof.core.pixels import RESIZES, Framing, decode, encode_png, framed, resize, to_tensor
 from bitproof.errors import InputError, UnreadableError
 from bitproof.models.torchvision_ops import declare_missing_operators
+from bitproof.pictures.pixels import DECODERS as ALL_DECODERS
+from bitproof.pictures.pixels import RESIZES, Framing, decode, encode_png, framed, resize, to_tensor
 
 DECODERS = [name for name in ALL_DECODERS if find_spec("av") or not name.startswith("ffmpeg")]
 EXACT = ["pillow", "opencv"]  # FFmpeg dithers what is deeper than 8 bits

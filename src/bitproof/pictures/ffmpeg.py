@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bitproof.core import yuv
 from bitproof.errors import InputError
+from bitproof.pictures import yuv
 
 CODECS = {b"\xff\xd8": "mjpeg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp"}
 """FFmpeg's decoder by the first bytes of the file. No container is probed, so no bytes can name a playlist."""

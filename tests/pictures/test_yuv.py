@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bitproof.core.yuv import MATRICES, RANGES, through_nv12, to_rgb
 from bitproof.errors import InputError
+from bitproof.pictures.yuv import MATRICES, RANGES, through_nv12, to_rgb
 
 CODE = st.integers(0, 255)
 

@@ -1,0 +1,1 @@
+"""Pictures between the file and the model: decoders, resizes, framing, colour planes."""

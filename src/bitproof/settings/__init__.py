@@ -1,0 +1,11 @@
+"""A setting is a value: a frozen dataclass that can be described, hashed, rebuilt, and read from a command line.
+
+Every attack, shift, scheme and recipe is such a value. From its fields follow its description (plain data, stored with
+each result), its digest (part of the cell's key) and its text form (`grammar`).
+"""
+
+from bitproof.settings.describing import build, describe, digest
+from bitproof.settings.grammar import Call, call, name_family, parse
+from bitproof.settings.source import source_of
+
+__all__ = ["Call", "build", "call", "describe", "digest", "name_family", "parse", "source_of"]
