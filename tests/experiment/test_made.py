@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ import bitproof as bp
 from bitproof.core.fingerprint import fingerprint
 from bitproof.errors import InputError
 from bitproof.experiment import made, made_beside, made_in, make
-from bitproof.train import Recipe, qat, standard
+from bitproof.settings import build
+from bitproof.train import Objective, Recipe, qat, standard
+from bitproof.train.objectives.base import Loss, of_logits
 
 RUN = bp.Rng(0, np.zeros(1, np.int64))
 RECIPE = standard(epochs=2, holdout=28)
@@ -70,6 +73,23 @@ def test_what_is_found_is_what_was_trained(scheme, digits, network, tmp_path):
     assert opened.scheme == trained.scheme
     images = digits.images(range(8))
     assert torch.equal(opened(images), trained(images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summed(Objective):
+    """An objective that bitproof does not know."""
+
+    label = "summed"
+
+    def start(self, teacher: nn.Module) -> Loss:
+        return of_logits(partial(nn.functional.cross_entropy, label_smoothing=0.1))
+
+
+def test_an_objective_of_ones_own_counts_with_its_code(digits, network, tmp_path):
+    made_of(network, digits, tmp_path, replace(RECIPE, objective=Summed()))
+    (record,) = made_in(tmp_path)
+    assert record.setting["objective"]["source"]
+    assert build(Recipe, record.setting) == replace(RECIPE, objective=Summed())
 
 
 def test_a_network_of_ones_own_needs_no_name_to_be_found(digits, tmp_path):

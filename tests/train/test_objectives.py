@@ -1,5 +1,6 @@
 """Objectives, penalties and averaging: what the loop gives them, and what it does with what they return."""
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch.nn import functional as F
 import bitproof as bp
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
+from bitproof.settings import build, describe, parse
 from bitproof.train import (
     OBJECTIVES,
     PENALTIES,
+    RECIPES,
     ClippingLevels,
     CrossEntropy,
     Distillation,
@@ -112,8 +115,25 @@ def test_every_objective_is_a_mean_over_the_batch_that_leaves_model_and_teacher_
 
 def test_the_label_names_what_differs():
     assert standard().label == "cross-entropy, 20 epochs of adamw"
-    assert standard(epochs=1, loss="squared-hinge", optimizer="sgd").label == "squared-hinge, 1 epoch of sgd"
+    assert standard(epochs=1, objective=SquaredHinge(), optimizer="sgd").label == "squared-hinge, 1 epoch of sgd"
     assert qat(distillation=0.5).label == "cross-entropy + distillation 0.5, 20 epochs of adamw, lsq w4a4"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_come_back_from_their_descriptions(name):
+    recipe = replace(
+        RECIPES[name](), objective=Distillation(objective=SquaredHinge()), penalties=(ClippingLevels(weight=1),)
+    )
+    described = json.loads(json.dumps(describe(recipe)))
+    assert build(Recipe, described) == recipe
+
+
+def test_recipes_as_text_hold_objectives():
+    text = "qat:epochs=3,penalty=1e-4,objective=distillation(objective=squared-hinge,weight=1/4)"
+    expected = qat(epochs=3, penalty=1e-4, objective=Distillation(objective=SquaredHinge(), weight=0.25))
+    assert parse(text, RECIPES, "recipe") == expected
+    with pytest.raises(InputError, match="unknown objective 'hinge'.*'squared-hinge'"):
+        parse("standard:objective=hinge", RECIPES, "recipe")
 
 
 def test_distillation_is_over_any_objective():

@@ -253,7 +253,6 @@ def test_mixed_precision_comes_close(digits, network):
         ({"batch_size": 1}, "batch_size is 1"),
         ({"optimizer": "sdg"}, "unknown optimizer 'sdg'.*'sgd'"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'.*'cosine'"),
-        ({"loss": "hinge"}, "unknown loss"),
         ({"augmentation": "crop"}, "unknown augmentation"),
         ({"precision": "float16"}, "unknown precision"),
         ({"milestones": (60.0, 120.0)}, "milestones are .*\\(0.3, 0.6\\)"),

@@ -43,7 +43,7 @@ class Made:
         key: the content address, and the name of its folder.
         architecture, classes: what `load_model` opens it by; classes only where they are not the architecture's own.
         recipe: how it was trained, for people.
-        setting: the recipe as plain data.
+        setting: the recipe as plain data; `bitproof.settings.build(Recipe, setting)` is the recipe.
         start, teacher: fingerprints of the models it started from and learned from; no teacher: from its start.
         data, split, examples: what it was trained on.
         data_fingerprint: hash of that.
@@ -150,7 +150,7 @@ def _planned(
     seed: int,
     teacher: nn.Module | None,
 ) -> Made:
-    setting, origin = describe(recipe), fingerprint(start)
+    setting, origin = describe(recipe, sources=True), fingerprint(start)
     taught = fingerprint(teacher) if teacher is not None else None
     return Made(
         key=digest(SCHEMA, setting, origin, taught, data.fingerprint, seed),

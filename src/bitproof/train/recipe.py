@@ -132,7 +132,7 @@ class Recipe:
         seed_draws(student, rng)
         taught = fingerprint(teacher) if teacher is not None else None
         run_id = (rng.seed, rng.path, rng.ids.tolist())
-        identity = digest(describe(self), data.fingerprint, run_id, fingerprint(student), taught)
+        identity = digest(describe(self, sources=True), data.fingerprint, run_id, fingerprint(student), taught)
         batches = Batches(
             data=data,
             train=train,

@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 
-from bitproof.errors import lookup
 from bitproof.quant import Scheme
-from bitproof.train.objectives import OBJECTIVES, Distillation, Objective
+from bitproof.train.objectives import CrossEntropy, Distillation, Objective
 from bitproof.train.optimisation import Optimisation
 from bitproof.train.penalties import ClippingLevels
 from bitproof.train.quantization import Quantization
 from bitproof.train.recipe import Recipe
 
+CROSS_ENTROPY = CrossEntropy()
 LSQ_W4A4 = Scheme("lsq", weight_bits=4, act_bits=4)
 
 
 def standard(
     *,
+    objective: Objective = CROSS_ENTROPY,
     epochs: int = 20,
     batch_size: int = 64,
     optimizer: str = "adamw",
@@ -24,7 +25,7 @@ def standard(
     schedule: str = "one-cycle",
     milestones: tuple[float, ...] = (),
     decay: float = 0.1,
-    loss: str = "cross-entropy",
+    averaging: float = 0.0,
     augmentation: str = "none",
     holdout: int = 0,
     precision: str = "float32",
@@ -32,7 +33,7 @@ def standard(
 ) -> Recipe:
     """Train a model on labelled images, by default with AdamW under a one-cycle schedule.
 
-    The settings are those of `Optimisation` and `Recipe`; `loss` is a name in `OBJECTIVES`.
+    The settings are those of `Optimisation` and `Recipe`.
     """
     return Recipe(
         optimisation=Optimisation(
@@ -46,7 +47,8 @@ def standard(
             milestones=milestones,
             decay=decay,
         ),
-        objective=lookup(OBJECTIVES, loss, "loss")(),
+        objective=objective,
+        averaging=averaging,
         augmentation=augmentation,
         holdout=holdout,
         precision=precision,
@@ -58,6 +60,7 @@ def qat(
     *,
     scheme: Scheme = LSQ_W4A4,
     calibration: int = 512,
+    objective: Objective = CROSS_ENTROPY,
     distillation: float = 0.0,
     temperature: float = 4.0,
     penalty: float = 0.0,
@@ -70,7 +73,7 @@ def qat(
     schedule: str = "one-cycle",
     milestones: tuple[float, ...] = (),
     decay: float = 0.1,
-    loss: str = "cross-entropy",
+    averaging: float = 0.0,
     augmentation: str = "none",
     holdout: int = 0,
     precision: str = "float32",
@@ -81,11 +84,12 @@ def qat(
     Args:
         scheme: how the copy is quantized.
         calibration: number of training images that set activation ranges before training.
+        objective: what is minimised.
         distillation: weight of the float model that training starts from as a teacher, against 1 - distillation for
-            the labels; 0 = no teacher. `temperature` divides both models' logits.
+            the objective; 0 = no teacher. `temperature` divides both models' logits.
         penalty: weight of the penalty on clipping levels; 0 = none.
-        epochs, batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, milestones, decay, loss,
-            augmentation, holdout, precision, compiled: as for `standard`.
+        epochs, batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, milestones, decay,
+            averaging, augmentation, holdout, precision, compiled: as for `standard`.
     """
     plain = standard(
         epochs=epochs,
@@ -97,7 +101,7 @@ def qat(
         schedule=schedule,
         milestones=milestones,
         decay=decay,
-        loss=loss,
+        averaging=averaging,
         augmentation=augmentation,
         holdout=holdout,
         precision=precision,
@@ -105,7 +109,7 @@ def qat(
     )
     return replace(
         plain,
-        objective=_taught(plain.objective, distillation, temperature),
+        objective=_taught(objective, distillation, temperature),
         penalties=(ClippingLevels(weight=penalty),) if penalty else (),
         quantization=Quantization(scheme=scheme, calibration=calibration),
     )
