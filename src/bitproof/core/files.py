@@ -16,7 +16,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         write(draft)
-        with draft.open("rb") as file:
+        with draft.open("r+b") as file:
             os.fsync(file.fileno())
         draft.replace(path)
     finally:

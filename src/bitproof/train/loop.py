@@ -20,7 +20,7 @@ from bitproof.errors import InputError
 from bitproof.quant.binaryconnect import clip_weights
 from bitproof.train import averaging
 from bitproof.train.batches import Batch, Batches
-from bitproof.train.state import Epoch, Progress, Run, StateFile
+from bitproof.train.state import Epoch, Position, Run, StateFile
 
 Minimised = Callable[[Batch, Rng], tuple[Tensor, Tensor]]
 """`(batch, rng) -> (loss, logits)`: the objective and all penalties, of the model that is trained."""
@@ -33,9 +33,15 @@ OnEpoch = Callable[[list[Epoch], nn.Module], None]
 
 
 def fit(
-    run: Run, batches: Batches, minimised: Minimised, *, average: float, file: StateFile, advance: Advance,
+    run: Run,
+    batches: Batches,
+    minimised: Minimised,
+    *,
+    average: float,
+    file: StateFile,
+    advance: Advance,
     on_epoch: OnEpoch,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Bring the run to its end and return its model in eval mode, as of the best epoch; see `Recipe.__call__`."""
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
@@ -83,7 +89,7 @@ def _train_epoch(
     model.eval()
 
 
-def _end_epoch(model: nn.Module, now: Progress, batches: Batches) -> None:
+def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
     """Record the epoch, keep the model if it is the best on the held-out examples, and begin the next."""
     seen, number = batches.seen(batches.steps), len(now.history) + 1
     loss, accuracy = now.loss.item() / seen, now.correct.item() / seen
@@ -115,7 +121,7 @@ def _accuracy(model: nn.Module, data: Data, rows: NDArray[np.int64]) -> float:
     return correct / len(rows)
 
 
-def _words(now: Progress, batches: Batches) -> str:
+def _words(now: Position, batches: Batches) -> str:
     seen, epoch = now.step * batches.how.batch_size, len(now.history) + 1
     return f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.item() / seen:.1%}"
 

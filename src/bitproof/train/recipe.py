@@ -22,7 +22,7 @@ from bitproof.train.objectives import CrossEntropy, Loss, Objective
 from bitproof.train.optimisation import Optimisation
 from bitproof.train.penalties import Penalty
 from bitproof.train.quantization import Quantization
-from bitproof.train.state import Progress, Run, StateFile
+from bitproof.train.state import Position, Run, StateFile
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -161,7 +161,7 @@ class Recipe:
             model=model,
             objective=objective,
             optimizer=self.optimisation.start(model, objective.parameters()),
-            now=Progress(
+            now=Position(
                 loss=torch.zeros((), device=device),
                 correct=torch.zeros((), dtype=torch.int64, device=device),
                 average=average,

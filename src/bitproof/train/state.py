@@ -37,7 +37,7 @@ class Epoch:
 
 
 @dataclass(kw_only=True)
-class Progress:
+class Position:
     """How far a run is.
 
     Attributes:
@@ -72,7 +72,7 @@ class Run:
     model: nn.Module
     objective: nn.Module
     optimizer: torch.optim.Optimizer
-    now: Progress
+    now: Position
 
 
 class StateFile:
