@@ -19,7 +19,7 @@ from bitproof.core.fingerprint import fingerprint
 from bitproof.errors import InputError
 from bitproof.experiment import made, made_beside, made_in, make
 from bitproof.settings import build
-from bitproof.train import Objective, Recipe, qat, standard
+from bitproof.train import Distillation, Objective, Recipe, qat, standard
 from bitproof.train.objectives.base import Loss, of_logits
 
 RUN = bp.Rng(0, np.zeros(1, np.int64))
@@ -113,6 +113,16 @@ def test_everything_that_a_model_follows_from_is_in_its_address(digits, network,
     for variant in variants:
         made_of(**{"network": network, "digits": digits, "folder": tmp_path, **variant})
     assert len({record.key for record in made_in(tmp_path)}) == len(variants)
+
+
+def test_a_teacher_that_was_made_teaches(digits, network, tmp_path):
+    teacher = made_of(network, digits, tmp_path)
+    recipe = replace(RECIPE, objective=Distillation(weight=1.0))
+    student = made_of(network, digits, tmp_path, recipe, teacher=teacher)
+    assert equal(student, recipe(network, digits, rng=RUN, teacher=teacher))
+    assert not equal(student, recipe(network, digits, rng=RUN))
+    (record,) = (record for record in made_in(tmp_path) if record.teacher)
+    assert record.teacher == fingerprint(teacher)
 
 
 def test_the_list_says_what_is_there(digits, network, tmp_path):
