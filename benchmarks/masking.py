@@ -27,7 +27,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
-from bitproof.train import Standard
+from bitproof.train import standard
 from common import RESULTS, record
 
 NAME = "masking"
@@ -59,7 +59,7 @@ def false_alarms(seed: int) -> dict[str, object]:
     """A float network and its weight-only copies: nothing is masked."""
     train, test = bp.load_data("digits", split="train"), bp.load_data("digits", limit=100)
     run = bp.Rng(seed, np.zeros(1, np.int64))
-    network = Standard(epochs=4)(bp.load_model("digits_cnn", seed=seed), train, rng=run)
+    network = standard(epochs=4)(bp.load_model("digits_cnn", seed=seed), train, rng=run)
     copies = {bits: bp.quantize(network, bp.Scheme(weight_bits=bits, act_bits=32)) for bits in (8, 4, 3)}
     found = {"float": bp.diagnose_masking(network, test, seed=seed)}
     found |= {f"w{bits}": bp.diagnose_masking(copy, test, twin=network, seed=seed) for bits, copy in copies.items()}

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import bitproof as bp
 from bitproof import cli
 from bitproof.store import Store
-from bitproof.train import Standard
+from bitproof.train import standard
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
     """A trained digits network as a weights file."""
     torch.manual_seed(0)
     train = bp.load_data("digits", split="train")
-    model = Standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
+    model = standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
     path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
     save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, path)  # pyright: ignore
     return path
@@ -176,7 +176,7 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
     state = load_file(weights)
     save_file({**state, "linear.weight": torch.zeros(3, 64)}, "shapes.safetensors")
     save_file({**state, "linear.bias": torch.full((10,), torch.nan)}, "nan.safetensors")
-    torch.save(Standard(), "object.pt")
+    torch.save(standard(), "object.pt")
     torch.save([1, 2], "list.pt")
     (tmp_path / "text.db").write_text("no database " * 1000)
     for name in ("cat", "dog"):

@@ -33,7 +33,7 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
     """
     path = Path(path)
     sweep(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")  # writers go by the suffix
     try:
         try:
             yield draft
@@ -51,8 +51,8 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
 def sweep(path: Path) -> None:
     """Remove drafts of this file that processes left behind which are no longer there."""
     with suppress(OSError):
-        for draft in path.parent.glob(f".{glob_escaped(path.name)}.*.tmp"):
-            process = draft.name.removesuffix(".tmp").rpartition(".")[2]
+        for draft in path.parent.glob(f".{glob_escaped(path.name)}.*.tmp{glob_escaped(path.suffix)}"):
+            process = draft.name.removesuffix(f".tmp{path.suffix}").rpartition(".")[2]
             if process.isdecimal() and not _is_alive(int(process)):
                 draft.unlink(missing_ok=True)
 

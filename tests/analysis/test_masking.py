@@ -17,8 +17,8 @@ from bitproof.analysis.signals import judge
 from bitproof.errors import InputError
 from bitproof.metrics import mcnemar, rate_above
 from bitproof.records import LEAST, Diagnosis, pack, unpack
-from bitproof.train import QAT, Standard
-from bitproof.train.papers import BinaryNetTraining
+from bitproof.train import qat, standard
+from bitproof.train.papers.binarynet2016 import binarynet
 from closed_form import LinearTwoClass
 
 RUN = bp.Rng(0, np.zeros(1, np.int64))
@@ -323,7 +323,7 @@ def digits() -> tuple[bp.Data, bp.Data]:
 
 @pytest.fixture(scope="module")
 def network(digits) -> nn.Module:
-    return Standard(epochs=4)(bp.load_model("digits_cnn", seed=1), digits[0], rng=RUN)
+    return standard(epochs=4)(bp.load_model("digits_cnn", seed=1), digits[0], rng=RUN)
 
 
 def test_float_and_weight_only_networks_raise_no_alarm(digits, network):
@@ -336,7 +336,7 @@ def test_float_and_weight_only_networks_raise_no_alarm(digits, network):
 
 def test_quantized_tanh_masks(digits, network):
     train, test = digits
-    tanh = QAT(scheme=bp.Scheme("tanh", weight_bits=32, act_bits=2), epochs=5)(network, train, rng=RUN)
+    tanh = qat(scheme=bp.Scheme("tanh", weight_bits=32, act_bits=2), epochs=5)(network, train, rng=RUN)
     diagnosis = bp.diagnose_masking(tanh, test, twin=network)
     assert diagnosis.accuracy["clean"] > 0.9
     assert diagnosis.masked, diagnosis.table()[["effect", "p_holm"]].join(diagnosis.table()["sentence"])
@@ -345,9 +345,9 @@ def test_quantized_tanh_masks(digits, network):
 def test_binarynet_masks(digits):
     """All layers binary: with 8-bit ones at both ends two of four would be left, and PGD works on that."""
     train, test = digits
-    model = Standard(epochs=2)(bp.load_model("digits_cnn_hardtanh", seed=1), train, rng=RUN)
+    model = standard(epochs=2)(bp.load_model("digits_cnn_hardtanh", seed=1), train, rng=RUN)
     scheme = bp.Scheme("binarynet", weight_bits=1, act_bits=1, first_last="same")
-    recipe = BinaryNetTraining(scheme=scheme, epochs=8, holdout=0, learning_rate=1e-2, decay=0.01)
+    recipe = binarynet(scheme=scheme, epochs=8, holdout=0, learning_rate=1e-2, decay=0.01)
     diagnosis = bp.diagnose_masking(recipe(model, train, rng=RUN), test, twin=model)
     assert diagnosis.accuracy["clean"] > 0.8
     assert diagnosis.masked, diagnosis.table()[["effect", "p_holm"]].join(diagnosis.table()["sentence"])

@@ -25,7 +25,7 @@ from bitproof.shifts import RELEASED, GaussianNoise, GaussianNoiseSequence, Infe
 from bitproof.store import Store
 from bitproof.subjects import Subject
 from bitproof.subjects.fingerprint import fingerprint
-from bitproof.train import Standard
+from bitproof.train import standard
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def data():
 def model():
     torch.manual_seed(0)
     train = bp.load_data("digits", split="train")
-    return Standard(epochs=3)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
+    return standard(epochs=3)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
 
 
 @pytest.fixture(scope="module")

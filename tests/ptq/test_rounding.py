@@ -350,10 +350,10 @@ def test_a_unit_that_runs_twice_is_refused_and_one_that_never_runs_is_left(run):
 
 def test_learned_roundings_on_real_digits():
     """w2a4 on the embedded digits: learned roundings recover most of what nearest ones lose."""
-    from bitproof.train import Standard
+    from bitproof.train import standard
 
     train = bp.load_data("digits", split="train", limit=512)
-    model = Standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
+    model = standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
     images = train.images(range(128))
     folded = fold_batch_norm(model, images[:1])
     errors = {}

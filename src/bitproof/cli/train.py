@@ -39,13 +39,14 @@ def train(
 
     how = parse(recipe, bitproof.train.RECIPES, "recipe")
     if scheme is not None:
-        if not isinstance(how, bitproof.train.QAT):
+        if how.quantization is None:
             raise InputError(
                 f"recipe {recipe!r} with --scheme {scheme}",
                 rule="only quantization-aware recipes have a scheme",
                 remedy="Use qat, lsq, pact or another one of them, or leave --scheme out",
             )
-        how = dataclasses.replace(how, scheme=bitproof.Scheme.parse(scheme))
+        wanted = bitproof.Scheme.parse(scheme)
+        how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
     start = open_model(model, weights, classes, seed)
     examples = load_examples(data, "train", limit)
     bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)

@@ -15,6 +15,7 @@ from torch import nn
 
 from bitproof import models
 from bitproof.errors import InputError, lookup
+from bitproof.files import cannot_write, written
 from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
@@ -57,13 +58,10 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         metadata["classes"] = str(classes)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     try:
-        save_file(state, path, metadata=metadata)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"cannot write {str(path)!r} ({error})",
-            rule="the checkpoint is one file",
-            remedy="Choose a writable path on a disk with room",
-        ) from error
+        with written(path, "the checkpoint") as draft:
+            save_file(state, draft, metadata=metadata)
+    except SafetensorError as error:
+        raise cannot_write(path, "the checkpoint", error) from error
     return path.stat().st_size
 
 

@@ -4,6 +4,7 @@ from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_con
 from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.experiment import Experiment, evaluate
+from bitproof.experiment.made import Made, made_beside, made_in, make
 from bitproof.experiment.results import Result
 from bitproof.experiment.training import train
 
@@ -15,9 +16,13 @@ __all__ = [
     "Condition",
     "Crafted",
     "Experiment",
+    "Made",
     "Masking",
     "Result",
     "evaluate",
+    "made_beside",
+    "made_in",
+    "make",
     "parse_condition",
     "train",
 ]

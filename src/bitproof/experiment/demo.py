@@ -12,7 +12,7 @@ from bitproof.experiment.results import Result
 from bitproof.models import load_model
 from bitproof.quant import Scheme, quantize
 from bitproof.runner.progress import Progress
-from bitproof.train import Standard
+from bitproof.train import standard
 
 
 def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Result:
@@ -27,9 +27,9 @@ def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Resul
     """
     keep_freed_memory()
     train = load_data("digits", split="train")
-    recipe = Standard(epochs=20)
+    recipe = standard(epochs=20)
     seed = Rng(0, np.zeros(1, np.int64))
-    with Progress(recipe.epochs * len(train), enabled=progress) as bar:
+    with Progress(recipe.work(len(train)), enabled=progress) as bar:
         bar.start("training the float model")
         model = recipe(load_model("digits_cnn"), train, rng=seed, advance=bar.advance)
     schemes = {bits: Scheme("affine", weight_bits=bits, act_bits=bits) for bits in (8, 4, 2)}

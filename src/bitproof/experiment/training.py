@@ -11,9 +11,13 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.deploy import save_model
 from bitproof.errors import InputError
+from bitproof.files import written
 from bitproof.report import plot_training
 from bitproof.runner.progress import Progress
 from bitproof.train import Epoch, Recipe
+from bitproof.train.loop import OnEpoch
+
+STATE = "state.pt"
 
 
 def train(
@@ -25,6 +29,7 @@ def train(
     architecture: str,
     classes: int | None = None,
     seed: int = 0,
+    teacher: nn.Module | None = None,
     progress: bool = True,
 ) -> nn.Module:
     """Train a copy of `model` and keep everything about it in one folder.
@@ -41,6 +46,7 @@ def train(
         architecture: the name `load_model` knows the model by.
         classes: number of classes, where it is not the architecture's own.
         seed: of all randomness.
+        teacher: what an objective that learns from a model learns from; None = from `model`.
         progress: show a bar with loss, accuracy and the time left.
 
     Returns:
@@ -49,8 +55,33 @@ def train(
     Raises:
         InputError: the folder cannot be written, or holds another run.
     """
-    keep_freed_memory()
     folder = Path(output)
+
+    def keep(history: list[Epoch], model: nn.Module) -> None:
+        for name in ["last", "best"] if history[-1].best else ["last"]:
+            save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
+        plot_training([vars(epoch) for epoch in history], folder / "history.png")
+
+    return train_in(folder, recipe, model, data, seed=seed, teacher=teacher, progress=progress, on_epoch=keep)
+
+
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    model: nn.Module,
+    data: Data,
+    *,
+    seed: int,
+    teacher: nn.Module | None,
+    progress: bool,
+    on_epoch: OnEpoch,
+) -> nn.Module:
+    """The trained model of a run that has a folder of its own, in which it keeps its history and its state.
+
+    Raises:
+        InputError: the folder cannot be made or written, or holds another run.
+    """
+    keep_freed_memory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,26 +92,24 @@ def train(
         ) from error
 
     def keep(history: list[Epoch], model: nn.Module) -> None:
-        names = ["last", "best"] if history[-1].best else ["last"]
-        for name in names:
-            save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
         _write_history(history, folder / "history.csv")
-        plot_training([vars(epoch) for epoch in history], folder / "history.png")
+        on_epoch(history, model)
 
-    with Progress(recipe.epochs * (len(data) - recipe.holdout), enabled=progress) as bar:
+    with Progress(recipe.work(len(data)), enabled=progress) as bar:
         bar.start("training")
         return recipe(
             model,
             data,
             rng=Rng(seed, np.zeros(1, np.int64)),
-            state=folder / "state.pt",
+            teacher=teacher,
+            state=folder / STATE,
             advance=bar.advance,
             on_epoch=keep,
         )
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:
-    with path.open("w", newline="") as file:
+    with written(path, "the history") as draft, draft.open("w", newline="") as file:
         writer = csv.DictWriter(file, vars(history[0]))
         writer.writeheader()
         writer.writerows(map(vars, history))

@@ -1,0 +1,47 @@
+"""What an objective is: a setting that, once training starts, gives each step its loss."""
+
+import abc
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from bitproof.core.rng import Rng
+from bitproof.train.batches import Batch
+
+Loss = Callable[[nn.Module, Batch, Rng], tuple[Tensor, Tensor]]
+"""`(model, batch, rng) -> (loss, logits)` of one step.
+
+The model is in train mode and is left in it. The loss is a mean over the batch; the logits [n, k], in the order of the
+batch, are what the epoch's accuracy is counted from. `rng` is keyed by example and epoch.
+
+A loss that has a state of its own is an `nn.Module`: its parameters are learned with the model's, and its state dict is
+part of what a stopped run goes on from.
+"""
+
+
+class Objective(abc.ABC):
+    """What training minimises."""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Short form for people, e.g. "cross-entropy"."""
+
+    @abc.abstractmethod
+    def start(self, teacher: nn.Module) -> Loss:
+        """The loss of the steps to come.
+
+        Args:
+            teacher: the model to learn from, where the objective learns from one: by default the one that
+                training starts from, before it is quantized. What is kept of it must be a copy.
+        """
+
+
+def of_logits(criterion: Callable[[Tensor, Tensor], Tensor]) -> Loss:
+    """The loss that compares the batch's logits and labels by `criterion`."""
+
+    def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        logits = model(batch.inputs)
+        return criterion(logits, batch.labels), logits
+
+    return loss

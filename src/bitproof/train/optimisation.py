@@ -1,0 +1,84 @@
+"""The optimiser, its schedule, and how long it runs."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitproof.errors import InputError, lookup
+from bitproof.quant import quantizer_parameters
+from bitproof.train.schedules import SCHEDULES
+
+OPTIMIZERS: dict[str, Callable[["Optimisation", list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "sgd": lambda how, groups: torch.optim.SGD(groups, how.learning_rate, momentum=how.momentum),
+    "adam": lambda how, groups: torch.optim.Adam(groups, how.learning_rate),
+    "adamw": lambda how, groups: torch.optim.AdamW(groups, how.learning_rate),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """How a loss is minimised, whatever it is.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: examples a step; a last batch of one, which BatchNorm cannot use, is left out.
+        optimizer: "sgd", "adam" (both with an l2 penalty as weight decay) or "adamw" (decoupled).
+        learning_rate: the schedule's peak.
+        momentum: of SGD.
+        weight_decay: of everything but the parameters of quantizers.
+        schedule: a name in `bitproof.train.schedules.SCHEDULES`, followed step by step.
+        milestones: where "steps" multiplies the rate by `decay`, as parts of the whole run, ascending in (0, 1).
+        decay: factor of "steps" at each milestone; of "exponential" over the whole run.
+
+    Example:
+        >>> Optimisation(learning_rate=0.1, schedule="steps", milestones=(0.3, 0.6), decay=0.5).rate(0.7)
+        0.025
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-2
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "one-cycle"
+    milestones: tuple[float, ...] = ()
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        lookup(OPTIMIZERS, self.optimizer, "optimizer")
+        lookup(SCHEDULES, self.schedule, "schedule")
+        for name, least in (("epochs", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}", rule=f"it is {least} at least", remedy="Use a larger number"
+                )
+        for name in ("learning_rate", "decay"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"{name} is {getattr(self, name)}", rule="it is positive and finite", remedy="Try 0.1 or 0.01"
+                )
+        if list(self.milestones) != sorted(self.milestones) or not all(0 < m < 1 for m in self.milestones):
+            raise InputError(
+                f"milestones are {self.milestones}",
+                rule="they are parts of the whole run, ascending between 0 and 1",
+                remedy="For epochs 60 and 120 of 200, write (0.3, 0.6)",
+            )
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when so much of the whole run is done, from 0 to 1."""
+        return self.learning_rate * SCHEDULES[self.schedule](progress, self.milestones, self.decay)
+
+    def start(self, model: nn.Module, further: Iterable[nn.Parameter] = ()) -> torch.optim.Optimizer:
+        """The optimiser of the model's parameters and `further` ones.
+
+        What quantizers learn (steps, clipping levels, scales) does not decay.
+        """
+        free = {id(p) for p in quantizer_parameters(model)}
+        decaying = [p for p in model.parameters() if id(p) not in free] + list(further)
+        rest = [p for p in model.parameters() if id(p) in free]
+        groups = [{"params": decaying, "weight_decay": self.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return OPTIMIZERS[self.optimizer](self, groups)

@@ -1,0 +1,19 @@
+"""PACT's penalty on clipping levels (Choi et al. 2018, arXiv 1805.06085, Section 4.2)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bitproof.quant.pact import pact_penalty
+from bitproof.train.penalties.base import Penalty
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippingLevels(Penalty):
+    """`weight` times the sum of alpha^2 over the model's clipping levels: it pulls them down from a high start."""
+
+    weight: float
+
+    def __call__(self, model: nn.Module) -> Float[Tensor, ""]:
+        return self.weight * pact_penalty(model)
