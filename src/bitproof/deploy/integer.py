@@ -20,12 +20,13 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from bitproof.deploy.capture import capture, mark
-from bitproof.deploy.grids import input_grid, is_quantized, weight_codes
+from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
 from bitproof.deploy.rewrite import Rewriting
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, freeze
-from bitproof.quant.convert import INPUT_QUANTIZER, Images, assigned
+from bitproof.quant.attached import compute_layers, input_quantizer, weight_quantizer
+from bitproof.quant.convert import Images
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.settings import digest
 
@@ -99,13 +100,13 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
     weights: dict[str, tuple[Tensor, Tensor]] = {}
     grids: dict[str, AffineQuantizer | None] = {}
     marked = freeze(model).cpu()
-    for name, layer, here in assigned(model, scheme):
-        if is_quantized(layer):
+    for name, layer in compute_layers(model):
+        quantizer = input_quantizer(layer)
+        if weight_quantizer(layer) is not None:
             weights[name] = weight_codes(name, layer)
-            quantizer = layer.get_submodule(INPUT_QUANTIZER) if here.act_bits < 32 else None
             grids[name] = None if quantizer is None else input_grid(name, quantizer)
             mark(marked.get_submodule(name), name, quantizer)
-        elif here.act_bits < 32:
+        elif quantizer is not None:
             raise InputError(
                 f"layer {name!r} has float weights",
                 rule="a layer with quantized inputs runs on integers only if its weights are quantized too",

@@ -23,8 +23,7 @@ from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.quant import quantizer_parameters
-from bitproof.quant.binaryconnect import clip_weights
+from bitproof.quant import after_step, quantizer_parameters
 from bitproof.quant.draws import seed_draws
 from bitproof.settings import describe, digest
 from bitproof.train.augment import AUGMENTATIONS
@@ -116,7 +115,7 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-                clip_weights(model)
+                after_step(model)
                 now.step += 1
                 now.loss += loss.detach() * len(rows)
                 now.correct += (logits.argmax(1) == labels).sum()

@@ -47,7 +47,9 @@ class PACTTraining(QAT):
 class DoReFaTraining(QAT):
     """DoReFa-Net: Adam, 200 epochs, the rate halved halfway, from random weights (the authors' SVHN script)."""
 
-    scheme: Scheme = field(default_factory=lambda: Scheme("dorefa", weight_bits=4, act_bits=4, first_last="float"))
+    scheme: Scheme = field(
+        default_factory=lambda: Scheme("dorefa", weight_bits=4, act_bits=4, first="float", last="float")
+    )
     epochs: int = 200
     batch_size: int = 128
     optimizer: str = "adam"

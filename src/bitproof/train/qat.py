@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.quant import Scheme, freeze, quantize
-from bitproof.quant.pact import pact_penalty
+from bitproof.quant import Scheme, freeze, penalty, quantize
 from bitproof.train.hyperparameters import LOSSES
 from bitproof.train.loop import Objective
 from bitproof.train.recipe import Recipe
@@ -67,7 +66,7 @@ class QAT(Recipe):
                 distance = distillation(logits, taught, self.temperature)
                 loss = (1 - self.distillation) * loss + self.distillation * distance
             if self.penalty:
-                loss = loss + self.penalty * pact_penalty(model)
+                loss = loss + self.penalty * penalty(model)
             return loss, logits
 
         return quantize(model, self.scheme, images), objective
