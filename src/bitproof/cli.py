@@ -347,7 +347,8 @@ def _scheme_line(method: Any) -> str:
         f"{'-'.join(str(b) for b in sorted({bits[0], bits[-1]}))} or 32 bits" if bits else "float"
         for bits in (method.weight_bits, method.act_bits)
     )
-    return f"{_first_line(method)} Weights {weights}, activations {acts}."
+    own = ", ".join(field.name for field in dataclasses.fields(method))
+    return f"{_first_line(method)} Weights {weights}, activations {acts}." + (f" Fields: {own}." if own else "")
 
 
 def _first_line(documented: Any) -> str:
