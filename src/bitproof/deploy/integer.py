@@ -84,7 +84,7 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         A module on the CPU, whose quantized layers are `IntegerLayer`s.
 
     Raises:
-        InputError: a model that is not quantized, a method with no integer form, weights that do not fit into
+        InputError: a model without quantized weights, a method with no integer form, weights that do not fit into
             8 bits with one zero point, or a model that cannot be captured.
     """
     scheme = _scheme(model)
@@ -112,6 +112,12 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
                 rule="a layer with quantized inputs runs on integers only if its weights are quantized too",
                 remedy="Use weight_bits of 8 or below",
             )
+    if not weights:
+        raise InputError(
+            f"{scheme.label} quantizes no weight",
+            rule="the integer form computes on integers",
+            remedy="Use weight_bits of 8 or below",
+        )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
     return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]

@@ -6,8 +6,8 @@
 
 Gradients pass the rounding unchanged, and are those of clip and tanh otherwise. With ReLU6 the networks of the
 paper are conv + BN + ReLU6 + quantize: what goes into a layer has to be positive, so the first layer wants `first`
-"8bit", "weights" or "float". The paper quantizes activations only, that of the last layer too: weights are float
-(32 bits), `first` "float", `last` "same"; else they are on the affine grid.
+"8bit", "weights" or "float". The paper quantizes activations only, what goes into the last layer among them:
+`relu6:w32a2,first=float,last=same`. Weights that are not float are on the affine grid.
 
 **tanh masks gradients.** Its slope 1 - tanh(x)^2 vanishes for large activations, so white-box attacks fail where the
 network is not robust: in the paper's Table 5 the tanh network "survives" white-box PGD better than black-box

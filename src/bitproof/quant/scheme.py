@@ -1,7 +1,10 @@
-"""How a model is quantized, as a value, and as text.
+"""How a model is quantized, as a value and as text.
 
-[METHOD:]wXaY[gZ][,field=value...]      fields are those of the method and `first`, `last`, `layers`
-layers=PATTERN=wXaY+PATTERN=METHOD(wXaY,field=value,...)
+    scheme = [METHOD:]wXaY[gZ][,field=value...]     the fields of the method, and `first`, `last`, `layers`
+    layers = RULE+RULE...
+    rule   = PATTERN=wXaY[gZ] | PATTERN=METHOD(wXaY[gZ],field=value,...)
+
+for example `pwlq:w4a4,breakpoint=gauss,last=inputs,layers=*conv1=w8a8`.
 """
 
 import re
