@@ -348,7 +348,8 @@ def _scheme_line(method: Any) -> str:
         for bits in (method.weight_bits, method.act_bits)
     )
     own = ", ".join(field.name for field in dataclasses.fields(method))
-    return f"{_first_line(method)} Weights {weights}, activations {acts}." + (f" Fields: {own}." if own else "")
+    about = _first_line(method) + (f" Fields: {own}." if own else "")
+    return f"{about} Weights {weights}, activations {acts}."
 
 
 def _first_line(documented: Any) -> str:
