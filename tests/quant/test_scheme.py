@@ -147,6 +147,7 @@ def test_a_checkpoint_keeps_rules(model, images, tmp_path):
     [
         ("w4a4,first_last=same", "unknown field of scheme 'first_last'"),
         ("dorefa:w4a4,granularity=tensor", "unknown field of scheme 'granularity'"),
+        ("w4a4,weight_bits=2", "unknown field of scheme 'weight_bits'"),
         ("w4a4,first=wieghts", "unknown first 'wieghts'.*Did you mean 'weights'"),
         ("w4a4,layers=fc=w9a8", "weight_bits is 9: affine"),
         ("dorefa:w4a4,layers=fc=twn(w2a8)", "act_bits is 8: twn leaves activations float"),
