@@ -21,7 +21,7 @@ def main(root: str, weights: str) -> None:
     keep_freed_memory()
     model = bp.load_model("resnet20", weights=weights)
     images = bp.load_data("cifar10", root=root, split="train", limit=1024)
-    scheme = bp.Scheme(weight_bits=4, act_bits=4, act_range="omse")
+    scheme = bp.Scheme(bp.quant.Affine(act_range="omse"), weight_bits=4, act_bits=4)
     start, processor = time.perf_counter(), time.process_time()
     quantized = PostTraining(scheme=scheme, rounding="brecq", correct_bias=False)(model, images)
     claims = {

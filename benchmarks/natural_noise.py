@@ -16,7 +16,7 @@ from common import record
 
 SCHEMES = {
     "w8a8": bp.Scheme(weight_bits=8, act_bits=8),
-    "w4a4": bp.Scheme(weight_bits=4, act_bits=4, act_range="omse"),
+    "w4a4": bp.Scheme(bp.quant.Affine(act_range="omse"), weight_bits=4, act_bits=4),
 }
 CALIBRATION = 40
 """Images of the ImageNet folder that calibrate and are not tested on."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from bitproof.ptq import PostTraining
+from bitproof.quant import METHODS
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from common import RESULTS, accuracy, record
 
@@ -29,18 +30,18 @@ NAME = "ptq_accuracy"
 
 def plain(bits: int, method: str = "affine", **fields: object) -> PostTraining:
     """Quantization without any further step."""
-    scheme = bp.Scheme(method, weight_bits=bits, act_bits=bits, **fields)  # pyright: ignore
+    scheme = bp.Scheme(METHODS[method](**fields), weight_bits=bits, act_bits=bits)
     return PostTraining(scheme=scheme, fold=False, correct_bias=False)
 
 
 def composed(bits: int, method: str = "affine", *, act_range: str = "omse", **fields: object) -> PostTraining:
     """Quantization with further steps, on the activation ranges that suit few bits."""
-    scheme = bp.Scheme(method, weight_bits=bits, act_bits=bits, act_range=act_range)
+    scheme = bp.Scheme(METHODS[method](act_range=act_range), weight_bits=bits, act_bits=bits)  # pyright: ignore
     return PostTraining(scheme=scheme, **{"correct_bias": False, **fields})  # pyright: ignore
 
 
 def split(model: nn.Module, images: Tensor, bits: int) -> nn.Module:
-    scheme = bp.Scheme(weight_bits=bits, act_bits=bits, act_range="omse")
+    scheme = bp.Scheme(bp.quant.Affine(act_range="omse"), weight_bits=bits, act_bits=bits)
     return bp.quantize(bp.quant.split_outliers(model, scheme), scheme, images.split(128))
 
 
@@ -63,7 +64,10 @@ SETTINGS: dict[str, Callable[[int], PostTraining]] = {
     "PWLQ, re-estimation, omse": partial(composed, method="pwlq", fold=False, reestimate=True),
     "PWLQ, bias correction, omse": partial(composed, method="pwlq", fold=False, correct_bias=True),
     "PWLQ, BRECQ, omse": partial(composed, method="pwlq", rounding="brecq"),
-    **{name: partial(plain, method=name) for name in ("pwlq", "pwlq-gauss", "pwlq-laplace", "pwlq-overlapping")},
+    "pwlq": partial(plain, method="pwlq"),
+    "pwlq-gauss": partial(plain, method="pwlq", breakpoint="gauss"),
+    "pwlq-laplace": partial(plain, method="pwlq", breakpoint="laplace"),
+    "pwlq-overlapping": partial(plain, method="pwlq", overlapping=True),
     **{f"activations {rule}": partial(plain, act_range=rule) for rule in ACT_RANGES},
     **{
         f"weights {rule}, activations omse": partial(plain, act_range="omse", weight_range=rule)

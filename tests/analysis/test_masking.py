@@ -346,7 +346,7 @@ def test_binarynet_masks(digits):
     """All layers binary: with 8-bit ones at both ends two of four would be left, and PGD works on that."""
     train, test = digits
     model = standard(epochs=2)(bp.load_model("digits_cnn_hardtanh", seed=1), train, rng=RUN)
-    scheme = bp.Scheme("binarynet", weight_bits=1, act_bits=1, first_last="same")
+    scheme = bp.Scheme("binarynet", weight_bits=1, act_bits=1, first="same", last="same")
     recipe = binarynet(scheme=scheme, epochs=8, holdout=0, learning_rate=1e-2, decay=0.01)
     diagnosis = bp.diagnose_masking(recipe(model, train, rng=RUN), test, twin=model)
     assert diagnosis.accuracy["clean"] > 0.8

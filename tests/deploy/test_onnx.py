@@ -14,7 +14,7 @@ import bitproof as bp
 from bitproof.deploy import agreement, export_onnx, integer_form, load_onnx
 from bitproof.deploy.grids import input_grid, stored, weight_codes
 from bitproof.errors import InputError
-from bitproof.quant.convert import INPUT_QUANTIZER
+from bitproof.quant.attached import INPUT_QUANTIZER
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -63,7 +63,7 @@ def session_of(form, folder):
     return load_onnx(folder / "q.onnx")
 
 
-SCHEMES = ["w8a8", "lsq:w3a5,act_symmetric=true,first_last=same"]
+SCHEMES = ["w8a8", "lsq:w3a5,act_symmetric=true,first=same,last=same"]
 
 
 @pytest.fixture(scope="module", params=SCHEMES)
@@ -157,7 +157,7 @@ WEIGHTS = [
 
 @pytest.mark.parametrize("scheme", WEIGHTS)
 def test_codes_times_scale_are_the_weights(scheme):
-    layer = quantized(f"{scheme},first_last=same", lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()))[0]
+    layer = quantized(f"{scheme},first=same,last=same", lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()))[0]
     codes, scale = weight_codes("layer", layer)
     weight = layer.weight.detach()
     torch.testing.assert_close(codes * scale.view(-1, 1, 1, 1), weight, rtol=1e-6, atol=0)
@@ -176,7 +176,7 @@ ACTIVATIONS = ["affine:w8a8", "affine:w8a3,act_symmetric=true", "lsq:w8a4", "pac
 
 @pytest.mark.parametrize("scheme", ACTIVATIONS)
 def test_input_grids_round_as_the_quantizers_do(scheme):
-    layer = quantized(f"{scheme},first_last=same", lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()))[0]
+    layer = quantized(f"{scheme},first=same,last=same", lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()))[0]
     quantizer = layer.get_submodule(INPUT_QUANTIZER)
     grid = input_grid("layer", quantizer)
     assert (grid.codes.qmin, grid.zero_point >= 0, grid.codes.qmax <= 255) == (0, True, True)
@@ -197,15 +197,16 @@ def test_codes_are_stored_in_eight_bits_around_one_zero():
         ("pwlq:w4a4", "two grids a channel"),
         ("ttq:w2a32", "two scales"),
         ("tanh:w4a4", "zero is not one of its levels"),
-        ("binaryconnect-stochastic:w1a32", "float weights"),
+        ("binaryconnect:w1a32,stochastic=true", "float weights"),
         ("affine:w32a8", "runs on integers only if its weights are quantized"),
+        ("affine:w32a32", "affine w32a32 first=same last=same quantizes no weight"),
         ("affine:w8a8,symmetric=false", "one zero point a tensor"),
         ("dorefa:w8a8", "one zero point a tensor"),
     ],
 )
 def test_methods_without_an_integer_form_are_refused_with_the_reason(scheme, reason):
     with pytest.raises(InputError, match=reason):
-        integer_form(quantized(f"{scheme},first_last=same"), [IMAGES[:4]])
+        integer_form(quantized(f"{scheme},first=same,last=same"), [IMAGES[:4]])
 
 
 def test_learned_offsets_are_refused_unless_they_are_nothing():
@@ -314,7 +315,9 @@ def test_random_small_nets_agree(tmp_path_factory, seed, bits, channels, kernel,
     )
     net(IMAGES)
     assume(net[:3](IMAGES).any() and net[:5](IMAGES).any())  # a dead layer has no grid
-    scheme = bp.Scheme(weight_bits=bits[0], act_bits=bits[1], symmetric=False, first_last="same")
+    scheme = bp.Scheme(
+        bp.quant.Affine(symmetric=False), weight_bits=bits[0], act_bits=bits[1], first="same", last="same"
+    )
     fake = bp.quantize(net, scheme, [IMAGES])
     form = integer_form(fake, [IMAGES])
     assert agreement(form, session_of(form, tmp_path_factory.mktemp("net")), [IMAGES]).same_logits == 48

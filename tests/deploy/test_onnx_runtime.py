@@ -146,7 +146,7 @@ def test_sizes_count_bits_scales_and_zero_points():
 
     def packed(scheme):
         images = [torch.rand(4, 3, 3, 3)]
-        return sizes(bp.quantize(net, bp.Scheme.parse(f"{scheme},first_last=same"), images)).packed_bytes - rest
+        return sizes(bp.quantize(net, bp.Scheme.parse(f"{scheme},first=same,last=same"), images)).packed_bytes - rest
 
     assert packed("w3a32") == 51 + 14 + 5 * (5 + 7)  # ceil(135 * 3 / 8), ceil(35 * 3 / 8), scale and zero point
     assert packed("w3a32,granularity=tensor") == 51 + 14 + 5 * 2

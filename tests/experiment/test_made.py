@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from bitproof.core.fingerprint import fingerprint
 from torch import nn
 
 import bitproof as bp
 from bitproof.errors import InputError
 from bitproof.experiment import made, made_beside, made_in, make
 from bitproof.settings import build
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train import Distillation, Objective, Recipe, qat, standard
 from bitproof.train.objectives.base import Loss, of_logits
 

@@ -17,8 +17,9 @@ from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.reconstruction import _fisher
 from bitproof.ptq.rounding import SoftRounding, inverse_sigmoid, rectified_sigmoid, undecided
 from bitproof.ptq.watching import Moments
-from bitproof.quant import Scheme, freeze, quantize
-from bitproof.quant.grid import AffineQuantizer, Codes
+from bitproof.quant import PWLQ, Affine, Scheme, freeze, quantize
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import AffineQuantizer
 from bitproof.quant.lsq import learned_step
 
 T = torch.tensor
@@ -67,11 +68,13 @@ def test_h_and_its_gradient_at_given_v():
 
 
 GRIDS = {
-    f"{method} {granularity} w{bits}": Scheme(
-        method, weight_bits=bits, act_bits=32, granularity=granularity, symmetric=symmetric, first_last="same"
-    )
-    for method, symmetric in (("affine", True), ("affine", False), ("pwlq", True))
+    f"{method} w{bits}": Scheme(method, weight_bits=bits, act_bits=32, first="same", last="same")
     for granularity in ("tensor", "channel")
+    for method in (
+        Affine(granularity=granularity),
+        Affine(granularity=granularity, symmetric=False),
+        PWLQ(granularity=granularity),
+    )
     for bits in (2, 4, 8)
 }
 
@@ -113,7 +116,7 @@ def test_adaround_against_all_roundings(run):
         x = torch.randn(64, 10, generator=generator) + 2  # correlated: errors of rounding to nearest add up
         model = nn.Sequential(nn.Linear(10, 1, bias=False))
         model[0].weight.data.copy_(torch.randn(1, 10, generator=generator))
-        nearest = quantize(model, Scheme(weight_bits=3, act_bits=32, first_last="same"))
+        nearest = quantize(model, Scheme(weight_bits=3, act_bits=32, first="same", last="same"))
         learn = Reconstruction(by="layer", iterations=300, learning_rate=0.05, regularization=0.1)
         learned = learn(nearest, model, x, rng=run)
         errors = error_of_all(model[0].weight.detach(), nearest[0].parametrizations.weight[0].scale, x)
@@ -129,7 +132,7 @@ def test_adaround_against_all_roundings(run):
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_reconstruction_beats_nearest_and_lies_on_the_grid(by, bits, granularity, run):
     model, images = net(), torch.rand(64, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    scheme = Scheme(weight_bits=bits, act_bits=8, granularity=granularity, first_last="same")
+    scheme = Scheme(Affine(granularity=granularity), weight_bits=bits, act_bits=8, first="same", last="same")
     nearest = quantize(model, scheme, [images])
     learned = Reconstruction(by=by, iterations=40, learning_rate=0.1)(nearest, model, images, rng=run)
     before, after = ((q(images) - model(images)).square().mean().item() for q in (nearest, learned))
@@ -160,7 +163,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others():
 
 def test_activation_steps_are_learned_or_left(run):
     model, images = net(), torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    scheme = Scheme(weight_bits=8, act_bits=2, first_last="same")  # all steps are coarse
+    scheme = Scheme(weight_bits=8, act_bits=2, first="same", last="same")  # all steps are coarse
     quantized = quantize(model, scheme, [images])
     left = Reconstruction(iterations=5, step_learning_rate=0.0)(quantized, model, images, rng=run)
     learned = Reconstruction(iterations=60, step_learning_rate=0.004)(quantized, model, images, rng=run)
@@ -229,7 +232,7 @@ def test_blocks_of_the_zoo(zoo, name, blocks, others):
 def test_bias_correction_removes_the_mean_error_of_one_layer():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Conv2d(3, 5, 3, bias=False)), torch.rand(40, 3, 7, 7)
-    scheme = Scheme(weight_bits=2, act_bits=3, first_last="same")
+    scheme = Scheme(weight_bits=2, act_bits=3, first="same", last="same")
     plain = quantize(model, scheme, [x])
     corrected = correct_bias(plain, model, x)
     difference = (model(x) - plain(x)).mean((0, 2, 3))
@@ -240,7 +243,7 @@ def test_bias_correction_removes_the_mean_error_of_one_layer():
 
 def test_bias_correction_goes_on_from_corrected_layers():
     model, images = net(), torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    quantized = quantize(model, Scheme(weight_bits=2, act_bits=4, first_last="same"), [images])
+    quantized = quantize(model, Scheme(weight_bits=2, act_bits=4, first="same", last="same"), [images])
     corrected = correct_bias(quantized, model, images)
     for name in layers_of(model):
         means = []
@@ -271,7 +274,7 @@ def test_reestimated_statistics_in_closed_form():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).eval()
     x = torch.rand(30, 3, 6, 6)
-    quantized = quantize(model, Scheme(weight_bits=2, act_bits=32, first_last="same"))
+    quantized = quantize(model, Scheme(weight_bits=2, act_bits=32, first="same", last="same"))
     again = reestimate_batch_norm(quantized, model, x)
     ours, theirs = quantized[0](x).transpose(0, 1).flatten(1), model[0](x).transpose(0, 1).flatten(1)
     torch.testing.assert_close(again[1].running_mean, ours.mean(1) - theirs.mean(1))
@@ -318,9 +321,9 @@ def test_mistakes_are_explained(make, message):
         make()
 
 
-@pytest.mark.parametrize("method", ["dorefa", "pwlq-overlapping"])
+@pytest.mark.parametrize("method", ["dorefa", PWLQ(overlapping=True)])
 def test_grids_without_neighbours_are_refused(method):
-    scheme = Scheme(method, weight_bits=4, act_bits=8, first_last="same")
+    scheme = Scheme(method, weight_bits=4, act_bits=8, first="same", last="same")
     with pytest.raises(InputError, match="rounding is learned between"):
         PostTraining(scheme=scheme, rounding="brecq", iterations=2)(net(), [torch.rand(8, 3, 6, 6)])
 

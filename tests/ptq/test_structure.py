@@ -15,7 +15,7 @@ from bitproof.errors import InputError
 from bitproof.ptq import AddBiases, FoldBatchNorm, PostTraining, equalize, fold_batch_norm
 from bitproof.ptq.equalization import equalizable_pairs, input_ranges, output_ranges
 from bitproof.ptq.flow import record_flow
-from bitproof.quant import Scheme, freeze, quantize, split_outliers
+from bitproof.quant import Affine, Scheme, freeze, quantize, split_outliers
 from bitproof.quant.structure import steps_of
 
 
@@ -209,7 +209,7 @@ def test_equalising_helps_grids_of_one_a_tensor():
         model.first.weight *= uneven
         model.first.bias *= uneven.flatten()
         model.second.weight /= uneven.view(1, -1, 1, 1)
-    scheme = Scheme(weight_bits=4, act_bits=32, granularity="tensor", first_last="same")
+    scheme = Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=32, first="same", last="same")
     plain, even = (quantize(m, scheme)(x) - model(x) for m in (model, equalize(model, x)))
     assert even.square().mean() < 0.5 * plain.square().mean()
 
@@ -217,7 +217,7 @@ def test_equalising_helps_grids_of_one_a_tensor():
 SETTINGS = {
     "nearest": PostTraining(scheme=Scheme(weight_bits=4, act_bits=4)),
     "unfolded": PostTraining(scheme=Scheme(weight_bits=4, act_bits=4), fold=False),
-    "equalised": PostTraining(scheme=Scheme(weight_bits=4, act_bits=4, granularity="tensor"), equalize=True),
+    "equalised": PostTraining(scheme=Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=4), equalize=True),
     "reestimated": PostTraining(scheme=Scheme(weight_bits=3, act_bits=4), fold=False, reestimate=True),
     "adaround": PostTraining(scheme=Scheme(weight_bits=2, act_bits=4), rounding="adaround", iterations=5),
     "brecq": PostTraining(scheme=Scheme(weight_bits=2, act_bits=4), rounding="brecq", iterations=5),

@@ -5,7 +5,7 @@ from scipy import integrate, stats
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from bitproof.quant import Scheme, quantize
+from bitproof.quant import Affine, Scheme, quantize
 from bitproof.quant.aciq import gauss_clip, laplace_clip
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings
@@ -97,7 +97,9 @@ def test_a_range_scales_with_its_tensor(rule):
 def test_schemes_give_the_rules_their_bits(rule):
     torch.manual_seed(0)
     model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(500, 20)
-    scheme = Scheme(weight_bits=3, act_bits=2, weight_range=rule, act_range=rule, first_last="same", symmetric=False)
+    scheme = Scheme(
+        Affine(weight_range=rule, act_range=rule, symmetric=False), weight_bits=3, act_bits=2, first="same", last="same"
+    )
     quantized = quantize(model, scheme, [data])
     low, high = WEIGHT_RANGES[rule](model[0].weight.detach(), settings(3))
     torch.testing.assert_close(quantized[0].parametrizations.weight[0].scale.flatten(), (high - low) / 7)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bitproof.quant.grid import Codes, affine_grid, fake_quantize
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import affine_grid, fake_quantize
 from bitproof.quant.lsq import learned_step
 
 ODD = [0.0, -0.0, 1e-12, -1e-12, 0.5, -0.5, 1.5, 2.5, -2.5, 1e30, -1e30]

@@ -8,19 +8,18 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bitproof.core.rng import Rng
-from bitproof.quant import METHODS, Scheme, freeze, quantize
+from bitproof.quant import BinaryConnect, Scheme, after_step, freeze, quantize
 from bitproof.quant.binaryconnect import (
     BinaryConnectWeights,
     StochasticBinaryConnectWeights,
-    clip_weights,
 )
 from bitproof.quant.draws import seed_draws
 
 T = torch.tensor
-DETERMINISTIC = Scheme("binaryconnect", weight_bits=1, act_bits=32, first_last="same")
-STOCHASTIC = Scheme("binaryconnect-stochastic", weight_bits=1, act_bits=32, first_last="same")
+DETERMINISTIC = Scheme("binaryconnect", weight_bits=1, act_bits=32, first="same", last="same")
+STOCHASTIC = Scheme(BinaryConnect(stochastic=True), weight_bits=1, act_bits=32, first="same", last="same")
 
-BINARYNET = Scheme("binarynet", weight_bits=1, act_bits=32, first_last="same")
+BINARYNET = Scheme("binarynet", weight_bits=1, act_bits=32, first="same", last="same")
 EDGES = Scheme("binarynet", weight_bits=1, act_bits=32)  # a network of two layers is all edge
 
 
@@ -39,9 +38,9 @@ def test_values_and_gradients_by_hand():
 
 
 def test_the_limit_is_that_of_the_papers_code():
-    method = METHODS["binaryconnect"]
-    linear = method.weights(torch.ones(5, 16), DETERMINISTIC)
-    conv = method.weights(torch.ones(4, 3, 5, 5), DETERMINISTIC)
+    method = BinaryConnect()
+    linear = method.weights(torch.ones(5, 16), 1)
+    conv = method.weights(torch.ones(4, 3, 5, 5), 1)
     assert linear.limit == pytest.approx(math.sqrt(1.5 / 21))
     assert conv.limit == pytest.approx(math.sqrt(1.5 / (25 * 3 + 25 * 4)))
 
@@ -121,11 +120,11 @@ def test_clipping_changes_the_float_weights_of_binary_layers_only(scheme):
         model[3].weight.mul_(100), model[0].weight.mul_(100), model[0].bias.mul_(100)  # pyright: ignore
     quantized = quantize(model, scheme)
     biases = quantized[0].bias.clone()  # pyright: ignore
-    clip_weights(quantized)
+    after_step(quantized)
     for layer in (quantized[0], quantized[3]):  # pyright: ignore
         chain = layer.parametrizations.weight
-        if scheme.first_last == "same":
-            limit = 1 if scheme.method == "binarynet" else chain[0].limit
+        if scheme.first == "same":
+            limit = 1 if scheme == BINARYNET else chain[0].limit
             assert chain.original.abs().max().item() == pytest.approx(limit)
         else:
             assert chain.original.abs().max() > 1  # an 8-bit edge
@@ -135,7 +134,7 @@ def test_clipping_changes_the_float_weights_of_binary_layers_only(scheme):
 def test_clipping_leaves_other_models_alone():
     model = network()
     before = copy.deepcopy(model.state_dict())
-    clip_weights(model)
+    after_step(model)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not parametrize.is_parametrized(model)
 
@@ -143,5 +142,5 @@ def test_clipping_leaves_other_models_alone():
 @pytest.mark.parametrize("values", [[[0.0, 0.0]], [[3.0, 3.0]], [[-2.0]]])
 def test_degenerate_weights(values):
     w = T(values)
-    y = METHODS["binaryconnect"].weights(w, DETERMINISTIC)(w)
+    y = BinaryConnect().weights(w, 1)(w)
     assert torch.equal(y.sign(), torch.where(w < 0, -1.0, 1.0))

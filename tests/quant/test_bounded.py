@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from bitproof.quant import METHODS, Scheme
+from bitproof.quant import ReLU1, ReLU6, Tanh
 from bitproof.quant.bounded import BoundedActivations, TanhActivations
 
 T = torch.tensor
@@ -68,10 +68,7 @@ def test_all_levels_are_reached_and_no_others(bits):
 
 
 def test_each_method_gets_its_own_quantizer():
-    def made(name: str) -> object:
-        return METHODS[name].inputs(Scheme(name, weight_bits=32, act_bits=3))
-
-    relu6, relu1, tanh, dynamic = (made(name) for name in ("relu6", "relu1", "tanh", "tanh-dynamic"))
+    relu6, relu1, tanh, dynamic = (m.inputs(3) for m in (ReLU6(), ReLU1(), Tanh(), Tanh(dynamic=True)))
     assert isinstance(relu6, BoundedActivations)
     assert isinstance(relu1, BoundedActivations)
     assert isinstance(tanh, TanhActivations)

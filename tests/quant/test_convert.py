@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bitproof.errors import InputError
-from bitproof.quant import Scheme, compute_layers, freeze, quantize
+from bitproof.quant import LSQ, PWLQ, Affine, BinaryConnect, Scheme, Tanh, compute_layers, freeze, quantize
 from bitproof.quant.grid import AffineQuantizer
 
 
@@ -51,31 +51,31 @@ def images():
 
 SCHEMES = [
     Scheme("affine", weight_bits=8, act_bits=8),
-    Scheme("affine", weight_bits=4, act_bits=4, granularity="tensor", symmetric=False, act_symmetric=True),
-    Scheme("affine", weight_bits=2, act_bits=32, first_last="same"),
-    Scheme("affine", weight_bits=32, act_bits=3, act_range="percentile", first_last="float"),
+    Scheme(Affine(granularity="tensor", symmetric=False, act_symmetric=True), weight_bits=4, act_bits=4),
+    Scheme("affine", weight_bits=2, act_bits=32, first="same", last="same"),
+    Scheme(Affine(act_range="percentile"), weight_bits=32, act_bits=3, first="float", last="float"),
     Scheme("dorefa", weight_bits=2, act_bits=2),
-    Scheme("dorefa", weight_bits=1, act_bits=32, first_last="same"),
+    Scheme("dorefa", weight_bits=1, act_bits=32, first="same", last="same"),
     Scheme("pact", weight_bits=2, act_bits=3),
     Scheme("lsq", weight_bits=3, act_bits=3),
-    Scheme("lsq", weight_bits=2, act_bits=4, granularity="tensor", act_symmetric=True, first_last="same"),
-    Scheme("lsq+", weight_bits=4, act_bits=4, first_last="same"),
+    Scheme(LSQ(granularity="tensor", act_symmetric=True), weight_bits=2, act_bits=4, first="same", last="same"),
+    Scheme("lsq+", weight_bits=4, act_bits=4, first="same", last="same"),
     Scheme("binaryconnect", weight_bits=1, act_bits=32),
-    Scheme("binaryconnect-stochastic", weight_bits=1, act_bits=32),
+    Scheme(BinaryConnect(stochastic=True), weight_bits=1, act_bits=32),
     Scheme("binarynet", weight_bits=1, act_bits=32),
-    Scheme("xnor", weight_bits=1, act_bits=32, first_last="same"),
-    Scheme("twn", weight_bits=2, act_bits=32, first_last="same"),
+    Scheme("xnor", weight_bits=1, act_bits=32, first="same", last="same"),
+    Scheme("twn", weight_bits=2, act_bits=32, first="same", last="same"),
     Scheme("ttq", weight_bits=2, act_bits=32),
-    Scheme("affine", weight_bits=4, act_bits=4, weight_range="aciq-gauss", act_range="aciq-laplace"),
-    Scheme("affine", weight_bits=3, act_bits=3, weight_range="omse", act_range="omse", first_last="same"),
-    Scheme("pwlq", weight_bits=3, act_bits=4, granularity="tensor"),
-    Scheme("pwlq-gauss", weight_bits=2, act_bits=32, first_last="same"),
-    Scheme("pwlq-laplace", weight_bits=4, act_bits=8),
-    Scheme("pwlq-overlapping", weight_bits=4, act_bits=4, first_last="same"),
+    Scheme(Affine(weight_range="aciq-gauss", act_range="aciq-laplace"), weight_bits=4, act_bits=4),
+    Scheme(Affine(weight_range="omse", act_range="omse"), weight_bits=3, act_bits=3, first="same", last="same"),
+    Scheme(PWLQ(granularity="tensor"), weight_bits=3, act_bits=4),
+    Scheme(PWLQ(breakpoint="gauss"), weight_bits=2, act_bits=32, first="same", last="same"),
+    Scheme(PWLQ(breakpoint="laplace"), weight_bits=4, act_bits=8),
+    Scheme(PWLQ(overlapping=True), weight_bits=4, act_bits=4, first="same", last="same"),
     Scheme("relu6", weight_bits=32, act_bits=2),
     Scheme("relu1", weight_bits=4, act_bits=1),
-    Scheme("tanh", weight_bits=32, act_bits=2, first_last="same"),
-    Scheme("tanh-dynamic", weight_bits=32, act_bits=4, first_last="float"),
+    Scheme("tanh", weight_bits=32, act_bits=2, first="same", last="same"),
+    Scheme(Tanh(dynamic=True), weight_bits=32, act_bits=4, first="float", last="float"),
 ]
 
 
@@ -127,7 +127,7 @@ class TestEveryScheme:
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7, msg=name)
 
 
-@pytest.mark.parametrize("scheme", [s for s in SCHEMES if s.method == "affine"], ids=lambda s: s.label)
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES if isinstance(s.method, Affine)], ids=lambda s: s.label)
 def test_inputs_get_a_gradient(model, images, scheme):
     x = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(freeze(quantize(model, scheme, [images]))(x).sum(), x)
@@ -138,7 +138,9 @@ def test_inputs_get_a_gradient(model, images, scheme):
 @pytest.mark.parametrize(("first_last", "edge_levels"), [("8bit", 255), ("same", 3), ("float", None)])
 def test_first_and_last_layer_get_their_own_bits(model, images, first_last, edge_levels):
     quantized = quantize(
-        model, Scheme(weight_bits=2, act_bits=4, granularity="tensor", first_last=first_last), [images]
+        model,
+        Scheme(Affine(granularity="tensor"), weight_bits=2, act_bits=4, first=first_last, last=first_last),
+        [images],
     )
     layers = dict(compute_layers(quantized))
     for name, layer in layers.items():
@@ -157,7 +159,7 @@ def test_first_and_last_layer_get_their_own_bits(model, images, first_last, edge
 
 
 def test_channel_grids_fit_each_channel(model, images):
-    quantized = quantize(model, Scheme(weight_bits=4, act_bits=32, first_last="same"))
+    quantized = quantize(model, Scheme(weight_bits=4, act_bits=32, first="same", last="same"))
     original = model.grouped.weight
     scale = original.flatten(1).abs().amax(1) / 7
     expected = (original / scale.view(-1, 1, 1, 1)).round() * scale.view(-1, 1, 1, 1)
@@ -180,7 +182,9 @@ def test_weight_norm_is_quantized_after_the_normalisation(images):
     torch.manual_seed(0)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.LazyLinear(2))
     model(images)
-    quantized = quantize(model.eval(), Scheme(weight_bits=2, act_bits=32, granularity="tensor", first_last="same"))
+    quantized = quantize(
+        model.eval(), Scheme(Affine(granularity="tensor"), weight_bits=2, act_bits=32, first="same", last="same")
+    )
     assert len(quantized[0].weight.unique()) <= 3
     torch.testing.assert_close(quantized[0].weight.abs().max(), model[0].weight.abs().max())  # pyright: ignore
     assert torch.equal(freeze(quantized)(images), quantized(images))
@@ -226,7 +230,8 @@ def test_mistakes_are_explained(model, images):
         ("afine:w4a4", "Did you mean 'affine'"),
         ("w4", "written .METHOD"),
         ("w4a4,granularity=row", "unknown granularity 'row'"),
-        ("w4a4,first_last=9bit", "Did you mean '8bit'"),
+        ("w4a4,first=9bit", "unknown first '9bit'.*Did you mean '8bit'"),
+        ("w4a4,last=9bit", "unknown last '9bit'.*Did you mean '8bit'"),
         ("w4a4,act_range=max", "unknown act_range 'max'.*Did you mean 'minmax'"),
         ("w4a4,percentile=5", "percentile is 5"),
         ("w4a4,color=red", "unknown field of scheme 'color'"),
@@ -238,8 +243,6 @@ def test_mistakes_in_a_scheme_are_explained(text, words):
 
 
 def test_scheme_text_and_label():
-    assert Scheme.parse("w4a32,granularity=tensor") == Scheme(
-        "affine", weight_bits=4, act_bits=32, granularity="tensor"
-    )
+    assert Scheme.parse("w4a32,granularity=tensor") == Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=32)
     assert Scheme.parse("dorefa:w1a2").label == "dorefa w1a2"
-    assert Scheme(weight_bits=4, act_bits=4, act_range="percentile").label == "affine w4a4 act_range=percentile"
+    assert Scheme(Affine(act_range="percentile"), weight_bits=4, act_bits=4).label == "affine w4a4 act_range=percentile"

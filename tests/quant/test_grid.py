@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitproof.quant.grid import AffineQuantizer, Codes, affine_grid, fake_quantize
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import AffineQuantizer, affine_grid, fake_quantize
 
 T = torch.tensor
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitproof.quant import METHODS, Scheme
-from bitproof.quant.grid import Codes
+from bitproof.quant import LSQ, Scheme
+from bitproof.quant.codes import Codes
 from bitproof.quant.lsq import LSQActivations, LSQWeights, learned_step
 from bitproof.quant.ranges import Histogram
 
@@ -20,8 +20,8 @@ def histogram_of(values: torch.Tensor) -> Histogram:
 
 
 def weights_for(weight: torch.Tensor, text: str) -> torch.nn.Module:
-    scheme = Scheme.parse(text)
-    return METHODS[scheme.method].weights(weight, scheme)
+    scheme = Scheme.parse(text).common
+    return scheme.method.weights(weight, scheme.weight_bits)
 
 
 def test_values_and_gradients_by_hand():
@@ -128,13 +128,8 @@ def test_weights_start_at_the_papers_step_and_scale_its_gradient(granularity):
 
 
 def test_activations_start_at_the_papers_step_and_ignore_the_batch_size_in_its_gradient():
-    scheme = Scheme("lsq", weight_bits=32, act_bits=3)
-    method = METHODS["lsq"]
-    assert method.inputs is not None
-    assert method.observe is not None
-    quantizer = method.inputs(scheme)
     x = torch.rand(4, 10, generator=torch.Generator().manual_seed(0)) * 3
-    method.observe(quantizer, histogram_of(x), scheme)
+    quantizer = LSQ().inputs(3, histogram_of(x))
     assert isinstance(quantizer, LSQActivations)
     step = (2 * x.mean() / math.sqrt(7)).item()
     assert quantizer.step.item() == pytest.approx(step)
@@ -145,10 +140,8 @@ def test_activations_start_at_the_papers_step_and_ignore_the_batch_size_in_its_g
 
 def test_signed_activations_on_request():
     x = T([[-9.0, 9.0]])
-    method = METHODS["lsq"]
-    assert method.inputs is not None
-    assert method.inputs(Scheme.parse("lsq:w8a2"))(x).tolist() == [[0, 3]]
-    assert method.inputs(Scheme.parse("lsq:w8a2,act_symmetric=true"))(x).tolist() == [[-2, 1]]
+    assert LSQ().inputs(2)(x).tolist() == [[0, 3]]
+    assert LSQ(act_symmetric=True).inputs(2)(x).tolist() == [[-2, 1]]
 
 
 def test_a_step_below_zero_acts_as_its_magnitude():

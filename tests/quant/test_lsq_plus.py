@@ -5,23 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitproof.quant import METHODS, Scheme
-from bitproof.quant.grid import Codes
+from bitproof.quant import LSQPlus
+from bitproof.quant.codes import Codes
 from bitproof.quant.lsq_plus import LSQPlusActivations, least_squares_range
 from bitproof.quant.ranges import Histogram
 
 T = torch.tensor
-METHOD = METHODS["lsq+"]
 
 
 def observed(values: torch.Tensor, bits: int) -> LSQPlusActivations:
-    assert METHOD.inputs is not None
-    assert METHOD.observe is not None
-    scheme = Scheme("lsq+", weight_bits=32, act_bits=bits)
     histogram = Histogram(values.min().item(), values.max().item())
     histogram.add(values)
-    quantizer = METHOD.inputs(scheme)
-    METHOD.observe(quantizer, histogram, scheme)
+    quantizer = LSQPlus().inputs(bits, histogram)
     assert isinstance(quantizer, LSQPlusActivations)
     return quantizer
 
@@ -48,9 +43,9 @@ def test_weights_start_at_three_sigma():
     weight = torch.randn(4, 9, generator=torch.Generator().manual_seed(0)) + T([[0.0], [1.0], [-1.0], [5.0]])
     mean, sigma = weight.mean(1, keepdim=True), weight.std(1, keepdim=True, correction=0)
     expected = torch.maximum((mean - 3 * sigma).abs(), (mean + 3 * sigma).abs()) / 8
-    quantizer = METHOD.weights(weight, Scheme("lsq+", weight_bits=4, act_bits=32))
+    quantizer = LSQPlus().weights(weight, 4)
     torch.testing.assert_close(quantizer.step.detach(), expected)  # pyright: ignore
-    assert METHOD.weights(torch.zeros(2, 3), Scheme("lsq+", weight_bits=4, act_bits=32))(torch.zeros(2, 3)).any() == 0
+    assert LSQPlus().weights(torch.zeros(2, 3), 4)(torch.zeros(2, 3)).any() == 0
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

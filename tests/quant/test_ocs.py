@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitproof.errors import InputError
-from bitproof.quant import Scheme, freeze, quantize
+from bitproof.quant import Affine, Scheme, freeze, quantize
 from bitproof.quant.ocs import split_order, split_outliers, split_weight
 
 T = torch.tensor
@@ -42,7 +42,7 @@ def images():
     return torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-SAME = Scheme("affine", weight_bits=4, act_bits=32, first_last="same", granularity="tensor")
+SAME = Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=32, first="same", last="same")
 
 
 def test_the_largest_channel_is_split_first_by_hand():
@@ -78,7 +78,9 @@ def test_every_channel_sums_to_the_original(model, ratio):
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_rounded_halves_sum_to_the_rounded_weight(model, granularity, symmetric, bits):
-    scheme = Scheme(weight_bits=bits, act_bits=32, first_last="same", granularity=granularity, symmetric=symmetric)
+    scheme = Scheme(
+        Affine(granularity=granularity, symmetric=symmetric), weight_bits=bits, act_bits=32, first="same", last="same"
+    )
     quantized = quantize(split_outliers(model, scheme), scheme)
     for ours, weight in ((quantized.mid, model.mid.weight), (quantized.head, model.head.weight)):
         step = ours.parametrizations.weight[0].scale
@@ -104,7 +106,7 @@ def test_plain_halves_would_not_be_exact():
 
 
 def test_splitting_reduces_the_error_of_an_outlier(model, images):
-    scheme = Scheme(weight_bits=4, act_bits=32, granularity="tensor")
+    scheme = Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=32)
     plain, split = quantize(model, scheme), quantize(split_outliers(model, scheme), scheme)
     step = split.mid.parametrizations.weight[0].scale
     assert step < 0.6 * plain.mid.parametrizations.weight[0].scale
@@ -129,7 +131,7 @@ def test_quantize_works_as_usual_on_the_result(model, images):
 
 
 def test_float_and_parametrized_layers_are_left_alone(model, images):
-    float_edges = split_outliers(model, Scheme(weight_bits=4, act_bits=32, first_last="float"))
+    float_edges = split_outliers(model, Scheme(weight_bits=4, act_bits=32, first="float", last="float"))
     assert float_edges.stem.in_channels == 3
     assert float_edges.mid.in_channels == 102
     nn.utils.parametrizations.weight_norm(model.mid)
@@ -146,5 +148,5 @@ def test_zero_weights_stay_zero():
 def test_mistakes_are_explained(model):
     with pytest.raises(InputError, match="ratio is 0.*such as 0.02"):
         split_outliers(model, SAME, ratio=0)
-    with pytest.raises(InputError, match="dorefa w4a32 first_last=same are not on a uniform grid.*'affine'"):
-        split_outliers(model, Scheme("dorefa", weight_bits=4, act_bits=32, first_last="same"))
+    with pytest.raises(InputError, match="the weights of dorefa are not on a uniform grid.*'affine'"):
+        split_outliers(model, Scheme("dorefa", weight_bits=4, act_bits=32, first="same", last="same"))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from bitproof.quant.grid import AffineQuantizer, Codes
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import AffineQuantizer
 from bitproof.quant.omse import least
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.quant.ranges import Histogram, RangeSettings

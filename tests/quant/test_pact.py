@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bitproof.quant import METHODS, Scheme
+from bitproof.quant import PACT, Scheme, penalty
 from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
-from bitproof.quant.pact import PACTActivations, pact_penalty
+from bitproof.quant.pact import PACTActivations
 from bitproof.quant.ranges import Histogram
 
 T = torch.tensor
@@ -20,13 +20,10 @@ def with_alpha(bits: int, alpha: float) -> PACTActivations:
 
 
 def observed(values: torch.Tensor, text: str) -> PACTActivations:
-    method, scheme = METHODS["pact"], Scheme.parse(text)
-    assert method.inputs is not None
-    assert method.observe is not None
+    scheme = Scheme.parse(text).common
     histogram = Histogram(values.min().item(), values.max().item())
     histogram.add(values)
-    quantizer = method.inputs(scheme)
-    method.observe(quantizer, histogram, scheme)
+    quantizer = scheme.method.inputs(scheme.act_bits, histogram)
     assert isinstance(quantizer, PACTActivations)
     return quantizer
 
@@ -70,18 +67,18 @@ def test_alpha_starts_at_the_range_of_the_calibration_images():
 
 
 def test_weights_are_dorefas():
-    quantizer = METHODS["pact"].weights(torch.ones(2, 2), Scheme.parse("pact:w3a3"))
+    quantizer = PACT().weights(torch.ones(2, 2), 3)
     assert isinstance(quantizer, DoReFaWeights)
     assert quantizer.bits == 3
 
 
 def test_penalty_sums_the_squares_and_reaches_every_alpha():
     model = nn.Sequential(with_alpha(2, 3.0), nn.ReLU(), nn.Sequential(with_alpha(4, -2.0)))
-    penalty = pact_penalty(model)
-    assert penalty.item() == 13
-    penalty.backward()
+    total = penalty(model)
+    assert total.item() == 13
+    total.backward()
     assert [p.grad.item() for p in model.parameters() if p.grad is not None] == [6, -4]
-    assert pact_penalty(nn.ReLU()).item() == 0
+    assert penalty(nn.ReLU()).item() == 0
 
 
 @settings(max_examples=150, deadline=None)

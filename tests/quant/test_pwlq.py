@@ -7,8 +7,9 @@ from scipy import stats
 from scipy.optimize import brentq, curve_fit
 from torch import nn
 
-from bitproof.quant import Scheme, quantize
-from bitproof.quant.grid import Codes, affine_grid, fake_quantize
+from bitproof.quant import PWLQ, Scheme, quantize
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import affine_grid, fake_quantize
 from bitproof.quant.pwlq import PwlqWeights, gauss_breakpoint, laplace_breakpoint, piecewise, top_range
 from bitproof.quant.ranges import Histogram
 
@@ -186,19 +187,14 @@ def test_the_range_of_a_stream_is_the_median_of_its_top_ten(count):
 
 
 @pytest.mark.parametrize(
-    ("method", "breakpoint", "overlapping"),
-    [
-        ("pwlq", "search", False),
-        ("pwlq-gauss", "gauss", False),
-        ("pwlq-laplace", "laplace", False),
-        ("pwlq-overlapping", "search", True),
-    ],
+    ("breakpoint", "overlapping"), [("search", False), ("gauss", False), ("laplace", False), ("search", True)]
 )
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
-def test_schemes_reach_the_quantizer(method, breakpoint, overlapping, granularity):
+def test_schemes_reach_the_quantizer(breakpoint, overlapping, granularity):
     torch.manual_seed(0)
     model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(50, 20)
-    scheme = Scheme(method, weight_bits=3, act_bits=4, granularity=granularity, first_last="same")
+    method = PWLQ(breakpoint=breakpoint, overlapping=overlapping, granularity=granularity)
+    scheme = Scheme(method, weight_bits=3, act_bits=4, first="same", last="same")
     quantized = quantize(model, scheme, [data])
     weight = model[0].weight.detach()
     expected = PwlqWeights(

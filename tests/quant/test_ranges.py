@@ -114,8 +114,12 @@ def test_the_moving_average_weighs_each_image_by_its_age():
         for batch in batches:
             histogram.add(batch)
         assert ACT_RANGES["moving-average"](histogram, keep(99.9)) == pytest.approx(expected)
-    lone = bp.Scheme(act_range="moving-average")
+    lone = bp.Scheme(
+        bp.quant.Affine(act_range="moving-average"),
+    )
     model = bp.quantize(nn.Sequential(nn.Flatten(), nn.Linear(2, 3)), lone, [images[:, :, None, None]])
     assert model[1].input_quantizer.scale.item() == pytest.approx((expected[1] - expected[0]) / 255)
     with pytest.raises(InputError, match="weight_range"):
-        bp.Scheme(weight_range="moving-average")
+        bp.Scheme(
+            bp.quant.Affine(weight_range="moving-average"),
+        )

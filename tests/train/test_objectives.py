@@ -332,7 +332,7 @@ def test_penalties_are_added_up_whatever_makes_their_gradient():
 
 def test_clipping_levels_by_hand():
     model = bp.quantize(
-        bp.load_model("digits_cnn"), bp.Scheme("pact", weight_bits=4, act_bits=4, first_last="same"),
+        bp.load_model("digits_cnn"), bp.Scheme("pact", weight_bits=4, act_bits=4, first="same", last="same"),
         bp.load_data("digits", split="train", limit=32),
     )  # fmt: skip
     alphas = [p for p in bp.quant.quantizer_parameters(model)]

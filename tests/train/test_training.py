@@ -75,7 +75,9 @@ def test_sgd_steps_by_hand(momentum):
 @pytest.mark.parametrize(("scheme", "least", "most"), [("w32a32", 0, 1e-9), ("w2a32", 1e-4, 1)])
 def test_the_float_model_teaches_what_quantization_lost(scheme, least, most):
     history: list[Epoch] = []
-    recipe = qat(scheme=bp.Scheme.parse(f"{scheme},first_last=same"), epochs=1, distillation=1.0, learning_rate=1e-12)
+    recipe = qat(
+        scheme=bp.Scheme.parse(f"{scheme},first=same,last=same"), epochs=1, distillation=1.0, learning_rate=1e-12
+    )
     recipe(Linear(), tiny(), rng=RUN, on_epoch=lambda h, _: history.extend(h))
     assert least <= history[0].loss <= most
 
@@ -106,7 +108,7 @@ def test_global_randomness_is_left_alone(digits, network):
 
 
 @pytest.mark.parametrize(
-    "scheme", ["lsq:w2a2", "pact:w4a4", "dorefa:w2a2g4", "binaryconnect-stochastic:w1a32", "ttq:w2a32"]
+    "scheme", ["lsq:w2a2", "pact:w4a4", "dorefa:w2a2g4", "binaryconnect:w1a32,stochastic=true", "ttq:w2a32"]
 )
 def test_a_run_that_stops_anywhere_ends_with_the_same_weights(scheme, digits, network, tmp_path, monkeypatch):
     recipe = qat(scheme=bp.Scheme.parse(scheme), epochs=2, holdout=44, augmentation="crop-flip", optimizer="sgd")
@@ -197,7 +199,7 @@ def test_learned_steps_do_not_decay(digits, network):
 
 
 def test_binaryconnect_weights_stay_within_their_limit(digits, network):
-    recipe = qat(scheme=bp.Scheme.parse("binaryconnect:w1a32,first_last=same"), epochs=1, learning_rate=0.1)
+    recipe = qat(scheme=bp.Scheme.parse("binaryconnect:w1a32,first=same,last=same"), epochs=1, learning_rate=0.1)
     trained = recipe(network, digits, rng=RUN)
     for _, layer in bp.quant.compute_layers(trained):
         chain = layer.parametrizations.weight

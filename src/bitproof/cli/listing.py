@@ -1,5 +1,6 @@
 """`bitproof list`."""
 
+import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,9 @@ def _scheme_line(method: Any) -> str:
         f"{'-'.join(str(b) for b in sorted({bits[0], bits[-1]}))} or 32 bits" if bits else "float"
         for bits in (method.weight_bits, method.act_bits)
     )
-    return f"{method.description} Weights {weights}, activations {acts}."
+    own = ", ".join(field.name for field in dataclasses.fields(method))
+    about = _first_line(method) + (f" Fields: {own}." if own else "")
+    return f"{about} Weights {weights}, activations {acts}."
 
 
 def _first_line(documented: Any) -> str:

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.core.rng import Rng
-
 
 def round_ste(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Round half to even; the gradient passes unchanged.
@@ -20,19 +18,6 @@ def round_ste(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         ([0.0, 2.0], [1.0, 1.0])
     """
     return _Round.apply(x)  # type: ignore[no-any-return]
-
-
-def stochastic_round_ste(x: Float[Tensor, "n ..."], *, rng: Rng) -> Float[Tensor, "n ..."]:
-    """Round up with a probability of the fractional part, else down; the gradient passes unchanged.
-
-    Unbiased: the mean over many draws is x (Gupta et al. 2015, "Deep learning with limited numerical
-    precision", Section 3). Keyed: each row of x has its own stream, that of its example in `rng`.
-    """
-    draws = rng.uniform(tuple(x.shape[1:])).to(x.device, x.dtype)
-    with torch.no_grad():
-        below = x.floor()
-        rounded = below + (draws < x - below)
-    return rounded + (x - x.detach())  # adds zero, and the gradient
 
 
 def sign_ste(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

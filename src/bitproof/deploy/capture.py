@@ -8,8 +8,8 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import CodeGen
 
 from bitproof.errors import InputError
-from bitproof.quant.binarynet import SignActivations
-from bitproof.quant.convert import INPUT_QUANTIZER
+from bitproof.quant.attached import INPUT_QUANTIZER
+from bitproof.quant.quantizer import InputQuantizer
 
 aten = torch.ops.aten
 NOTHING = (aten.alias.default, aten.clone.default, aten.detach.default, aten.dropout.default)
@@ -39,14 +39,13 @@ class _Marker(nn.Module):
         return _layer_input(x, self.layer)
 
 
-def mark(layer: nn.Module, name: str, quantizer: nn.Module | None) -> None:
+def mark(layer: nn.Module, name: str, quantizer: InputQuantizer | None) -> None:
     """Put a marker in the place of the input quantizer; behind it where its rounding is not that of a grid (signs)."""
     marker = _Marker(name)
     if quantizer is None:
         layer.register_forward_pre_hook(lambda _, args: (marker(args[0]), *args[1:]))
         return
-    rounds_elsewhere = isinstance(quantizer, SignActivations)
-    layer.add_module(INPUT_QUANTIZER, nn.Sequential(quantizer, marker) if rounds_elsewhere else marker)
+    layer.add_module(INPUT_QUANTIZER, marker if quantizer.nearest else nn.Sequential(quantizer, marker))
 
 
 def capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:

@@ -20,12 +20,13 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from bitproof.deploy.capture import capture, mark
-from bitproof.deploy.grids import input_grid, is_quantized, weight_codes
+from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
 from bitproof.deploy.rewrite import Rewriting
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, freeze
-from bitproof.quant.convert import INPUT_QUANTIZER, Images, assigned
+from bitproof.quant.attached import compute_layers, input_quantizer, weight_quantizer
+from bitproof.quant.convert import Images
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.settings import digest
 
@@ -83,7 +84,7 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         A module on the CPU, whose quantized layers are `IntegerLayer`s.
 
     Raises:
-        InputError: a model that is not quantized, a method with no integer form, weights that do not fit into
+        InputError: a model without quantized weights, a method with no integer form, weights that do not fit into
             8 bits with one zero point, or a model that cannot be captured.
     """
     scheme = _scheme(model)
@@ -99,18 +100,24 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
     weights: dict[str, tuple[Tensor, Tensor]] = {}
     grids: dict[str, AffineQuantizer | None] = {}
     marked = freeze(model).cpu()
-    for name, layer, here in assigned(model, scheme):
-        if is_quantized(layer):
+    for name, layer in compute_layers(model):
+        quantizer = input_quantizer(layer)
+        if weight_quantizer(layer) is not None:
             weights[name] = weight_codes(name, layer)
-            quantizer = layer.get_submodule(INPUT_QUANTIZER) if here.act_bits < 32 else None
             grids[name] = None if quantizer is None else input_grid(name, quantizer)
             mark(marked.get_submodule(name), name, quantizer)
-        elif here.act_bits < 32:
+        elif quantizer is not None:
             raise InputError(
                 f"layer {name!r} has float weights",
                 rule="a layer with quantized inputs runs on integers only if its weights are quantized too",
                 remedy="Use weight_bits of 8 or below",
             )
+    if not weights:
+        raise InputError(
+            f"{scheme.label} quantizes no weight",
+            rule="the integer form computes on integers",
+            remedy="Use weight_bits of 8 or below",
+        )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
     return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]

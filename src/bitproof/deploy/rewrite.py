@@ -14,8 +14,9 @@ from bitproof.deploy.capture import MARK
 from bitproof.deploy.grids import same_grid, stored
 from bitproof.deploy.integer_layer import LINEAR, IntegerLayer
 from bitproof.errors import InputError
-from bitproof.quant.convert import INPUT_QUANTIZER
-from bitproof.quant.grid import AffineQuantizer, Codes
+from bitproof.quant.attached import INPUT_QUANTIZER
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import AffineQuantizer
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)

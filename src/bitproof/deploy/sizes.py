@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from bitproof.quant import freeze
-from bitproof.quant.convert import INPUT_QUANTIZER, assigned
-from bitproof.quant.xnor import XNORWeights
+from bitproof.quant.attached import INPUT_QUANTIZER, input_quantizer, weight_quantizer
+from bitproof.quant.convert import assigned
+from bitproof.quant.quantizer import Quantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def sizes(model: nn.Module) -> Sizes:
 
     Example:
         >>> from bitproof.quant import Scheme, quantize
-        >>> sizes(quantize(nn.Linear(100, 10), Scheme(weight_bits=4, act_bits=32, first_last="same")))
+        >>> sizes(quantize(nn.Linear(100, 10), Scheme(weight_bits=4, act_bits=32, first="same", last="same")))
         Sizes(float_bytes=4040, packed_bytes=590)
     """
     frozen = freeze(model).state_dict()
@@ -43,12 +43,11 @@ def sizes(model: nn.Module) -> Sizes:
     packed = floats
     scheme = getattr(model, "scheme", None)
     for _, layer, here in assigned(model, scheme) if scheme else ():
-        if parametrize.is_parametrized(layer, "weight"):
-            quantizer = layer.parametrizations.weight[-1]
+        if (of_weight := weight_quantizer(layer)) is not None:
             packed += _packed(layer.weight, here.weight_bits) - _bytes(layer.weight)
-            packed += _grids(quantizer, len(layer.weight))
-        if here.act_bits < 32:
-            packed += _grids(layer.get_submodule(INPUT_QUANTIZER), 1)
+            packed += _grids(of_weight, len(layer.weight))
+        if (of_input := input_quantizer(layer)) is not None:
+            packed += _grids(of_input, 1)
     return Sizes(float_bytes=floats, packed_bytes=packed)
 
 
@@ -58,11 +57,11 @@ def _packed(weight: Tensor, bits: int) -> int:
     return math.ceil(weight.numel() * min(32, max(bits, math.ceil(math.log2(levels)))) / 8)
 
 
-def _grids(quantizer: nn.Module, channels: int) -> int:
-    """Bytes of scales and zero points. Scales that follow from the float weights are not in the quantizer's state."""
+def _grids(quantizer: Quantizer, channels: int) -> int:
+    """Bytes of scales and zero points."""
     state = quantizer.state_dict().items()
     stored = sum(t.numel() * (1 if name == "zero_point" else 4) for name, t in state)
-    return stored or 4 * (channels if isinstance(quantizer, XNORWeights) else 1)
+    return stored or 4 * quantizer.derived_scales(channels)
 
 
 def _bytes(tensor: Tensor) -> int:

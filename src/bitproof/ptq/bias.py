@@ -21,7 +21,7 @@ from bitproof.core.calling import device_of
 from bitproof.errors import InputError
 from bitproof.ptq.flow import record_flow
 from bitproof.ptq.watching import BATCH, Moments, run_until
-from bitproof.quant.convert import COMPUTE_LAYERS, compute_layers
+from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
 from bitproof.quant.structure import note_step
 
 

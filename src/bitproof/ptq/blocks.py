@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from bitproof.errors import InputError
-from bitproof.quant.convert import COMPUTE_LAYERS, compute_layers
+from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
 
 
 def layers_of(model: nn.Module) -> list[str]:

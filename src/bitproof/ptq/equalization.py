@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bitproof.ptq.flow import record_flow
-from bitproof.quant.convert import compute_layers
+from bitproof.quant.attached import compute_layers
 
 SWEEPS = 100
 TOLERANCE = 1e-4

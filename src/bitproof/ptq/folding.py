@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from bitproof.errors import InputError
 from bitproof.ptq.flow import record_flow
-from bitproof.quant.convert import COMPUTE_LAYERS, compute_layers
+from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
 from bitproof.quant.structure import note_step
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

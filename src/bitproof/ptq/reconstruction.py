@@ -34,7 +34,7 @@ from bitproof.ptq.flow import record_flow
 from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import BETA, SoftRounding, undecided
 from bitproof.ptq.watching import BATCH, run_until
-from bitproof.quant.convert import INPUT_QUANTIZER, compute_layers
+from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
 from bitproof.quant.grid import AffineQuantizer
 
 
@@ -109,7 +109,7 @@ class Reconstruction:
 
     def _reconstruct(self, unit: nn.Module, inputs: Tensor, targets: Tensor, fisher: Tensor | None, rng: Rng) -> None:
         """Learn the roundings of one unit in place."""
-        rounded = [layer for _, layer in compute_layers(unit) if hasattr(layer, "parametrizations")]
+        rounded = [layer for _, layer in compute_layers(unit) if weight_quantizer(layer)]
         if not rounded:
             return
         softs = [_soften(layer) for layer in rounded]
@@ -152,6 +152,12 @@ class Reconstruction:
 
 def _soften(layer: Any) -> SoftRounding:
     weights = layer.parametrizations.weight
+    if len(weights) > 1:
+        raise InputError(
+            f"a weight that {type(weights[0]).__name__} computes",
+            rule="rounding is learned for weights that are parameters themselves",
+            remedy="Remove that parametrization before quantizing, or use rounding 'nearest'",
+        )
     soft = SoftRounding(weights[0], weights.original)
     weights[0] = soft
     return soft
@@ -167,7 +173,7 @@ def _harden(layer: Any, soft: SoftRounding) -> None:
 def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, StepLearner]]:
     learners = []
     for _, layer in compute_layers(unit):
-        quantizer = getattr(layer, INPUT_QUANTIZER, None)
+        quantizer = input_quantizer(layer)
         if isinstance(quantizer, AffineQuantizer):
             learners.append((layer, StepLearner(quantizer)))
             layer.set_submodule(INPUT_QUANTIZER, learners[-1][1])

@@ -9,13 +9,11 @@ V starts where h gives the float weight. beta falls from 20 to 2, so that first 
 the end all of them go to a side.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.errors import InputError
+from bitproof.quant.quantizer import WeightQuantizer
 
 STRETCH, SHIFT = 1.2, -0.1
 BETA = (20.0, 2.0)
@@ -45,21 +43,15 @@ class SoftRounding(nn.Module):
     """Takes the place of a weight's quantizer while its rounding is learned.
 
     Args:
-        quantizer: one that knows the `neighbours` of a weight: the levels next to it.
+        quantizer: of the weight.
         weight: the float weight.
 
     Raises:
-        InputError: a quantizer without them.
+        InputError: a quantizer without `neighbours`.
     """
 
-    def __init__(self, quantizer: Any, weight: Tensor) -> None:
+    def __init__(self, quantizer: WeightQuantizer, weight: Tensor) -> None:
         super().__init__()
-        if not hasattr(quantizer, "neighbours"):
-            raise InputError(
-                f"weights on the grid of {type(quantizer).__name__}",
-                rule="rounding is learned between two fixed levels, as in the methods affine and pwlq",
-                remedy="Use such a scheme, or rounding 'nearest'",
-            )
         self.quantizer = [quantizer]  # not a submodule
         weight = weight.detach()
         self._near, self._far = quantizer.neighbours(weight)

@@ -1,16 +1,48 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
-from bitproof.quant.convert import compute_layers, freeze, prepare, quantize, quantizer_parameters
-from bitproof.quant.methods import METHODS, Method
+from bitproof.quant.affine import Affine
+from bitproof.quant.attached import after_step, compute_layers, penalty, quantizer_parameters
+from bitproof.quant.binaryconnect import BinaryConnect
+from bitproof.quant.binarynet import BinaryNet
+from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
+from bitproof.quant.convert import freeze, prepare, quantize
+from bitproof.quant.dorefa import DoReFa
+from bitproof.quant.layer import LayerScheme
+from bitproof.quant.lsq import LSQ
+from bitproof.quant.lsq_plus import LSQPlus
+from bitproof.quant.method import Method
+from bitproof.quant.methods import METHODS
 from bitproof.quant.ocs import split_outliers
-from bitproof.quant.scheme import Scheme
+from bitproof.quant.pact import PACT
+from bitproof.quant.pwlq import PWLQ
+from bitproof.quant.scheme import LayerRule, Scheme
+from bitproof.quant.ternary import TTQ, TWN
+from bitproof.quant.xnor import XNOR
 
 __all__ = [
+    "LSQ",
     "METHODS",
+    "PACT",
+    "PWLQ",
+    "TTQ",
+    "TWN",
+    "XNOR",
+    "Affine",
+    "BinaryConnect",
+    "BinaryNet",
+    "DoReFa",
+    "LSQPlus",
+    "LayerRule",
+    "LayerScheme",
     "Method",
+    "ReLU1",
+    "ReLU6",
     "Scheme",
+    "Tanh",
+    "after_step",
     "compute_layers",
     "freeze",
+    "penalty",
     "prepare",
     "quantize",
     "quantizer_parameters",

@@ -5,26 +5,26 @@
     dw_b/dw = 1, and w is clipped to [-H, H] after every update                          Algorithm 1
 
 The paper's H is 1; as in its code, H = sqrt(6 / (fan_in + fan_out)) / 2, so that layers keep the scale
-of Glorot's initialisation. Training calls `clip_weights(model)` after each step of the optimiser.
+of Glorot's initialisation. Training calls `quant.after_step(model)` after each step of the optimiser.
 
 The stochastic form draws anew at each forward pass in training mode and is tested with its *float*
 weights (Section 2.6, method 2), so in eval mode its weights have more than two levels.
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
 from bitproof.core.ste import straight_through
 from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import WeightQuantizer, magnitude
 
 
-class BinaryConnectWeights(nn.Module):
+class BinaryConnectWeights(WeightQuantizer):
     """Weights onto -limit and +limit by their sign; the gradient passes unchanged.
 
     Example:
@@ -41,11 +41,17 @@ class BinaryConnectWeights(nn.Module):
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return straight_through(weight, torch.where(weight < 0, -self.limit, self.limit).to(weight.dtype))
 
+    def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
+        weight.clamp_(-self.limit, self.limit)
+
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return magnitude(weight)
+
     def extra_repr(self) -> str:
         return f"limit={self.limit:.4g}"
 
 
-class StochasticBinaryConnectWeights(Drawing):
+class StochasticBinaryConnectWeights(WeightQuantizer, Drawing):
     """Weights onto -limit or +limit by chance in training mode; the float weights in eval mode.
 
     Args:
@@ -63,18 +69,14 @@ class StochasticBinaryConnectWeights(Drawing):
         up = self.draw(weight) < (weight / self.limit + 1) / 2  # a chance outside [0, 1] is certain
         return straight_through(weight, torch.where(up, self.limit, -self.limit).to(weight.dtype))
 
+    def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
+        weight.clamp_(-self.limit, self.limit)
+
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return "it is tested with float weights"
+
     def extra_repr(self) -> str:
         return f"limit={self.limit:.4g}"
-
-
-@torch.no_grad()
-def clip_weights(model: nn.Module) -> None:
-    """Clip, in place, the float weights under each BinaryConnect or BinaryNet quantizer to its limit."""
-    for layer in model.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            chain: Any = layer.parametrizations.weight  # pyright: ignore
-            if (limit := getattr(chain[0], "limit", None)) is not None:
-                chain.original.clamp_(-limit, limit)
 
 
 def _limit(weight: Tensor) -> float:
@@ -82,15 +84,20 @@ def _limit(weight: Tensor) -> float:
     return math.sqrt(6 / ((weight.shape[0] + weight.shape[1]) * area)) / 2
 
 
-BINARYCONNECT = Method(
-    description="BinaryConnect's weights of two values, for training.",
-    weight_bits=range(1, 2),
-    act_bits=range(0),
-    weights=lambda weight, scheme: BinaryConnectWeights(_limit(weight)),
-)
-BINARYCONNECT_STOCHASTIC = Method(
-    description="BinaryConnect with weights drawn in training and float weights in tests.",
-    weight_bits=range(1, 2),
-    act_bits=range(0),
-    weights=lambda weight, scheme: StochasticBinaryConnectWeights(_limit(weight), key_of(weight)).to(weight.device),
-)
+@dataclass(frozen=True, kw_only=True)
+class BinaryConnect(Method):
+    """BinaryConnect's weights of two values, for training.
+
+    Attributes:
+        stochastic: whether weights are drawn in training and float in tests, else rounded in both.
+    """
+
+    name = "binaryconnect"
+    weight_bits = range(1, 2)
+
+    stochastic: bool = False
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        if self.stochastic:
+            return StochasticBinaryConnectWeights(_limit(weight), key_of(weight)).to(weight.device)
+        return BinaryConnectWeights(_limit(weight))

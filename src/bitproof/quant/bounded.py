@@ -2,11 +2,12 @@
 
     relu6, relu1    y = round((2^k - 1) clip(x, 0, c) / c) c / (2^k - 1)    c = 6 or 1      Section 2, Table 4
     tanh            y = 2 round((2^k - 1) (tanh(x) + 1) / 2) / (2^k - 1) - 1               Appendix A.1
-    tanh-dynamic    the same of tanh(x / s), s learned
+    tanh, dynamic   the same of tanh(x / s), s learned
 
 Gradients pass the rounding unchanged, and are those of clip and tanh otherwise. With ReLU6 the networks of the
-paper are conv + BN + ReLU6 + quantize: what goes into a layer has to be positive, so the first layer wants
-`first_last` "8bit" or "float". The paper quantizes activations only; weights are float (32 bits) or on the affine grid.
+paper are conv + BN + ReLU6 + quantize: what goes into a layer has to be positive, so the first layer wants `first`
+"8bit", "weights" or "float". The paper quantizes activations only, what goes into the last layer among them:
+`relu6:w32a2,first=float,last=same`. Weights that are not float are on the affine grid.
 
 **tanh masks gradients.** Its slope 1 - tanh(x)^2 vanishes for large activations, so white-box attacks fail where the
 network is not robust: in the paper's Table 5 the tanh network "survives" white-box PGD better than black-box
@@ -14,7 +15,8 @@ transfer. It is here as a specimen for gradient-masking checks, not as a defence
 2018 (arXiv 1807.06714), whose dynamic form learns the thresholds; here all of them move together, with s.
 """
 
-from collections.abc import Callable
+import abc
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -22,11 +24,15 @@ from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste
 from bitproof.quant.affine import affine_weights
+from bitproof.quant.codes import CodeGrid, Codes
+from bitproof.quant.grid import check_granularity
 from bitproof.quant.method import Method
-from bitproof.quant.scheme import Scheme
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
+from bitproof.quant.range_rules import DEFAULT_PERCENTILE, check_ranges
+from bitproof.quant.ranges import Histogram, RangeSettings
 
 
-class BoundedActivations(nn.Module):
+class BoundedActivations(InputQuantizer):
     """Activations clipped to [0, bound] and rounded to 2^bits levels."""
 
     def __init__(self, bits: int, bound: float) -> None:
@@ -38,11 +44,15 @@ class BoundedActivations(nn.Module):
         step = self.bound / (2**self.bits - 1)
         return round_ste(x.clamp(0, self.bound) / step) * step
 
+    def code_grid(self) -> CodeGrid | str:
+        codes = Codes.of(self.bits, symmetric=False)
+        return CodeGrid(scale=self.bound / codes.qmax, zero_point=0, codes=codes)
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}, bound={self.bound}"
 
 
-class TanhActivations(nn.Module):
+class TanhActivations(InputQuantizer):
     """tanh(x / scale), rounded to 2^bits levels from -1 to 1; zero is not one of them.
 
     Args:
@@ -59,31 +69,69 @@ class TanhActivations(nn.Module):
         squashed = (x if self.scale is None else x / self.scale).tanh()
         return 2 * round_ste(top * (squashed + 1) / 2) / top - 1
 
+    def code_grid(self) -> CodeGrid | str:
+        return "zero is not one of its levels, and integer kernels pad with zeros"
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
 
 
-def _method(inputs: Callable[[Scheme], nn.Module], description: str) -> Method:
-    return Method(
-        description=description,
-        weight_bits=range(2, 9),
-        act_bits=range(1, 9),
-        weights=affine_weights,
-        inputs=inputs,
-    )
+@dataclass(frozen=True, kw_only=True)
+class _FixedRange(Method, abc.ABC):
+    """What the methods of this file have in common: activations of a fixed range, and the weights of `Affine`.
+
+    Attributes:
+        granularity, symmetric, weight_range, percentile: of the weights, as in `bitproof.quant.affine.Affine`.
+    """
+
+    weight_bits = range(2, 9)
+    act_bits = range(1, 9)
+
+    granularity: str = "channel"
+    symmetric: bool = True
+    weight_range: str = "minmax"
+    percentile: float = DEFAULT_PERCENTILE
+
+    def __post_init__(self) -> None:
+        check_granularity(self.granularity)
+        check_ranges(weight_range=self.weight_range, percentile=self.percentile)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        span = RangeSettings(bits=bits, symmetric=self.symmetric, percentile=self.percentile)
+        return affine_weights(weight, span, granularity=self.granularity, weight_range=self.weight_range)
 
 
-RELU6 = _method(
-    lambda scheme: BoundedActivations(scheme.act_bits, 6.0), "Activations on [0, 6], for training; affine weights."
-)
-RELU1 = _method(
-    lambda scheme: BoundedActivations(scheme.act_bits, 1.0), "Activations on [0, 1], for training; affine weights."
-)
-TANH = _method(
-    lambda scheme: TanhActivations(scheme.act_bits, dynamic=False),
-    "Activations through a quantized tanh, which masks gradients; affine weights.",
-)
-TANH_DYNAMIC = _method(
-    lambda scheme: TanhActivations(scheme.act_bits, dynamic=True),
-    "Activations through a quantized tanh of learned width, which masks gradients; affine weights.",
-)
+@dataclass(frozen=True, kw_only=True)
+class ReLU6(_FixedRange):
+    """Activations on [0, 6], for training; affine weights."""
+
+    name = "relu6"
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        return BoundedActivations(bits, 6.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU1(_FixedRange):
+    """Activations on [0, 1], for training; affine weights."""
+
+    name = "relu1"
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        return BoundedActivations(bits, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tanh(_FixedRange):
+    """Activations through a quantized tanh, which masks gradients; affine weights.
+
+    Attributes:
+        dynamic: whether the width of tanh is learned.
+    """
+
+    name = "tanh"
+
+    dynamic: bool = False
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        return TanhActivations(bits, dynamic=self.dynamic)

@@ -9,7 +9,6 @@ padding, one ReLU used many times), state dicts round-trip, and copies are indep
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +18,8 @@ from torch.nn.utils import parametrize
 
 from bitproof.core.calling import device_of, forward
 from bitproof.errors import InputError
-from bitproof.quant.methods import METHODS
+from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
+from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.scheme import Scheme
 
@@ -31,11 +31,6 @@ class Images(Protocol):
     def inputs(self) -> Iterable[Tensor]: ...
 
 
-COMPUTE_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
-INPUT_QUANTIZER = "input_quantizer"
-GRADIENT_QUANTIZER = "gradient_quantizer"
-
-
 def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Tensor] | None = None) -> nn.Module:
     """A quantized copy of `model`, in eval mode; the model itself is left as it is.
 
@@ -44,26 +39,23 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
             Linear layers (and subclasses) are quantized: the weight, and the input of the layer.
         scheme: what to do with them.
         calibration: batches of images for the activation ranges; anything with an `inputs()` method that
-            yields them, or an iterable of tensors. Read twice. Needed where `scheme.act_bits` is below 32
-            and the method observes what layers receive.
+            yields them, or an iterable of tensors. Read twice. Needed where `scheme.needs_calibration`.
 
     Returns:
         The copy, with the scheme as its attribute `scheme`.
 
     Raises:
-        InputError: no compute layers, a model that is quantized already, weights that are not finite or all zero, no
-            calibration where it is needed, or a layer that no calibration image reaches or activates.
+        InputError: no compute layers, a rule that matches none, a model that is quantized already, weights that are not
+            finite or all zero, no calibration where it is needed, or a layer that no calibration image reaches or
+            activates.
     """
     quantized = prepare(model, scheme)
-    observing = {
-        name: (observe, layer.get_submodule(INPUT_QUANTIZER), here)
-        for name, layer, here in assigned(quantized, scheme)
-        if here.act_bits < 32 and (observe := METHODS[here.method].observe)
-    }
+    observing = {name: (layer, here) for name, layer, here in assigned(quantized, scheme) if here.observes}
     if observing:
         histograms = observe_inputs(model, list(observing), _batches(calibration))
-        for name, (observe, quantizer, here) in observing.items():
-            observe(quantizer, histograms[name], here)
+        for name, (layer, here) in observing.items():
+            quantizer = here.method.inputs(here.act_bits, histograms[name])
+            layer.add_module(INPUT_QUANTIZER, quantizer.to(device_of(layer)).eval())
     return quantized
 
 
@@ -98,16 +90,12 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 remedy="Check the checkpoint this model was loaded from",
             )
         if here.weight_bits < 32:
-            parametrize.register_parametrization(layer, "weight", METHODS[here.method].weights(weight, here))
+            parametrize.register_parametrization(layer, "weight", here.method.weights(weight, here.weight_bits))
         if here.act_bits < 32:
-            make = METHODS[here.method].inputs
-            assert make is not None  # or the method has no act_bits, and there is no such scheme
-            layer.add_module(INPUT_QUANTIZER, make(here).to(weight.device))
+            layer.add_module(INPUT_QUANTIZER, here.method.inputs(here.act_bits).to(weight.device))
             layer.register_forward_pre_hook(_quantize_input)
         if here.grad_bits < 32:
-            gradients = METHODS[here.method].gradients
-            assert gradients is not None  # as above
-            layer.add_module(GRADIENT_QUANTIZER, gradients(weight, here))
+            layer.add_module(GRADIENT_QUANTIZER, here.method.gradients(weight, here.grad_bits))
             layer.register_forward_hook(_quantize_gradient)
     quantized.scheme = scheme  # pyright: ignore
     return quantized.eval()  # the quantizers too
@@ -131,34 +119,15 @@ def freeze(model: nn.Module) -> nn.Module:
     return frozen.requires_grad_(False)
 
 
-def quantizer_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
-    """What the quantizers of a model learn: steps, clipping levels, scales, offsets; not the weights under them."""
-    for _, layer in compute_layers(model):
-        if hasattr(layer, INPUT_QUANTIZER):
-            yield from layer.get_submodule(INPUT_QUANTIZER).parameters()
-        if parametrize.is_parametrized(layer, "weight"):
-            yield from layer.parametrizations.weight[0].parameters()  # pyright: ignore
+def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, LayerScheme]]:
+    """Name and module of each compute layer, and what it gets.
 
-
-def compute_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Name and module of each layer that quantization acts on, in order of registration."""
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, COMPUTE_LAYERS))
-
-
-def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Scheme]]:
-    """Name, module and own scheme of each compute layer."""
+    Raises:
+        InputError: a rule of the scheme that matches no layer.
+    """
     layers = list(compute_layers(model))
-    for position, (name, layer) in enumerate(layers):
-        yield name, layer, _edge(scheme) if position in (0, len(layers) - 1) else scheme
-
-
-def _edge(scheme: Scheme) -> Scheme:
-    """What the first and the last layer get: the scheme itself, nothing, or a plain 8-bit affine grid."""
-    if scheme.first_last == "same":
-        return scheme
-    edge = 32 if scheme.first_last == "float" else 8
-    weight_bits, act_bits = (32 if bits == 32 else edge for bits in (scheme.weight_bits, scheme.act_bits))
-    return replace(scheme, method="affine", weight_bits=weight_bits, act_bits=act_bits, grad_bits=32)
+    for (name, layer), here in zip(layers, scheme.assign([name for name, _ in layers]), strict=True):
+        yield name, layer, here
 
 
 def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

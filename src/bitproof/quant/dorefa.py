@@ -11,16 +11,21 @@ Made for quantization-aware training: a float network that was not trained with 
 its weight scale and every activation above one.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste, straight_through
+from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer, magnitude
+from bitproof.quant.ranges import Histogram
 
 
-class DoReFaWeights(nn.Module):
+class DoReFaWeights(WeightQuantizer):
     """Weights onto 2^k equally spaced levels in [-1, 1]; the gradient passes through tanh and the maximum."""
 
     def __init__(self, bits: int) -> None:
@@ -36,11 +41,14 @@ class DoReFaWeights(nn.Module):
         largest = squashed.abs().max().clamp(min=torch.finfo(weight.dtype).tiny)
         return 2 * round_ste(top * (squashed / (2 * largest) + 0.5)) / top - 1
 
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return magnitude(weight) if self.bits == 1 else torch.tensor(1 / (2**self.bits - 1))
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
 
 
-class DoReFaActivations(nn.Module):
+class DoReFaActivations(InputQuantizer):
     """Activations clipped to [0, 1] and rounded to 2^k levels; the gradient passes inside the range."""
 
     def __init__(self, bits: int) -> None:
@@ -50,6 +58,9 @@ class DoReFaActivations(nn.Module):
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         top = 2**self.bits - 1
         return round_ste(top * x.clamp(0, 1)) / top
+
+    def code_grid(self) -> CodeGrid | str:
+        return CodeGrid(scale=1 / (2**self.bits - 1), zero_point=0, codes=Codes.of(self.bits, symmetric=False))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
@@ -87,12 +98,20 @@ class DoReFaGradients(Drawing):
         return f"bits={self.bits}"
 
 
-DOREFA = Method(
-    description="DoReFa-Net's tanh weights and clipped activations, for training.",
-    weight_bits=range(1, 9),
-    act_bits=range(1, 9),
-    weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
-    inputs=lambda scheme: DoReFaActivations(scheme.act_bits),
-    grad_bits=range(1, 9),
-    gradients=lambda weight, scheme: DoReFaGradients(scheme.grad_bits, key_of(weight)).to(weight.device),
-)
+@dataclass(frozen=True, kw_only=True)
+class DoReFa(Method):
+    """DoReFa-Net's tanh weights and clipped activations, for training."""
+
+    name = "dorefa"
+    weight_bits = range(1, 9)
+    act_bits = range(1, 9)
+    grad_bits = range(1, 9)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        return DoReFaWeights(bits)
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        return DoReFaActivations(bits)
+
+    def gradients(self, weight: Float[Tensor, "out ..."], bits: int) -> nn.Module:
+        return DoReFaGradients(bits, key_of(weight)).to(weight.device)

@@ -5,28 +5,28 @@ activations are simulated in float: `fake_quantize` returns grid values, with a 
 gradient (Jacob et al. 2018, Eq. 1 and Section 3).
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from bitproof.errors import lookup
+from bitproof.quant.codes import CodeGrid, Codes
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
+
+GRANULARITIES = ("tensor", "channel")
+"""What shares a grid of weights: all of a layer's, or those of each output channel."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Codes:
-    """The integers of a grid: qmin..qmax, signed (symmetric around zero) or unsigned."""
+def share_a_grid(weight: Float[Tensor, "out ..."], granularity: str) -> tuple[Float[Tensor, "rows n"], tuple[int, ...]]:
+    """The weights in rows that share a grid, and the shape of one value a row that broadcasts against the weight."""
+    if granularity == "channel":
+        return weight.detach().flatten(1), (weight.shape[0], *[1] * (weight.dim() - 1))
+    return weight.detach().reshape(1, -1), ()
 
-    qmin: int
-    qmax: int
 
-    @staticmethod
-    def of(bits: int, *, symmetric: bool) -> "Codes":
-        """Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1, so that -q and q both exist. Otherwise 0..2^b - 1."""
-        return (
-            Codes(qmin=-(2 ** (bits - 1) - 1), qmax=2 ** (bits - 1) - 1)
-            if symmetric
-            else Codes(qmin=0, qmax=2**bits - 1)
-        )
+def check_granularity(granularity: str) -> None:
+    """Raise `InputError` for a name that is not in `GRANULARITIES`."""
+    lookup(dict.fromkeys(GRANULARITIES), granularity, "granularity")
 
 
 def affine_grid(
@@ -89,7 +89,7 @@ def on_cpu_alone(value: Tensor) -> bool:
     return value.numel() == 1 and value.device.type == "cpu"
 
 
-class AffineQuantizer(nn.Module):
+class AffineQuantizer(WeightQuantizer, InputQuantizer):
     """Rounds a tensor onto a fixed uniform grid.
 
     Args:
@@ -118,11 +118,17 @@ class AffineQuantizer(nn.Module):
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return fake_quantize(x, self.scale, self.zero_point, self.codes)
 
-    def neighbours(self, x: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    def neighbours(self, weight: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
         """The levels below and above each value; the same one twice where it lies outside the grid."""
         lowest, highest = self.codes.qmin - self.zero_point, self.codes.qmax - self.zero_point
-        code = (x / self.scale).floor()
+        code = (weight / self.scale).floor()
         return code.clamp(lowest, highest) * self.scale, (code + 1).clamp(lowest, highest) * self.scale
+
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return self.scale
+
+    def code_grid(self) -> CodeGrid | str:
+        return CodeGrid(scale=self.scale, zero_point=self.zero_point, codes=self.codes)
 
     def extra_repr(self) -> str:
         return (

@@ -7,8 +7,8 @@
     g       = 1 / sqrt(N Q_P), which multiplies the gradient of s    Section 2.2
 
 Weights have Q_N = 2^(b-1), Q_P = 2^(b-1) - 1 (unlike a symmetric affine grid, -2^(b-1) is used) and N =
-weights that share one s. Activations have Q_N = 0, Q_P = 2^b - 1, or the signed codes where the scheme
-says `act_symmetric`, and N = features of one example, so that the batch size does not matter; their s_0
+weights that share one s. Activations have Q_N = 0, Q_P = 2^b - 1, or the signed codes where `act_symmetric`
+asks for them, and N = features of one example, so that the batch size does not matter; their s_0
 comes from the whole calibration set instead of the first batch.
 
 Two departures. Zero counts as inside an unsigned grid: by Eq. 5 an input of exactly zero (a black pixel)
@@ -17,16 +17,18 @@ leave unsigned activations at zero for good.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import scale_gradient
-from bitproof.quant.grid import Codes, on_cpu_alone
+from bitproof.quant.codes import CodeGrid, Codes
+from bitproof.quant.grid import check_granularity, on_cpu_alone, share_a_grid
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
 from bitproof.quant.ranges import Histogram
-from bitproof.quant.scheme import Scheme
 
 
 def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Codes) -> Float[Tensor, "..."]:
@@ -79,7 +81,7 @@ def _dot(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     return (a * b).sum_to_size(like.shape)
 
 
-class LSQWeights(nn.Module):
+class LSQWeights(WeightQuantizer):
     """Weights onto a signed grid with a learned step.
 
     Args:
@@ -96,11 +98,14 @@ class LSQWeights(nn.Module):
         g = 1 / math.sqrt(weight.numel() / self.step.numel() * self.codes.qmax)
         return learned_step(weight, scale_gradient(self.step.abs(), g), self.codes)
 
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return self.step.abs()
+
     def extra_repr(self) -> str:
         return f"codes=[{self.codes.qmin}, {self.codes.qmax}], shape={tuple(self.step.shape)}"
 
 
-class LSQActivations(nn.Module):
+class LSQActivations(InputQuantizer):
     """Activations onto a grid with a learned step, 1 until calibration or a state dict sets it."""
 
     def __init__(self, codes: Codes) -> None:
@@ -111,6 +116,9 @@ class LSQActivations(nn.Module):
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         g = 1 / math.sqrt(x[0].numel() * self.codes.qmax)
         return learned_step(x, scale_gradient(self.step.abs(), g), self.codes)
+
+    def code_grid(self) -> CodeGrid | str:
+        return CodeGrid(scale=self.step.abs(), zero_point=0, codes=self.codes)
 
     def extra_repr(self) -> str:
         return f"codes=[{self.codes.qmin}, {self.codes.qmax}]"
@@ -126,37 +134,35 @@ def nonzero(step: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return torch.where(step > 0, step, torch.ones_like(step))
 
 
-def share_a_step(weight: Float[Tensor, "..."], scheme: Scheme) -> tuple[Float[Tensor, "rows n"], tuple[int, ...]]:
-    """The weights in rows that share a step, and the shape of the steps that broadcasts against the weight."""
-    if scheme.granularity == "channel":
-        return weight.detach().flatten(1), (weight.shape[0], *[1] * (weight.dim() - 1))
-    return weight.detach().reshape(1, -1), ()
+@dataclass(frozen=True, kw_only=True)
+class LSQ(Method):
+    """LSQ's learned step sizes, for training.
 
+    Attributes:
+        granularity: one step of weights a "tensor", as in the paper, or one an output "channel".
+        act_symmetric: whether the codes of activations are signed.
+    """
 
-def _weights(weight: Tensor, scheme: Scheme) -> nn.Module:
-    rows, shape = share_a_step(weight, scheme)
-    step = 2 * rows.abs().mean(1) / math.sqrt(signed(scheme.weight_bits).qmax)
-    return LSQWeights(scheme.weight_bits, nonzero(step).view(shape))
+    name = "lsq"
+    weight_bits = range(2, 9)
+    act_bits = range(2, 9)
+    observes = True
 
+    granularity: str = "channel"
+    act_symmetric: bool = False
 
-def _inputs(scheme: Scheme) -> nn.Module:
-    return LSQActivations(
-        signed(scheme.act_bits) if scheme.act_symmetric else Codes.of(scheme.act_bits, symmetric=False)
-    )
+    def __post_init__(self) -> None:
+        check_granularity(self.granularity)
 
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        rows, shape = share_a_grid(weight, self.granularity)
+        step = 2 * rows.abs().mean(1) / math.sqrt(signed(bits).qmax)
+        return LSQWeights(bits, nonzero(step).view(shape))
 
-@torch.no_grad()
-def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
-    assert isinstance(quantizer, LSQActivations)
-    step = 2 * histogram.mean_abs() / math.sqrt(quantizer.codes.qmax)
-    quantizer.step.copy_(nonzero(torch.tensor(step)))
-
-
-LSQ = Method(
-    description="LSQ's learned step sizes, for training.",
-    weight_bits=range(2, 9),
-    act_bits=range(2, 9),
-    weights=_weights,
-    inputs=_inputs,
-    observe=_observe,
-)
+    @torch.no_grad()
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        quantizer = LSQActivations(signed(bits) if self.act_symmetric else Codes.of(bits, symmetric=False))
+        if received is not None:
+            step = 2 * received.mean_abs() / math.sqrt(quantizer.codes.qmax)
+            quantizer.step.copy_(nonzero(torch.tensor(step)))
+        return quantizer

@@ -11,22 +11,24 @@ on a grid over the ends of the range, where the paper descends on s and beta.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import scale_gradient
-from bitproof.quant.grid import Codes
-from bitproof.quant.lsq import LSQWeights, learned_step, nonzero, share_a_step
+from bitproof.quant.codes import CodeGrid, Codes
+from bitproof.quant.grid import check_granularity, share_a_grid
+from bitproof.quant.lsq import LSQWeights, learned_step, nonzero
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
 from bitproof.quant.ranges import BINS, Histogram
-from bitproof.quant.scheme import Scheme
 
 _SHARES = torch.linspace(0.01, 1, 100, dtype=torch.float64)
 
 
-class LSQPlusActivations(nn.Module):
+class LSQPlusActivations(InputQuantizer):
     """Activations onto a grid with a learned step and a learned lowest level.
 
     Example:
@@ -47,6 +49,11 @@ class LSQPlusActivations(nn.Module):
         g = 1 / math.sqrt(x[0].numel() * self.codes.qmax)
         step, offset = scale_gradient(self.step.abs(), g), scale_gradient(self.offset, g)
         return learned_step(x - offset, step, self.codes) + offset
+
+    def code_grid(self) -> CodeGrid | str:
+        if self.offset != 0:
+            return f"its learned offset {self.offset.item():.4g} leaves no level at zero"
+        return CodeGrid(scale=self.step.abs(), zero_point=0, codes=self.codes)
 
     def extra_repr(self) -> str:
         return f"codes=[{self.codes.qmin}, {self.codes.qmax}]"
@@ -74,26 +81,35 @@ def least_squares_range(histogram: Histogram, codes: Codes) -> tuple[float, floa
     return low, high
 
 
-def _weights(weight: Tensor, scheme: Scheme) -> nn.Module:
-    rows, shape = share_a_step(weight, scheme)
-    mean, deviation = rows.mean(1), rows.std(1, correction=0)
-    step = (mean.abs() + 3 * deviation) / 2 ** (scheme.weight_bits - 1)
-    return LSQWeights(scheme.weight_bits, nonzero(step).view(shape))
+@dataclass(frozen=True, kw_only=True)
+class LSQPlus(Method):
+    """LSQ+: learned steps, and learned offsets of activations that go below zero, for training.
 
+    Attributes:
+        granularity: one step of weights a "tensor" or one an output "channel".
+    """
 
-@torch.no_grad()
-def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
-    assert isinstance(quantizer, LSQPlusActivations)
-    low, high = least_squares_range(histogram, quantizer.codes)
-    quantizer.step.copy_(nonzero(torch.tensor((high - low) / quantizer.codes.qmax)))
-    quantizer.offset.fill_(low)
+    name = "lsq+"
+    weight_bits = range(2, 9)
+    act_bits = range(2, 9)
+    observes = True
 
+    granularity: str = "channel"
 
-LSQ_PLUS = Method(
-    description="LSQ+: learned steps, and learned offsets of activations that go below zero, for training.",
-    weight_bits=range(2, 9),
-    act_bits=range(2, 9),
-    weights=_weights,
-    inputs=lambda scheme: LSQPlusActivations(scheme.act_bits),
-    observe=_observe,
-)
+    def __post_init__(self) -> None:
+        check_granularity(self.granularity)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        rows, shape = share_a_grid(weight, self.granularity)
+        mean, deviation = rows.mean(1), rows.std(1, correction=0)
+        step = (mean.abs() + 3 * deviation) / 2 ** (bits - 1)
+        return LSQWeights(bits, nonzero(step).view(shape))
+
+    @torch.no_grad()
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        quantizer = LSQPlusActivations(bits)
+        if received is not None:
+            low, high = least_squares_range(received, quantizer.codes)
+            quantizer.step.copy_(nonzero(torch.tensor((high - low) / quantizer.codes.qmax)))
+            quantizer.offset.fill_(low)
+        return quantizer

@@ -1,34 +1,46 @@
-"""What a quantization method is: a value that says which quantizer a layer's weight and its input get."""
+"""What a quantization method is: the settings of a paper, which make the quantizers of one layer."""
 
-from collections.abc import Callable
+import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
 from bitproof.quant.ranges import Histogram
-from bitproof.quant.scheme import Scheme
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """One way to quantize.
+class Method(abc.ABC):
+    """One way to quantize. Its fields are what the method has to set, and nothing that means nothing to it.
 
     Attributes:
-        description: one line for people.
-        weight_bits, act_bits: the bits it is defined for; 32 (float) is always allowed. An empty range: float only.
-        weights: makes the quantizer of one layer's weight, from the float weight and the scheme.
-        inputs: makes the quantizer of one layer's input; None where `act_bits` is empty.
-        observe: sets up that quantizer from the histogram of what the layer receives on calibration images; None
-            where the quantizer needs none.
-        grad_bits: the bits it is defined for of gradients in training. An empty range: float only.
-        gradients: makes the module that quantizes the gradient of one layer's output, from its float weight.
+        name: what the command line calls it.
+        weight_bits, act_bits, grad_bits: the bits it is defined for, of weights, of layers' inputs and of the gradients
+            of their outputs; 32 (float) is always allowed. An empty range: float only.
+        observes: whether its input quantizers are set up from what layers receive on calibration images.
     """
 
-    description: str
-    weight_bits: range
-    act_bits: range
-    weights: Callable[[Tensor, Scheme], nn.Module]
-    inputs: Callable[[Scheme], nn.Module] | None = None
-    observe: Callable[[nn.Module, Histogram, Scheme], None] | None = None
-    grad_bits: range = range(0)
-    gradients: Callable[[Tensor, Scheme], nn.Module] | None = None
+    name: ClassVar[str]
+    weight_bits: ClassVar[range]
+    act_bits: ClassVar[range] = range(0)
+    grad_bits: ClassVar[range] = range(0)
+    observes: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        """The quantizer of a layer's weight, made for this float weight."""
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        """The quantizer of a layer's input; never asked for where `act_bits` is empty.
+
+        Args:
+            bits: of the input.
+            received: what the layer receives on calibration images. None leaves what is set from it to a state dict.
+        """
+        raise NotImplementedError(f"{self.name} leaves activations float")
+
+    def gradients(self, weight: Float[Tensor, "out ..."], bits: int) -> nn.Module:
+        """What passes a layer's output on and quantizes its gradient; never asked for where `grad_bits` is empty."""
+        raise NotImplementedError(f"{self.name} leaves gradients float")

@@ -3,37 +3,35 @@
 Adding one: a file with its quantizers, which ends in its `Method`, and a line in `METHODS`.
 """
 
-from bitproof.quant.affine import AFFINE
-from bitproof.quant.binaryconnect import BINARYCONNECT, BINARYCONNECT_STOCHASTIC
-from bitproof.quant.binarynet import BINARYNET
-from bitproof.quant.bounded import RELU1, RELU6, TANH, TANH_DYNAMIC
-from bitproof.quant.dorefa import DOREFA
+from bitproof.quant.affine import Affine
+from bitproof.quant.binaryconnect import BinaryConnect
+from bitproof.quant.binarynet import BinaryNet
+from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
+from bitproof.quant.dorefa import DoReFa
 from bitproof.quant.lsq import LSQ
-from bitproof.quant.lsq_plus import LSQ_PLUS
+from bitproof.quant.lsq_plus import LSQPlus
 from bitproof.quant.method import Method
 from bitproof.quant.pact import PACT
-from bitproof.quant.pwlq import PWLQ, PWLQ_GAUSS, PWLQ_LAPLACE, PWLQ_OVERLAPPING
+from bitproof.quant.pwlq import PWLQ
 from bitproof.quant.ternary import TTQ, TWN
 from bitproof.quant.xnor import XNOR
+from bitproof.settings import name_family
 
-METHODS: dict[str, Method] = {
-    "affine": AFFINE,
+METHODS: dict[str, type[Method]] = {
+    "affine": Affine,
     "pwlq": PWLQ,
-    "pwlq-gauss": PWLQ_GAUSS,
-    "pwlq-laplace": PWLQ_LAPLACE,
-    "pwlq-overlapping": PWLQ_OVERLAPPING,
-    "dorefa": DOREFA,
+    "dorefa": DoReFa,
     "pact": PACT,
     "lsq": LSQ,
-    "lsq+": LSQ_PLUS,
-    "binaryconnect": BINARYCONNECT,
-    "binaryconnect-stochastic": BINARYCONNECT_STOCHASTIC,
-    "binarynet": BINARYNET,
+    "lsq+": LSQPlus,
+    "binaryconnect": BinaryConnect,
+    "binarynet": BinaryNet,
     "xnor": XNOR,
     "twn": TWN,
     "ttq": TTQ,
-    "relu6": RELU6,
-    "relu1": RELU1,
-    "tanh": TANH,
-    "tanh-dynamic": TANH_DYNAMIC,
+    "relu6": ReLU6,
+    "relu1": ReLU1,
+    "tanh": Tanh,
 }
+
+name_family(Method, "quantization method", METHODS)

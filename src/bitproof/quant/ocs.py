@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 from bitproof.errors import InputError
 from bitproof.quant.convert import assigned
 from bitproof.quant.grid import AffineQuantizer
-from bitproof.quant.methods import METHODS
+from bitproof.quant.layer import LayerScheme
 from bitproof.quant.scheme import Scheme
 from bitproof.quant.structure import note_step
 
@@ -72,12 +72,12 @@ def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> 
     return note_step(split, SplitOutliers(scheme=scheme, ratio=ratio))
 
 
-def _split(layer: Any, scheme: Scheme, ratio: float) -> None:
+def _split(layer: Any, here: LayerScheme, ratio: float) -> None:
     weight = layer.weight.detach()
     channels = split_order(weight, math.ceil(ratio * weight.shape[1]))
-    step = _step(split_weight(weight, channels, torch.zeros(())), scheme)
+    step = _step(split_weight(weight, channels, torch.zeros(())), here)
     for _ in range(ITERATIONS):
-        step, before = _step(split_weight(weight, channels, step), scheme), step
+        step, before = _step(split_weight(weight, channels, step), here), step
         if torch.equal(step, before):
             break
     layer.weight = nn.Parameter(split_weight(weight, channels, step), requires_grad=layer.weight.requires_grad)
@@ -110,11 +110,11 @@ def split_weight(weight: Tensor, channels: list[int], step: Tensor) -> Tensor:
     return weight
 
 
-def _step(weight: Tensor, scheme: Scheme) -> Tensor:
-    quantizer = METHODS[scheme.method].weights(weight, scheme)
+def _step(weight: Tensor, here: LayerScheme) -> Tensor:
+    quantizer = here.method.weights(weight, here.weight_bits)
     if not isinstance(quantizer, AffineQuantizer):
         raise InputError(
-            f"the weights of {scheme.label} are not on a uniform grid",
+            f"the weights of {here.method.name} are not on a uniform grid",
             rule="halves are placed a quarter of the grid's step apart",
             remedy="Split for a scheme of method 'affine'",
         )

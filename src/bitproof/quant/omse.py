@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.quant.grid import Codes, affine_grid, fake_quantize
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import affine_grid, fake_quantize
 from bitproof.quant.ranges import Histogram, RangeSettings
 
 SHARES = tuple(percent / 100 for percent in range(100, 0, -1))

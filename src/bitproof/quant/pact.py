@@ -6,23 +6,26 @@
     dy_q/dx     = 1 where 0 <= x < alpha, else 0
 
 Weights are DoReFa's. The paper starts alpha high and lets an l2 penalty on it pull it down in training:
-add a multiple of `pact_penalty(model)` to the loss. Here alpha starts at the upper end of the scheme's
+training adds a multiple of `quant.penalty(model)` to the loss. Here alpha starts at the upper end of its
 `act_range` over the calibration images, or at 8 without any or where no value is above zero. Values
 below zero are lost: the clipping takes the place of the ReLU.
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.dorefa import DoReFaWeights
 from bitproof.quant.method import Method
-from bitproof.quant.range_rules import ACT_RANGES
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
+from bitproof.quant.range_rules import ACT_RANGES, DEFAULT_PERCENTILE, check_ranges
 from bitproof.quant.ranges import Histogram, RangeSettings
-from bitproof.quant.scheme import Scheme
 
 
-class PACTActivations(nn.Module):
+class PACTActivations(InputQuantizer):
     """Activations clipped to [0, |alpha|], alpha learned, and rounded to 2^k levels.
 
     Example:
@@ -43,6 +46,14 @@ class PACTActivations(nn.Module):
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _ClipAndRound.apply(x, self.alpha.abs(), 2**self.bits - 1)  # type: ignore[no-any-return]
 
+    def penalty(self) -> Float[Tensor, ""]:
+        """alpha^2."""
+        return self.alpha.square()
+
+    def code_grid(self) -> CodeGrid | str:
+        codes = Codes.of(self.bits, symmetric=False)
+        return CodeGrid(scale=self.alpha.abs() / codes.qmax, zero_point=0, codes=codes)
+
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
 
@@ -61,27 +72,35 @@ class _ClipAndRound(torch.autograd.Function):
         return gradient * ((x >= 0) & (x < alpha)), (gradient * (x >= alpha)).sum(), None
 
 
-def pact_penalty(model: nn.Module) -> Float[Tensor, ""]:
-    """The sum of alpha^2 over the model's PACT quantizers, to be weighted and added to a loss; 0 without any."""
-    alphas = [module.alpha for module in model.modules() if isinstance(module, PACTActivations)]
-    return sum((alpha.square() for alpha in alphas), start=torch.zeros(()))
+@dataclass(frozen=True, kw_only=True)
+class PACT(Method):
+    """PACT's learned clipping of activations, DoReFa-Net's weights, for training.
 
+    Attributes:
+        act_range: a name in `bitproof.quant.range_rules.ACT_RANGES`; alpha starts at the upper end of that range.
+        percentile: how many percent of the values lie inside a "percentile" range.
+    """
 
-@torch.no_grad()
-def _observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
-    assert isinstance(quantizer, PACTActivations)
-    of_stream = ACT_RANGES[scheme.act_range]
-    settings = RangeSettings(bits=scheme.act_bits, symmetric=False, percentile=scheme.percentile)
-    _, high = of_stream(histogram, settings)
-    if high > 0:
-        quantizer.alpha.fill_(high)
+    name = "pact"
+    weight_bits = range(1, 9)
+    act_bits = range(1, 9)
+    observes = True
 
+    act_range: str = "minmax"
+    percentile: float = DEFAULT_PERCENTILE
 
-PACT = Method(
-    description="PACT's learned clipping of activations, DoReFa-Net's weights, for training.",
-    weight_bits=range(1, 9),
-    act_bits=range(1, 9),
-    weights=lambda weight, scheme: DoReFaWeights(scheme.weight_bits),
-    inputs=lambda scheme: PACTActivations(scheme.act_bits),
-    observe=_observe,
-)
+    def __post_init__(self) -> None:
+        check_ranges(act_range=self.act_range, percentile=self.percentile)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        return DoReFaWeights(bits)
+
+    @torch.no_grad()
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        quantizer = PACTActivations(bits)
+        if received is not None:
+            span = RangeSettings(bits=bits, symmetric=False, percentile=self.percentile)
+            _, high = ACT_RANGES[self.act_range](received, span)
+            if high > 0:
+                quantizer.alpha.fill_(high)
+        return quantizer

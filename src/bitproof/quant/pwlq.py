@@ -25,20 +25,25 @@ a bin of its histogram, so that it does not depend on the batching. That is what
 the other rules do what they do elsewhere, and at 4 bits and less "omse" is much better.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from bitproof.errors import InputError
-from bitproof.quant.affine import affine_inputs, affine_observe
-from bitproof.quant.grid import AffineQuantizer, Codes, affine_grid, fake_quantize
+from bitproof.errors import InputError, lookup
+from bitproof.quant.affine import affine_inputs
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import affine_grid, check_granularity, fake_quantize
 from bitproof.quant.method import Method
 from bitproof.quant.omse import least
-from bitproof.quant.ranges import Histogram
-from bitproof.quant.scheme import Scheme
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
+from bitproof.quant.range_rules import DEFAULT_PERCENTILE, check_ranges
+from bitproof.quant.ranges import Histogram, RangeSettings
 
 SHARES = tuple(percent / 100 for percent in range(1, 100))
 TOP = 10
+BREAKPOINTS = ("search", "gauss", "laplace")
 
 
 def piecewise(
@@ -87,12 +92,12 @@ def laplace_breakpoint(ratio: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return 0.80304483 * ratio.sqrt() - 0.31667855
 
 
-class PwlqWeights(nn.Module):
+class PwlqWeights(WeightQuantizer):
     """Weights onto the piecewise grid of each row, bias-corrected; the gradient passes unchanged.
 
     Args:
         weight: the float weight, which fixes breakpoints and correction.
-        breakpoint: "search", "gauss" or "laplace"; the latter two are derived for non-overlapping pieces.
+        breakpoint: a name in `BREAKPOINTS`.
         by_channel: one grid for each weight[i], else one for the tensor.
     """
 
@@ -143,10 +148,13 @@ class PwlqWeights(nn.Module):
             raise InputError(
                 "weights on overlapping pieces",
                 rule="rounding is learned between the two levels next to a weight",
-                remedy="Use the method pwlq, or rounding 'nearest'",
+                remedy="Use overlapping=False, or rounding 'nearest'",
             )
         near, far = piecewise_neighbours(self._rows(weight), self.breakpoint, self.largest, bits=self.bits)
         return near.view_as(weight), far.view_as(weight)
+
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return "its weights lie on two grids a channel, and integer kernels have one scale a channel"
 
     def _rows(self, weight: Tensor) -> Tensor:
         return weight.flatten(1) if self.by_channel else weight.reshape(1, -1)
@@ -164,35 +172,60 @@ def top_range(histogram: Histogram) -> tuple[float, float]:
     return (0.0 if histogram.low >= 0 else low), high
 
 
-def _method(breakpoint: str, description: str, *, overlapping: bool = False) -> Method:
-    def weights(weight: Tensor, scheme: Scheme) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class PWLQ(Method):
+    """Piecewise linear weights of 2^(b+1) levels, post-training.
+
+    Attributes:
+        breakpoint: where the pieces meet: a name in `BREAKPOINTS`.
+        overlapping: whether the tails' grid spans the middle too; "gauss" and "laplace" are derived for tails that do
+            not.
+        granularity: one pair of grids a "tensor" or one an output "channel".
+        act_symmetric: whether the grids of activations are symmetric around zero.
+        act_range: a name in `bitproof.quant.range_rules.ACT_RANGES`; "minmax" is the paper's median of the top 10.
+        percentile: how many percent of the activations lie inside a "percentile" range.
+
+    Raises:
+        InputError: an unknown name, or a breakpoint for the other kind of pieces.
+    """
+
+    name = "pwlq"
+    weight_bits = range(2, 9)
+    act_bits = range(2, 9)
+    observes = True
+
+    breakpoint: str = "search"
+    overlapping: bool = False
+    granularity: str = "channel"
+    act_symmetric: bool = False
+    act_range: str = "minmax"
+    percentile: float = DEFAULT_PERCENTILE
+
+    def __post_init__(self) -> None:
+        lookup(dict.fromkeys(BREAKPOINTS), self.breakpoint, "breakpoint")
+        check_granularity(self.granularity)
+        check_ranges(act_range=self.act_range, percentile=self.percentile)
+        if self.overlapping and self.breakpoint != "search":
+            raise InputError(
+                f"breakpoint {self.breakpoint!r} of overlapping pieces",
+                rule="it is where the expected error of pieces that do not overlap is least",
+                remedy="Use breakpoint 'search', or overlapping=False",
+            )
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
         return PwlqWeights(
             weight,
-            bits=scheme.weight_bits,
-            breakpoint=breakpoint,
-            overlapping=overlapping,
-            by_channel=scheme.granularity == "channel",
+            bits=bits,
+            breakpoint=self.breakpoint,
+            overlapping=self.overlapping,
+            by_channel=self.granularity == "channel",
         )
 
-    def observe(quantizer: nn.Module, histogram: Histogram, scheme: Scheme) -> None:
-        if scheme.act_range != "minmax":
-            affine_observe(quantizer, histogram, scheme)
-            return
-        assert isinstance(quantizer, AffineQuantizer)
-        low, high = top_range(histogram)
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        span = RangeSettings(bits=bits, symmetric=self.act_symmetric, percentile=self.percentile)
+        if self.act_range != "minmax" or received is None:
+            return affine_inputs(span, received, act_range=self.act_range)
+        quantizer = affine_inputs(span, None, act_range=self.act_range)
+        low, high = top_range(received)
         quantizer.set_range(torch.tensor(low), torch.tensor(high))
-
-    return Method(
-        description=f"Piecewise linear weights of 2^(b+1) levels, post-training; {description}.",
-        weight_bits=range(2, 9),
-        act_bits=range(2, 9),
-        weights=weights,
-        inputs=affine_inputs,
-        observe=observe,
-    )
-
-
-PWLQ = _method("search", "breakpoint searched")
-PWLQ_GAUSS = _method("gauss", "breakpoint for normal weights")
-PWLQ_LAPLACE = _method("laplace", "breakpoint for Laplace weights")
-PWLQ_OVERLAPPING = _method("search", "pieces overlap, breakpoint searched", overlapping=True)
+        return quantizer

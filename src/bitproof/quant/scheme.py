@@ -1,11 +1,96 @@
-"""How a model is quantized, as a value."""
+"""How a model is quantized, as a value and as text.
+
+    scheme = [METHOD:]wXaY[gZ][,field=value...]     the fields of the method, and `first`, `last`, `layers`
+    layers = RULE+RULE...
+    rule   = PATTERN=wXaY[gZ] | PATTERN=METHOD(wXaY[gZ],field=value,...)
+
+for example `pwlq:w4a4,breakpoint=gauss,last=inputs,layers=*conv1=w8a8`.
+"""
 
 import re
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
-from bitproof import settings
 from bitproof.errors import InputError, lookup
-from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
+from bitproof.quant.affine import Affine
+from bitproof.quant.layer import LayerScheme
+from bitproof.quant.method import Method
+from bitproof.quant.methods import METHODS
+from bitproof.settings import Call, call
+from bitproof.settings.grammar import construct
+
+_MODEL_FIELDS = ("first", "last", "layers")
+"""What the text form takes beside the bits and the fields of the method."""
+
+_SHOWN = 6  # names of layers in an error
+
+
+def _eight_bits(layer: LayerScheme) -> LayerScheme:
+    """A plain grid of 8 bits for what the other layers have quantized, with the settings that `Affine` shares."""
+    shared = {f.name for f in fields(Affine)} & {f.name for f in fields(layer.method)}
+    weight_bits, act_bits = (32 if bits == 32 else 8 for bits in (layer.weight_bits, layer.act_bits))
+    method = Affine(**{name: getattr(layer.method, name) for name in shared})
+    return LayerScheme(method=method, weight_bits=weight_bits, act_bits=act_bits)
+
+
+EDGES: dict[str, Callable[[LayerScheme], LayerScheme]] = {
+    "8bit": _eight_bits,
+    "same": lambda layer: layer,
+    "weights": lambda layer: replace(layer, act_bits=32),
+    "inputs": lambda layer: replace(layer, weight_bits=32),
+    "float": lambda layer: replace(layer, weight_bits=32, act_bits=32, grad_bits=32),
+}
+"""What the first or the last layer gets, from what the others get."""
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """What the layers of some names get, be they first, last or between.
+
+    Attributes:
+        pattern: matches names of layers: * is anything, ? any letter, [ab] one of these.
+        weight_bits, act_bits, grad_bits: as in `LayerScheme`.
+        method: None = that of the scheme.
+
+    Example:
+        >>> LayerRule("*.conv1", weight_bits=8, act_bits=32).label
+        '*.conv1=w8a32'
+        >>> LayerRule.parse("fc=affine(w8a8,granularity=tensor)").method.granularity
+        'tensor'
+    """
+
+    pattern: str
+    _: KW_ONLY
+    weight_bits: int
+    act_bits: int
+    grad_bits: int = 32
+    method: Method | None = None
+
+    def matches(self, name: str) -> bool:
+        return fnmatchcase(name, self.pattern)
+
+    def layer(self, method: Method) -> LayerScheme:
+        """What these layers get in a scheme of this method."""
+        bits = {name: getattr(self, name) for name in ("weight_bits", "act_bits", "grad_bits")}
+        return LayerScheme(method=self.method or method, **bits)
+
+    @property
+    def label(self) -> str:
+        """The rule as `parse` reads it."""
+        bits = _bits_label(self)
+        if self.method is None:
+            return f"{self.pattern}={bits}"
+        return f"{self.pattern}={self.method.name}({','.join([bits, *_changed(self.method)])})"
+
+    @staticmethod
+    def parse(text: str) -> "LayerRule":
+        """Read `PATTERN=wXaY` or `PATTERN=METHOD(wXaY,field=value,...)`."""
+        pattern, _, rest = text.partition("=")
+        name, bits, given = _read(rest)
+        return LayerRule(pattern, **bits, method=_made(name, given, text) if name or given else None)
 
 
 @dataclass(frozen=True)
@@ -13,17 +98,13 @@ class Scheme:
     """Which quantizers go where.
 
     Attributes:
-        method: a name in `bitproof.quant.METHODS`.
+        method: makes the quantizers, or the name in `bitproof.quant.METHODS` of one as it is by default.
         weight_bits, act_bits: bits of weights and of the inputs of each layer; 32 = not quantized.
-        grad_bits: bits of the gradients of each layer's output in training (dorefa only); 32 = not quantized.
-        granularity: one weight grid a "tensor" or one an output "channel" (affine, lsq, lsq+; the others have what
-            their paper says); activations have one a tensor.
-        symmetric: weight grids of affine symmetric around zero (2^b - 1 levels), else affine (2^b levels).
-        act_symmetric: the same for activations; for lsq it makes the codes of activations signed.
-        weight_range, act_range: the part of the values that the grid spans: a name in
-            `bitproof.quant.range_rules.WEIGHT_RANGES` and `ACT_RANGES`.
-        percentile: how many percent of the values lie inside a "percentile" range.
-        first_last: what the first and the last compute layer get: "8bit", "same" or "float".
+        grad_bits: bits of the gradients of each layer's output in training; 32 = not quantized.
+        first, last: what the first and the last compute layer get; of a single layer, `first` counts.
+            "8bit": plain affine grids of 8 bits, with the granularity and the ranges of the method;
+            "same": what all others get; "weights", "inputs": only that part of it; "float": nothing.
+        layers: rules for layers by name, which go before `first` and `last`; of several that match, the last counts.
 
     Raises:
         InputError: an unknown name, or bits outside the method's range.
@@ -31,82 +112,117 @@ class Scheme:
     Example:
         >>> Scheme("affine", weight_bits=4, act_bits=4).label
         'affine w4a4'
-        >>> Scheme.parse("dorefa:w2a32").act_bits
-        32
+        >>> Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=4, last="float").label
+        'affine w4a4 granularity=tensor last=float'
+        >>> Scheme.parse("dorefa:w2a2,first=weights,last=inputs").first  # bernhard2019, Table 9
+        'weights'
     """
 
-    method: str = "affine"
+    method: Method | str = "affine"
     _: KW_ONLY
     weight_bits: int = 8
     act_bits: int = 8
     grad_bits: int = 32
-    granularity: str = "channel"
-    symmetric: bool = True
-    act_symmetric: bool = False
-    weight_range: str = "minmax"
-    act_range: str = "minmax"
-    percentile: float = 99.9
-    first_last: str = "8bit"
+    first: str = "8bit"
+    last: str = "8bit"
+    layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
-        from bitproof.quant.methods import METHODS  # here, because the methods are made from schemes
+        if isinstance(self.method, str):  # converted here, so that equal schemes are equal values
+            object.__setattr__(self, "method", lookup(METHODS, self.method, "quantization method")())
+        lookup(EDGES, self.first, "first")
+        lookup(EDGES, self.last, "last")
+        list(self._all())  # which checks their bits
 
-        method = lookup(METHODS, self.method, "quantization method")
-        kinds = {"weight_bits": "weights", "act_bits": "activations", "grad_bits": "gradients"}
-        for name, kind in kinds.items():
-            bits, allowed = getattr(self, name), getattr(method, name)
-            if bits != 32 and bits not in allowed:
-                if not allowed:
-                    rule, remedy = f"{self.method} leaves {kind} float", f"Use {name}=32"
-                else:
-                    span = f"{allowed[0]}" if len(allowed) == 1 else f"{allowed[0]} to {allowed[-1]}"
-                    rule = f"{self.method} is defined for {kind} of {span} bit{'s' * (allowed[-1] > 1)}"
-                    remedy = "Use 32 for what should stay float"
-                raise InputError(f"{name} is {bits}", rule=rule, remedy=remedy)
-        for value, choices, name in (
-            (self.granularity, ("tensor", "channel"), "granularity"),
-            (self.first_last, ("8bit", "same", "float"), "first_last"),
-            (self.weight_range, tuple(WEIGHT_RANGES), "weight_range"),
-            (self.act_range, tuple(ACT_RANGES), "act_range"),
-        ):
-            lookup(dict.fromkeys(choices), value, name)
-        if not 50 < self.percentile <= 100:
-            raise InputError(
-                f"percentile is {self.percentile}",
-                rule="it says how many percent of the values the grid spans",
-                remedy="Use a number above 50 and up to 100, such as 99.9",
-            )
+    @property
+    def common(self) -> LayerScheme:
+        """What a layer gets that is neither first nor last, and that no rule names."""
+        assert isinstance(self.method, Method)
+        return LayerScheme(
+            method=self.method, weight_bits=self.weight_bits, act_bits=self.act_bits, grad_bits=self.grad_bits
+        )
 
     @property
     def needs_calibration(self) -> bool:
         """Whether `quantize` must see images: activation ranges are observed, not fixed by the method."""
-        from bitproof.quant.methods import METHODS
+        return any(layer.observes for layer in self._all())
 
-        return self.act_bits < 32 and (METHODS[self.method].observe is not None or self.first_last == "8bit")
+    def assign(self, names: Sequence[str]) -> list[LayerScheme]:
+        """What each of a model's layers gets, by their names in order.
+
+        Raises:
+            InputError: a rule that matches none of them.
+        """
+        common, last = self.common, len(names) - 1
+        for rule in self.layers:
+            if not any(map(rule.matches, names)):
+                shown = [*names[:_SHOWN], "..."] if len(names) > _SHOWN else names
+                raise InputError(
+                    f"no layer is called {rule.pattern!r}",
+                    rule="each rule of a scheme is for some of the model's layers",
+                    remedy=f"They are {', '.join(shown)}; write * for any part of a name",
+                )
+        edges = {last: EDGES[self.last](common), 0: EDGES[self.first](common)}
+        layers = [edges.get(position, common) for position in range(len(names))]
+        for rule in self.layers:
+            layers = [
+                rule.layer(common.method) if rule.matches(n) else here for n, here in zip(names, layers, strict=True)
+            ]
+        return layers
+
+    def _all(self) -> Iterable[LayerScheme]:
+        """Everything that some layer may get."""
+        yield (common := self.common)
+        yield EDGES[self.first](common)
+        yield EDGES[self.last](common)
+        for rule in self.layers:
+            yield rule.layer(common.method)
 
     @property
     def label(self) -> str:
         """Short form for people: method, bits, and whatever differs from the defaults."""
-        default = Scheme(self.method, weight_bits=self.weight_bits, act_bits=self.act_bits)
-        fields = ("granularity", "weight_range", "act_range", "first_last", "symmetric", "act_symmetric", "percentile")
-        extra = [f"{f}={getattr(self, f)}" for f in fields if getattr(self, f) != getattr(default, f)]
-        bits = f"w{self.weight_bits}a{self.act_bits}" + (f"g{self.grad_bits}" if self.grad_bits < 32 else "")
-        return " ".join([self.method, bits, *extra])
+        method = self.common.method
+        edges = [f"{name}={getattr(self, name)}" for name in ("first", "last") if getattr(self, name) != "8bit"]
+        rules = [f"layers={'+'.join(rule.label for rule in self.layers)}"] if self.layers else []
+        return " ".join([method.name, _bits_label(self), *_changed(method), *edges, *rules])
 
     @staticmethod
     def parse(text: str) -> "Scheme":
         """Read `[METHOD:]w4a4[g6][,field=value...]`, the form the command line takes."""
-        method, colon, rest = text.partition(":")
-        if not colon:
-            method, rest = "affine", text
-        bits, _, more = rest.partition(",")
-        match = re.fullmatch(r"w(\d+)a(\d+)(?:g(\d+))?", bits)
-        if not match:
-            raise InputError(
-                f"scheme {text!r}",
-                rule="a scheme is written [METHOD:]wBITSaBITS[gBITS][,field=value...]",
-                remedy="Write for example w8a8, affine:w4a4,granularity=tensor or dorefa:w4a32",
-            )
-        fields = f"method={method},weight_bits={match[1]},act_bits={match[2]},grad_bits={match[3] or 32}"
-        fields += f",{more}" if more else ""
-        return settings.parse(f"scheme:{fields}", {"scheme": Scheme}, "scheme")
+        name, bits, given = _read(text)
+        own = {f.name for f in fields(lookup(METHODS, name or "affine", "quantization method"))}
+        for field in given:
+            lookup(dict.fromkeys([*own, *_MODEL_FIELDS]), field, "field of scheme")
+        method = _made(name, {field: value for field, value in given.items() if field in own}, text)
+        rest = {field: value for field, value in given.items() if field not in own}
+        return construct(partial(Scheme, method, **bits), Call(text=text, name="scheme", head="", fields=rest))
+
+
+def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:
+    """The name (or ""), the bits and the other fields of `[METHOD:]wXaY[gZ][,field=value...]`."""
+    parts = call(f":{text}" if re.match(r"w\d+a", text) else text)
+    match = re.fullmatch(r"w(\d+)a(\d+)(?:g(\d+))?", parts.head)
+    if not match:
+        raise InputError(
+            f"scheme {text!r}",
+            rule="a scheme is written [METHOD:]wBITSaBITS[gBITS][,field=value...]",
+            remedy="Write for example w8a8, affine:w4a4,granularity=tensor or dorefa:w4a32",
+        )
+    bits = {"weight_bits": int(match[1]), "act_bits": int(match[2]), "grad_bits": int(match[3] or 32)}
+    return parts.name, bits, parts.fields
+
+
+def _made(name: str, given: dict[str, str], text: str) -> Method:
+    """The method of a name, "affine" without one, with these fields."""
+    make = lookup(METHODS, name or "affine", "quantization method")
+    return construct(make, Call(text=text, name=make.name, head="", fields=given))
+
+
+def _bits_label(bits: Any) -> str:
+    return f"w{bits.weight_bits}a{bits.act_bits}" + (f"g{bits.grad_bits}" if bits.grad_bits < 32 else "")
+
+
+def _changed(method: Method) -> list[str]:
+    """`field=value` for each field that differs from its default."""
+    values = ((f, getattr(method, f.name)) for f in fields(method))
+    return [f"{f.name}={value}" for f, value in values if value != f.default]

@@ -10,15 +10,18 @@ Both one grid a layer; activations stay float. Eq. 7 is printed without the minu
 would climb the loss. W_p and W_n start at the mean magnitude of the weights they replace.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import straight_through
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import WeightQuantizer, magnitude
 
 
-class TWNWeights(nn.Module):
+class TWNWeights(WeightQuantizer):
     """Weights onto -alpha, 0, alpha; the gradient passes unchanged.
 
     Example:
@@ -33,8 +36,11 @@ class TWNWeights(nn.Module):
         large = size > 0.7 * size.mean()
         return straight_through(weight, _mean(size, large) * weight.sign() * large)
 
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return magnitude(weight)
 
-class TTQWeights(nn.Module):
+
+class TTQWeights(WeightQuantizer):
     """Weights onto -W_n, 0, W_p with both scales learned.
 
     Args:
@@ -57,6 +63,9 @@ class TTQWeights(nn.Module):
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _LearnedTernary.apply(weight, self.positive, self.negative)  # type: ignore[no-any-return]
+
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return "its weights have two scales, and integer kernels have one a channel"
 
 
 class _LearnedTernary(torch.autograd.Function):
@@ -85,15 +94,23 @@ def _mean(values: Float[Tensor, "..."], chosen: Bool[Tensor, "..."]) -> Float[Te
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-TWN = Method(
-    description="TWN's ternary weights with one scale a layer, for training.",
-    weight_bits=range(2, 3),
-    act_bits=range(0),
-    weights=lambda weight, scheme: TWNWeights(),
-)
-TTQ = Method(
-    description="TTQ's ternary weights with two learned scales a layer, for training.",
-    weight_bits=range(2, 3),
-    act_bits=range(0),
-    weights=lambda weight, scheme: TTQWeights(weight),
-)
+@dataclass(frozen=True, kw_only=True)
+class TWN(Method):
+    """TWN's ternary weights with one scale a layer, for training."""
+
+    name = "twn"
+    weight_bits = range(2, 3)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        return TWNWeights()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TTQ(Method):
+    """TTQ's ternary weights with two learned scales a layer, for training."""
+
+    name = "ttq"
+    weight_bits = range(2, 3)
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        return TTQWeights(weight)

@@ -9,15 +9,19 @@ this is the paper's Binary-Weight-Network. The paper prints the gradient of the 
 the sum over the channel; here it is the exact product rule.
 """
 
+from dataclasses import dataclass
+
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from bitproof.core.ste import sign_ste
 from bitproof.quant.binarynet import SignActivations, refuse_one_sign
 from bitproof.quant.method import Method
+from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer, magnitude
+from bitproof.quant.ranges import Histogram
 
 
-class XNORWeights(nn.Module):
+class XNORWeights(WeightQuantizer):
     """Weights onto the mean magnitude of their output channel, with their sign.
 
     Example:
@@ -32,12 +36,26 @@ class XNORWeights(nn.Module):
         alpha = weight.abs().mean(dim=tuple(range(1, weight.dim())), keepdim=True)
         return alpha * sign_ste(weight)
 
+    def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
+        return magnitude(weight)
 
-XNOR = Method(
-    description="XNOR-Net's scaled signs of weights and signs of activations, for training.",
-    weight_bits=range(1, 2),
-    act_bits=range(1, 2),
-    weights=lambda weight, scheme: XNORWeights(),
-    inputs=lambda scheme: SignActivations(),
-    observe=refuse_one_sign,
-)
+    def derived_scales(self, channels: int) -> int:
+        return channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class XNOR(Method):
+    """XNOR-Net's scaled signs of weights and signs of activations, for training."""
+
+    name = "xnor"
+    weight_bits = range(1, 2)
+    act_bits = range(1, 2)
+    observes = True
+
+    def weights(self, weight: Float[Tensor, "out ..."], bits: int) -> WeightQuantizer:
+        return XNORWeights()
+
+    def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
+        if received is not None:
+            refuse_one_sign(received, self.name)
+        return SignActivations()

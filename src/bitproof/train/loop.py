@@ -17,7 +17,7 @@ from bitproof.core.calling import device_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.quant.binaryconnect import clip_weights
+from bitproof.quant import after_step
 from bitproof.train import averaging
 from bitproof.train.batches import Batch, Batches
 from bitproof.train.state import Epoch, Position, Run, StateFile
@@ -76,7 +76,7 @@ def _train_epoch(
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
-        clip_weights(model)
+        after_step(model)
         if average:
             averaging.follow(now.average, model, average, batch.step)
         now.step += 1

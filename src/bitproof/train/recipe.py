@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
-from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.quant.draws import seed_draws
 from bitproof.settings import describe, digest
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.augment import AUGMENTATIONS
 from bitproof.train.batches import Batch, Batches, split
 from bitproof.train.loop import Advance, Minimised, OnEpoch, fit

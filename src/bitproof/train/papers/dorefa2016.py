@@ -5,7 +5,7 @@ from bitproof.train.optimisation import Optimisation
 from bitproof.train.quantization import Quantization
 from bitproof.train.recipe import Recipe
 
-W4A4 = Scheme("dorefa", weight_bits=4, act_bits=4, first_last="float")
+W4A4 = Scheme("dorefa", weight_bits=4, act_bits=4, first="float", last="float")
 
 
 def dorefa(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.quant.pact import pact_penalty
+from bitproof.quant import penalty
 from bitproof.train.penalties.base import Penalty
 
 
@@ -16,4 +16,4 @@ class ClippingLevels(Penalty):
     weight: float
 
     def __call__(self, model: nn.Module) -> Float[Tensor, ""]:
-        return self.weight * pact_penalty(model)
+        return self.weight * penalty(model)
