@@ -12,9 +12,9 @@ take all steps on all examples, as libraries without an active set do (AutoAttac
 import sys
 
 import bitproof as bp
+from bitproof.conditions.suites import robustmq_attacks
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import parse_data
-from bitproof.experiment.suites import robustmq_attacks
 from bitproof.store import Store
 from common import record
 

@@ -13,8 +13,8 @@ import torch
 
 import bitproof as bp
 from bitproof.attacks import FGSM, PGD
+from bitproof.conditions.suites import corruptions, resizes
 from bitproof.core.memory import keep_freed_memory
-from bitproof.experiment.suites import corruptions, resizes
 from common import record
 
 SIZES = (1, 7, 128)

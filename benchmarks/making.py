@@ -22,7 +22,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
-from bitproof.experiment.making import Maker
+from bitproof.judging.making import Maker
 from bitproof.models import load_model
 from bitproof.shifts import IMAGENET_C, GaussianNoise
 from common import ratio, record, rotate

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import bitproof as bp
-from bitproof.experiment.suites import systematic
+from bitproof.conditions.suites import systematic
 from bitproof.pictures.ffmpeg import _frame
 from bitproof.shifts import Pipeline
 from common import record

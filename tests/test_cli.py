@@ -245,7 +245,7 @@ def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
 def count_cells(store) -> int:
     try:
         with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM cells").fetchone()[0]
+            return db.execute("SELECT count(*) FROM records").fetchone()[0]
     except sqlite3.OperationalError:  # not there yet
         return 0
 

@@ -5,6 +5,7 @@ import tracemalloc
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,16 @@ from bitproof import metrics
 from bitproof.errors import InputError
 from bitproof.metrics import (
     AAI,
+    ECE,
     METRICS,
     MNR,
     NCI,
     SR,
+    Metric,
     compare,
     estimate,
     holm,
+    intervals,
     mcnemar,
     mean_over_groups,
     paired_difference,
@@ -36,6 +40,7 @@ from bitproof.metrics import (
     summary,
     wilson,
 )
+from bitproof.metrics.pairing import ordered
 from bitproof.records import ARRAYS, Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "published"
@@ -83,9 +88,29 @@ def make_cell(
     )
 
 
+def stacked(correct: Sequence[np.ndarray] | np.ndarray, groups: Sequence[str] | None = None) -> list[Cell]:
+    """A cell a row of correctness, each under a condition of its own."""
+    groups = groups or [""] * len(correct)
+    return [
+        make_cell(row, label=f"condition {i}", group=group)
+        for i, (row, group) in enumerate(zip(correct, groups, strict=True))
+    ]
+
+
 def shuffled(cell: Cell, order: np.ndarray) -> Cell:
     """The same cell with its examples in another order."""
-    return replace(cell, **{name: getattr(cell, name)[order] for name in ARRAYS})
+    also = {name: getattr(cell, name)[order] for name in ("frames", "targets") if getattr(cell, name) is not None}
+    values = {name: array[order] for name, array in cell.values.items()}
+    return replace(cell, **{name: getattr(cell, name)[order] for name in ARRAYS}, **also, values=values)
+
+
+def targeted(cell: Cell, targets: Sequence[int], predictions: Sequence[int]) -> Cell:
+    return replace(cell, targets=np.array(targets), predictions=np.array(predictions))
+
+
+def sequence(cell: Cell, frames: Sequence[Sequence[int]], *, compared: str = "previous", step: int = 1) -> Cell:
+    condition = replace(cell.condition, kind="sequence", label="tilt", group="tilt", compared=compared, step=step)
+    return replace(cell, condition=condition, frames=np.array(frames))
 
 
 def test_the_robust_accuracy_curve_by_hand():
@@ -101,10 +126,10 @@ def test_distances_by_hand():
     # two wrong when clean, one that nothing breaks, and eight with a wrong image at 0.1, 0.2, ... 0.8 in linf
     far = np.array([0, 0, 0.9, *np.arange(1, 9) / 10], np.float32)
     cell = make_cell([0, 0, 1] + [0] * 8, kind="minimum")
-    cell = replace(cell, linf=far, condition=replace(cell.condition, label="fmn-9 linf"))
+    cell = replace(cell, linf=far, condition=replace(cell.condition, label="fmn-9", norm="linf"))
     row, other = metrics.distances([make_cell([1] * 11), cell, replace(cell, model=replace(cell.model, name="b"))])
     assert (row["model"], other["model"]) == ("float", "b")
-    assert (row["condition"], row["norm"], row["n"], row["found"]) == ("fmn-9 linf", "linf", 9, 8)
+    assert (row["condition"], row["norm"], row["n"], row["found"]) == ("fmn-9", "linf", 9, 8)
     assert (row["median"], row["mean"]) == pytest.approx((0.5, 0.45))
     # of nine values the second and the eighth: 1 - 2 * P(at most one of nine coins) = 0.961
     assert (row["low"], row["high"]) == pytest.approx((0.2, 0.8))
@@ -138,9 +163,12 @@ def random_cells(n: int = 40) -> list[Cell]:
     ]
 
 
-def values(cells: Sequence[Cell]) -> dict[tuple[str, str], float | None]:
+def values(
+    cells: Sequence[Cell], model: str | None = None, reference: str | None = None
+) -> dict[tuple[str, str], float | None]:
     """The summary of one model as {(metric, condition): value}."""
-    return {(row["metric"], row["condition"]): row["value"] for row in summary(cells)}
+    rows = [row for row in summary(cells, reference) if model in (None, row["model"])]
+    return {(row["metric"], row["condition"]): row["value"] for row in rows}
 
 
 # ---- rates and pairs ---------------------------------------------------------------------------------------
@@ -301,7 +329,7 @@ def test_resample_holds_a_chunk_of_weights_and_does_not_depend_on_it(monkeypatch
         return means, peak
 
     whole, large = run()
-    monkeypatch.setattr(metrics, "CHUNK", 14_000)
+    monkeypatch.setattr(intervals, "CHUNK", 14_000)
     chunked, small = run()
     assert chunked == pytest.approx(whole, rel=1e-12)
     assert large > 8 * 500 * 2000  # bytes of all the weights at once
@@ -326,7 +354,7 @@ def test_intervals_match_a_loop_over_examples(metric: metrics.Metric) -> None:
         return 1 - mean / clean[0] if clean else mean
 
     loop = [by_hand(correct[:, draw.integers(n, size=n)]) for _ in range(3000)]
-    found = estimate(metric, correct, groups, draws=3000)
+    found = estimate(metric, stacked(correct, groups), draws=3000)
     assert found is not None
     value, low, high = found
     assert value == pytest.approx(by_hand(correct))
@@ -401,6 +429,7 @@ def test_every_metric_by_hand() -> None:
     assert found == pytest.approx(
         {
             ("accuracy", ""): 4 / 5,
+            ("ece", ""): 4 / 5,  # none of the cells claims any confidence
             ("ar", "fgsm"): 3 / 5,
             ("ar", "pgd"): 2 / 5,
             ("aai", "fgsm"): (4 - 3) / 4,
@@ -419,6 +448,7 @@ def test_every_metric_by_hand() -> None:
 def test_rows_say_what_they_are() -> None:
     rows = summary([make_cell([1, 1, 0, 0], model="w4a4", bits=4), make_cell([0, 0, 1, 0], kind="attack", label="pgd")])
     low, high = proportion_confint(2, 4, method="wilson")
+    rows = [row for row in rows if row["metric"] != "ece"]
     assert rows[0] == {
         "model": "w4a4",
         "weight_bits": 4,
@@ -437,9 +467,9 @@ def test_rows_say_what_they_are() -> None:
 
 
 def test_metrics_need_their_conditions() -> None:
-    assert set(values([make_cell([1, 0])])) == {("accuracy", "")}
+    assert set(values([make_cell([1, 0])])) == {("accuracy", ""), ("ece", "")}
     one_noise = [make_cell([1, 0]), make_cell([1, 0], kind="systematic")]
-    assert set(values(one_noise)) == {("accuracy", ""), ("sni", "")}  # SR takes two
+    assert set(values(one_noise)) == {("accuracy", ""), ("ece", ""), ("sni", "")}  # SR takes two
     assert summary([]) == []
 
 
@@ -449,7 +479,7 @@ def test_drops_are_undefined_where_nothing_is_right_when_clean() -> None:
         rows = summary([make_cell([0, 0, 0]), *(make_cell(perturbed, kind=kind) for kind in kinds)])
         undefined = {row["metric"] for row in rows if row["value"] is row["low"] is row["high"] is None}
         assert undefined == {"aai", "asr", "nci", "sni"}
-        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ar", "wcar", "mnr"}
+        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ece", "ar", "wcar", "mnr"}
 
 
 def test_a_drop_to_nothing_is_not_claimed_as_certain() -> None:
@@ -469,7 +499,7 @@ def test_the_two_intervals_of_aai_agree_where_both_hold() -> None:
     draw = np.random.default_rng(0)
     clean = draw.random(3000) < 0.8
     attacked = clean & (draw.random(3000) < 0.4)
-    found = estimate(AAI, np.stack([clean, attacked]), ["", ""])
+    found = estimate(AAI, stacked([clean, attacked]))
     drops = relative_drop(*resample(np.stack([clean, attacked]), draws=4000, seed=0).T)
     assert found is not None
     assert found[1:] == pytest.approx(np.quantile(drops, [0.025, 0.975]), abs=0.003)
@@ -482,7 +512,7 @@ def test_systematic_robustness_interval_covers_the_true_spread() -> None:
     for _ in range(60):
         easy = draw.random(300) < 0.8
         correct = np.stack([np.where(draw.random(300) < 0.1, draw.random(300) < 0.8, easy) for _ in range(8)])
-        found = estimate(SR, correct, [""] * 8, draws=200)
+        found = estimate(SR, stacked(correct), draws=200)
         assert found is not None
         assert found[1] <= found[0] <= found[2]
         covered += found[1] < 1e-3
@@ -509,17 +539,22 @@ def test_values_lie_in_their_intervals_and_these_in_the_bounds(correct: np.ndarr
 
 
 def test_directions_are_declared_right() -> None:
-    kinds = ("clean", "attack", "corruption", "systematic")
-    good = [make_cell([1] * 9 + [0], kind=kind) for kind in kinds]
-    bad = [good[0]] + [make_cell([1] * 5 + [0] * 5, kind=kind) for kind in kinds[1:]]
-    good.append(make_cell([1] * 9 + [0], kind="systematic", label="other"))
-    bad.append(make_cell([0] * 10, kind="systematic", label="other"))
-    setting = {"compared": "previous", "difficulty": 1}
-    for cells, frames in ((good, [[0, 0, 0]] * 10), (bad, [[0, 1, 0]] * 10)):
-        cell = make_cell([1] * 10, kind="sequence")
-        condition = replace(cell.condition, setting=setting)
-        cells.append(replace(cell, condition=condition, frames=np.array(frames)))
-    better, worse = values(good), values(bad)
+    kinds = ("attack", "corruption", "systematic")
+    clean, reference = make_cell([1] * 9 + [0], model="w4"), make_cell([1] * 9 + [0])
+    clean = replace(clean, confidences=np.full(10, 0.9, np.float32))
+    good = [clean] + [make_cell([1] * 9 + [0], model="w4", kind=kind) for kind in kinds]
+    bad = [clean] + [make_cell([1] * 5 + [0] * 5, model="w4", kind=kind) for kind in kinds]
+    good.append(make_cell([1] * 9 + [0], model="w4", kind="systematic", label="other"))
+    bad.append(make_cell([0] * 10, model="w4", kind="systematic", label="other"))
+    still = make_cell([1] * 10, model="w4")
+    good.append(sequence(still, [[0, 0, 0]] * 10))
+    bad.append(sequence(still, [[0, 1, 0]] * 10))
+    goal = 1 - still.labels
+    good[1], bad[1] = (targeted(cells[1], goal, labels) for cells, labels in ((good, still.labels), (bad, goal)))
+    better, worse = values([reference, *good], "w4", "float"), values([reference, *bad], "w4", "float")
+    # What is measured on clean images alone is better for a model that stays with its reference and knows its limits.
+    lost = replace(clean, predictions=1 - clean.labels)
+    worse |= {key: value for key, value in values([reference, lost], "w4", "float").items() if key[0] != "accuracy"}
     assert {name for name, _ in better} == set(METRICS)
     for name, condition in better:
         change = better[name, condition] - worse[name, condition]
@@ -530,8 +565,11 @@ def test_directions_are_declared_right() -> None:
 def test_tables_do_not_depend_on_the_order_of_the_examples() -> None:
     cells = random_cells()
     draw = np.random.default_rng(0)
+    cells = [replace(cell, confidences=draw.random(40, np.float32)) for cell in cells]
+    cells[1] = targeted(cells[1], draw.integers(-1, 2, 40), draw.integers(0, 2, 40))
+    cells.append(sequence(make_cell([1] * 40), draw.integers(0, 3, (40, 5))))
     mixed = [shuffled(cell, draw.permutation(40)) for cell in cells]  # each in its own order
-    assert summary(mixed) == summary(cells)
+    assert summary(mixed, "float") == summary(cells, "float")
     assert compare(mixed, "float") == compare(cells, "float")
 
 
@@ -620,6 +658,162 @@ def test_equal_labels_with_other_settings_are_not_compared() -> None:
     assert rows[1]["difference"] is None
 
 
+# ---- calibration, targets, reference, values of one's own ---------------------------------------------------
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two examples at 0.9 and 0.91, which share a bin, one of them right; one wrong at 0.05; one right at 1, which the
+    # last bin holds: (2 * |0.905 - 0.5| + 0.05 + 0) / 4.
+    cell = replace(make_cell([1, 0, 0, 1]), confidences=np.array([0.9, 0.91, 0.05, 1], np.float32))
+    (found,) = [row for row in summary([cell]) if row["metric"] == "ece"]
+    assert found["value"] == pytest.approx((0.81 + 0.05) / 4)
+    assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+
+
+def test_calibration_error_agrees_with_a_loop_over_bins() -> None:
+    draw = np.random.default_rng(0)
+    cell = replace(make_cell(draw.random(500) < 0.7), confidences=draw.random(500, np.float32))
+    edges, gap = np.linspace(0, 1, 16), 0.0
+    for low, high in pairwise(edges):
+        inside = (cell.confidences > low) & (cell.confidences <= high)
+        gap += inside.sum() * abs(cell.correct[inside].mean() - cell.confidences[inside].mean()) / 500
+    assert values([cell])["ece", ""] == pytest.approx(gap, abs=1e-6)
+
+
+def test_the_interval_of_the_calibration_error_reaches_the_truth() -> None:
+    # A model that is right exactly as often as it claims: by chance alone the value is far from 0, each draw further.
+    draw, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        confidences = draw.uniform(0.3, 1, 200).astype(np.float32)
+        cell = replace(make_cell(draw.random(200) < confidences), confidences=confidences)
+        found = estimate(ECE, [cell], draws=200)
+        assert found is not None and found[0] > 0.02
+        covered += found[1] < 1e-3
+    assert covered >= 54
+
+
+def test_flips_and_agreement_are_against_the_reference() -> None:
+    reference, clean = make_cell([1, 1, 1, 0, 0]), make_cell([1, 0, 0, 1, 0], model="w4", bits=4)
+    clean.predictions[4] = 7  # as wrong as the reference, another way
+    rows = summary([reference, clean, make_cell([1, 1, 1, 1, 1], model="w2", kind="attack")], "float")
+    found = {(row["model"], row["metric"]): row for row in rows}
+    assert found["w4", "nfr"]["value"] == 2 / 5
+    assert found["w4", "agreement"]["value"] == 1 / 5
+    assert (found["w4", "nfr"]["low"], found["w4", "nfr"]["high"]) == wilson(2, 5)
+    assert not {("float", "nfr"), ("w2", "nfr"), ("w2", "agreement")} & set(found)
+    assert "nfr" not in {row["metric"] for row in summary([reference, clean])}
+    with pytest.raises(InputError, match="unknown reference model 'flaot'.*Did you mean 'float'"):
+        summary([reference], "flaot")
+
+
+def test_targeted_success_counts_examples_that_became_their_target() -> None:
+    clean = make_cell([1, 1, 1, 1, 1, 0])  # labels 0, 1, 0, 1, 0, 1
+    attack = make_cell([1] * 6, kind="attack", label="pgd")
+    # became its target; another class; stayed; had no target; its target is its label; was wrong before
+    attack = targeted(attack, [2, 2, 2, -1, 0, 2], [2, 3, 0, 2, 0, 2])
+    rows = [row for row in summary([clean, attack]) if row["metric"] == "tsr"]
+    assert [(row["condition"], row["value"]) for row in rows] == [("pgd", 1 / 3)]
+    assert (rows[0]["low"], rows[0]["high"]) == wilson(1, 3)
+    assert ("tsr", "attack") not in values([clean, make_cell([1] * 6, kind="attack")])
+
+
+def test_a_metric_of_a_value_that_only_some_cells_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    certified = Metric(
+        name="certified",
+        symbol="CA",
+        description="share of examples right and certified within 0.5 in l2",
+        source="made up",
+        higher_is_better=True,
+        bounds=(0, 1),
+        needs=("smoothed",),
+        suits=lambda cell: "radius" in cell.values,
+        each=True,
+        scores=lambda chosen: chosen.correct & (chosen.cells[0].values["radius"] > 0.5),
+    )
+    monkeypatch.setitem(METRICS, "certified", certified)
+    smoothed = replace(make_cell([1, 1, 0, 1], kind="smoothed"), values={"radius": np.array([0.7, 0.2, 0.9, 0.6])})
+    found = summary([smoothed, make_cell([1, 1, 0, 1], kind="smoothed", label="without radius")])
+    assert [(row["condition"], row["value"], row["low"]) for row in found] == [("smoothed", 2 / 4, wilson(2, 4)[0])]
+
+
+def test_everything_of_an_example_stays_with_it() -> None:
+    cell = replace(
+        sequence(make_cell([1, 0, 1, 1]), [[i] * 3 for i in range(4)]),
+        targets=np.arange(4),
+        digests=np.arange(4, dtype=np.uint64),
+        values={"radius": np.arange(4.0)},
+        confidences=np.arange(4, dtype=np.float32),
+        pictures=Pictures(rows=np.array([1, 3]), images=np.array([1, 3], np.float16).reshape(2, 1, 1, 1)),
+    )
+    order = np.array([2, 0, 3, 1])
+    mixed = replace(
+        shuffled(cell, order), digests=cell.digests[order], pictures=replace(cell.pictures, rows=np.array([3, 2]))
+    )
+    found = ordered(mixed)
+    assert found.ids.tolist() == cell.ids.tolist() and ordered(cell) is cell
+    for array in (found.targets, found.digests, found.values["radius"], found.confidences, found.frames[:, 0]):
+        assert array.tolist() == [0, 1, 2, 3]
+    assert found.confidences[found.pictures.rows].tolist() == found.pictures.images.ravel().tolist()
+
+
+# ---- transfer -----------------------------------------------------------------------------------------------
+
+
+def transferred(correct: Sequence[int], *, source: str, target: str, kappa: int = 0) -> Cell:
+    """A cell of images that moved in the first three examples only."""
+    cell = make_cell(correct, model=target)
+    condition = ConditionRecord(
+        kind="transfer",
+        label=f"what {source} gave, kappa {kappa}",
+        group=f"cw {kappa}",
+        setting={"type": "CW", "kappa": kappa},
+        source=source,
+    )
+    moved = (np.arange(len(correct)) < 3) * np.float32(0.5)
+    return replace(cell, condition=condition, linf=moved, l2=3 * moved)
+
+
+def test_the_transfer_matrix_by_hand() -> None:
+    cells = [transferred([0, 1, 0, 0], source="float", target="w4"), make_cell([1, 1, 1, 1])]
+    (row,) = metrics.transfer(cells)
+    low, high = wilson(1, 4)
+    assert row == {
+        "attack": "cw 0",
+        "source": "float",
+        "target": "w4",
+        "n": 4,
+        "accuracy": 0.25,
+        "low": low,
+        "high": high,
+        "l2": 1.5,
+        "linf": 0.5,
+    }
+    assert metrics.transfer([transferred([1, 1, 1, 0], source="float", target="w4")])[0]["l2"] is None
+
+
+def test_a_field_is_tuned_on_even_examples_and_judged_on_odd_ones() -> None:
+    def grid(source: str, best: int) -> list[Cell]:
+        return [
+            transferred([kappa != best, kappa == best] * 3, source=source, target=target, kappa=kappa)
+            if target != source
+            else transferred([kappa == best] * 6, source=source, target=target, kappa=kappa)
+            for kappa in (0, 5)
+            for target in ("float", "w4")
+        ]
+
+    rows = metrics.transfer([*grid("float", best=5), *grid("w4", best=0)], tuned="kappa")
+    # The source's own accuracy would choose the other one.
+    assert [(row["source"], row["target"], row["attack"], row["accuracy"]) for row in rows] == [
+        ("float", "float", "cw 5", 1),
+        ("float", "w4", "cw 5", 1),
+        ("w4", "float", "cw 0", 1),
+        ("w4", "w4", "cw 0", 1),
+    ]
+    assert {row["n"] for row in rows} == {3}
+    with pytest.raises(InputError, match="one example: a half of them chooses kappa"):
+        metrics.transfer([transferred([1], source="float", target="w4")], tuned="kappa")
+
+
 # ---- flips -------------------------------------------------------------------------------------------------
 
 
@@ -629,6 +823,15 @@ def test_flips_by_hand():
     assert metrics.flips(frames, compared="previous").tolist() == [0.75, 0]
     assert metrics.flips(frames, compared="previous", step=2).tolist() == [1.0, 0]  # (0, 1), (1, 0), (1, 2)
     assert metrics.flips(frames, compared="previous", step=3).tolist() == [0.5, 0]  # (0, 0), (1, 2)
+
+
+def test_flips_follow_the_rule_of_the_condition() -> None:
+    frames = [[0, 1, 1, 0, 2], [3, 3, 3, 3, 3]]
+    cell = make_cell([1, 1])
+    for options, expected in (({"compared": "first"}, 0.375), ({"compared": "previous", "step": 2}, 0.5)):
+        assert values([sequence(cell, frames, **options)])["fp", "tilt"] == expected
+    unmade = replace(cell, predictions=np.array([-1, 1]))
+    assert values([sequence(unmade, frames)])["mfp", ""] == 0.5  # no clip: as if it flipped in every frame
 
 
 # ---- same pixels -------------------------------------------------------------------------------------------

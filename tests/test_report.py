@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
 from bitproof import metrics
 from bitproof.errors import InputError
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 from bitproof.report import write_report
-from bitproof.report.gallery import SIDE
-from bitproof.report.terminal import distance_table
+from bitproof.report.panels.gallery import SIDE
+from bitproof.report.terminal import comparison, distance_table, notes, tables
 from bitproof.report.text import bits, p_value, percent, points
 from bitproof.store import Store
+from samples import make_diagnosis
 
 N, SHOWN = 40, 5
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -40,21 +42,58 @@ def model(name: str, width: int = 32, fingerprint: str | None = None) -> ModelRe
 
 
 def attack(eps: int, **setting) -> ConditionRecord:
-    label = f"pgd-20 linf {eps}/255"
     return ConditionRecord(
-        kind="attack", label=label, group=label, setting={"type": "PGD", "eps": eps / 255, "steps": 20, **setting}
+        kind="attack",
+        label=f"pgd-20 linf {eps}/255",
+        group="pgd-20 linf",
+        variant=f"{eps}/255",
+        setting={"type": "PGD", "eps": eps / 255, "steps": 20, **setting},
+        norm="linf",
+        eps=eps / 255,
     )
 
 
 def jpeg(severity: int) -> ConditionRecord:
     return ConditionRecord(
-        kind="corruption", label=f"jpeg {severity}", group="jpeg", setting={"type": "JPEG", "severity": severity}
+        kind="corruption",
+        label=f"jpeg {severity}",
+        group="jpeg",
+        variant=str(severity),
+        setting={"type": "JPEG", "severity": severity},
+        severity=severity,
     )
 
 
 def resize(mode: str) -> ConditionRecord:
     return ConditionRecord(
-        kind="systematic", label=f"resize {mode}", group="resize", setting={"type": "Resize", "mode": mode}
+        kind="systematic",
+        label=f"resize {mode}",
+        group="resize",
+        variant=mode,
+        setting={"type": "Resize", "mode": mode},
+    )
+
+
+def transfer(source: str, kappa: int = 0) -> ConditionRecord:
+    return ConditionRecord(
+        kind="transfer",
+        label=f"cw-9 l2 {kappa} from {source}",
+        group=f"cw-9 l2 {kappa}",
+        setting={"type": "CW", "kappa": kappa},
+        norm="l2",
+        source=source,
+    )
+
+
+def tilt(difficulty: int) -> ConditionRecord:
+    return ConditionRecord(
+        kind="sequence",
+        label=f"tilt {difficulty}",
+        group=f"tilt {difficulty}",
+        setting={"type": "Tilt", "difficulty": difficulty},
+        severity=difficulty,
+        compared="previous",
+        step=difficulty,
     )
 
 
@@ -306,12 +345,13 @@ def test_the_metrics_repeat_the_summary(page, cells):
     (table,) = page.all("table", "metrics")
     names = list(MODELS)
     shown = {(row[0].split()[0], " ".join(row[0].split()[2:])): row[1:] for row in body(table)}
-    summary = metrics.summary(cells)
+    summary = metrics.summary(cells, "float")
     for row in summary:
         condition = "over 2 attacks" if row["metric"] == "wcar" else row["condition"]
         value = f"{percent(row['value'])} {percent(row['low'])} to {percent(row['high'])}"
         assert shown[row["symbol"], condition][names.index(row["model"])] == value
-    assert len(shown) * len(names) == len(summary)
+    assert len(shown) * len(names) == len(summary) + 2, "the reference has no flips against itself"
+    assert shown["NFR", ""][0] == shown["AGR", ""][0] == DASH
     arrows = {row[0].split()[0]: row[0].split()[1] for row in body(table)}
     expected = {m.symbol: "↑" if m.higher_is_better else "↓" for m in metrics.METRICS.values()}
     assert arrows == {symbol: expected[symbol] for symbol in {row["symbol"] for row in summary}}
@@ -385,6 +425,150 @@ def test_numbers_are_written_alike(write, value, text):
     assert write(value) == text
 
 
+def test_gains_are_marked_as_gains_and_losses_as_losses(tmp_path):
+    conditions = {"gain": jpeg(1), "loss": jpeg(2)}
+    tested = [cell(model("float"), CLEAN, 15), cell(model("q", 4), CLEAN, 15)]
+    tested += [cell(model("float"), jpeg(1), 15), cell(model("q", 4), jpeg(1), 0)]
+    tested += [cell(model("float"), jpeg(2), 0), cell(model("q", 4), jpeg(2), 15)]
+    (table,) = one(tmp_path, tested).all("table", "matrix")
+    rows = {row.all("th")[0].text: row.all("td")[1] for row in table.all("tr") if row.all("td")}
+    marks = {"gain": ("gain", "▲", "significantly better"), "loss": ("loss", "▼", "significantly worse")}
+    for name, condition in conditions.items():
+        shown = rows[condition.label]
+        tone, mark, words = marks[name]
+        assert tone in shown.attributes["class"].split() and shown.text.endswith(mark)
+        assert shown.all("span", "sign")[0].all("span")[1].attributes["aria-label"] == words
+    assert rows["jpeg mean of 2"].text.endswith("▼ 1/2 ▲ 1/2")
+    text = printed(comparison(tested, "float"))
+    assert "(+37.50*)" in text[text.index("jpeg 1") :].splitlines()[0]
+    assert "(-37.50*)" in text[text.index("jpeg 2") :].splitlines()[0]
+    assert "(+0.00 )" in text[text.index("clean") :].splitlines()[0]
+
+
+def test_a_metric_of_each_sequence_has_a_line(tmp_path):
+    frames = np.zeros((N, 5), np.int64)
+    frames[:10, 1::2] = 1
+    tested = [replace(cell(model("float"), tilt(step)), frames=frames) for step in (1, 2)]
+    (table,) = one(tmp_path, tested).all("table", "metrics")
+    shown = {row[0]: row[1].split()[0] for row in body(table)}
+    assert shown == {"FP ↓ tilt 1": "25.0", "FP ↓ tilt 2": "0.0", "mFP ↓": "12.5"}
+
+
+def test_a_metric_of_ones_own_is_shown_everywhere(tmp_path, monkeypatch):
+    mine = replace(
+        metrics.METRICS["accuracy"], name="mine", symbol="MINE", description="what I measure", needs=("moon",)
+    )
+    monkeypatch.setitem(metrics.METRICS, "mine", mine)
+    moon = ConditionRecord(kind="moon", label="moon", group="moon", setting={})
+    tested = [cell(model("float"), moon, 10)]
+    page = one(tmp_path, tested)
+    assert [row[0] for row in body(page.all("table", "metrics")[0])] == ["MINE ↑"]
+    assert "what I measure" in page.all("dl")[-1].text
+    assert "MINE ↑" in printed(tables(tested, "float")) and "0.7500" in printed(tables(tested, "float"))
+
+
+def printed(tables: list[Table]) -> str:
+    """What a wide terminal shows."""
+    console = Console(record=True, width=200, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    return console.export_text()
+
+
+# ---- transfers, records of other kinds -----------------------------------------------------------------------
+
+
+def test_transfers_have_a_heading_an_exhibit_and_a_matrix_of_sources_and_targets(tmp_path):
+    models = [model("float"), model("q", 4)]
+    tested = [cell(m, CLEAN) for m in models]
+    wrong = {("float", "float"): 30, ("float", "q"): 12, ("q", "float"): 4, ("q", "q"): 20}
+    tested += [cell(m, transfer(source), wrong[source, m.name]) for source in ("float", "q") for m in models]
+    tested += [cell(m, transfer("q", 5), 7) for m in models]
+    page = one(tmp_path, tested)
+    shown = [row[0] for row in body(page.all("table", "matrix")[0])]
+    assert shown[1:] == [
+        "Transfers",
+        "cw-9 l2 0 from float",
+        "transfers from q mean of 2",
+        "cw-9 l2 0 from q",
+        "cw-9 l2 5 from q",
+    ]
+    (table,) = [t for t in page.all("table", "metrics") if "Made on" in t.text]
+    rows = [[text.split()[0] if i else text for i, text in enumerate(row)] for row in body(table)]
+    assert rows == [
+        ["cw-9 l2 0"],
+        ["● float", "25.0", "70.0"],
+        ["■ q", "90.0", "50.0"],
+        ["cw-9 l2 5"],
+        ["■ q", "82.5", "82.5"],
+    ]
+    assert [[td.attributes.get("class", "") for td in row.all("td")] for row in table.all("tr") if row.all("td")] == [
+        ["own", ""],
+        ["", "own"],
+        ["", "own"],
+    ]
+    assert list(exhibits(page)) == [
+        f"{c.label} the same image for all models" for c in (transfer("float"), transfer("q", 5))
+    ]
+    plain = one(tmp_path, tested[:2])
+    assert "Transfers" not in plain.text and len(plain.all("table", "metrics")) == 1
+
+
+def test_a_diagnosis_is_shown_with_the_cells_of_its_model_data_and_seed(tmp_path):
+    tested = [
+        cell(model(name, width), CLEAN, seed=seed) for seed in (0, 1) for name, width in (("float", 32), ("q", 4))
+    ]
+    found = [make_diagnosis(model("q", 4), DATA), *tested, make_diagnosis(model("float"), DATA, fires=False)]
+    page = one(tmp_path, found)
+    (heading,) = [h for h in page.all("h3") if h.text == "Masked gradients"]
+    assert heading.attributes["id"] == "s1-masking"
+    (table,) = [t for t in page.all("table", "metrics") if "Signal" in t.text]
+    assert body(table) == [
+        ["no gradient at all", "0.0 p 0.002", "fires 40.0 p 0.002"],
+        ["a twin does better", DASH, DASH],
+    ]
+    assert "q : Gradients are masked: 1 of 1 signals fire on 90 examples" in page.text
+    assert "float : No sign of masked gradients" in page.text
+    assert "Masked gradients" not in one(tmp_path, tested).text
+
+
+def test_records_without_cells_have_a_section(tmp_path):
+    other = replace(DATA, name="svhn", fingerprint="0e", count=20)
+    page = one(tmp_path, [make_diagnosis(model("alone"), other), cell(model("float"), CLEAN)])
+    assert [h.text for h in page.all("h2")][:2] == ["digits test, n = 40, seed 0", "svhn test, n = 20, seed 0"]
+    first, second = (s for s in page.all("section") if s.all("h2") and s.attributes["id"] != "provenance")
+    assert [h.text for h in second.all("h3")] == ["Masked gradients"] and "alone" in second.text
+    assert "alone" not in first.text
+
+
+def test_a_model_without_cells_has_no_column_but_its_diagnosis(tmp_path):
+    page = one(tmp_path, [cell(model("float"), CLEAN), make_diagnosis(model("q", 4), DATA)])
+    assert columns(page) == ["float"]
+    assert "q : Gradients are masked" in page.text
+
+
+def test_the_terminal_shows_every_kind_of_record():
+    cells = [cell(model("float"), CLEAN), cell(model("q", 4), CLEAN, 2)]
+    found = [*cells, nearest(model("float"), "fmn-9 linf", [2 / 255] * N), make_diagnosis(model("q", 4), DATA)]
+    titles = [table.title.split(" [")[0].split(",")[0] for table in tables(found, "float")]
+    assert titles == [
+        "accuracy in %",
+        "metrics",
+        "distance within which half of the images have a wrong one",
+        "masked gradients: q",
+    ]
+    text = printed(tables(found, "float"))
+    assert "NFR ↓" in text and "0.0500" in text and "q has none on 40% of its examples." in text
+    assert [table.title for table in tables(found[-1:], "float")] == ["masked gradients: q"]
+    odd = [replace(c, model=replace(c.model, name="[red]a")) for c in cells[:1]]
+    odd.append(make_diagnosis(odd[0].model, DATA))
+    assert printed(tables(odd, "[red]a")).count("[red]a") == 5  # as it is: two heads, a caption, a title, a sentence
+    seen = np.arange(1, N + 1, dtype=np.uint64)
+    alike = [replace(cell(model("float"), c), digests=seen) for c in (CLEAN, resize("box"))]
+    assert notes(alike) == [f"resize box gave the same pixels as clean on all {N} images"]
+    assert notes(cells) == []
+
+
 # ---- plots ---------------------------------------------------------------------------------------------------
 
 
@@ -426,10 +610,14 @@ def test_higher_accuracy_is_drawn_higher(tmp_path):
 
 def nearest(tested: ModelRecord, label: str, far: list[float]) -> Cell:
     """A cell of an attack without a budget that finds wrong images of the first examples `far` off, and no others."""
-    found = cell(tested, ConditionRecord(kind="minimum", label=label, group=label, setting={"type": label}))
+    norm = label.split()[1]
+    condition = ConditionRecord(
+        kind="minimum", label=label, group=label, setting={"type": label}, norm=norm, eps=float("inf")
+    )
+    found = cell(tested, condition)
     moved = np.pad(np.array(far, np.float32), (0, N - len(far)))
     predictions = np.where(np.arange(N) < len(far), found.labels + 1, found.labels)
-    return replace(found, predictions=predictions, **{label.split()[1]: moved})
+    return replace(found, predictions=predictions, **{norm: moved})
 
 
 def test_attacks_without_a_budget_are_drawn_as_curves_with_their_medians(tmp_path):
@@ -450,11 +638,9 @@ def test_attacks_without_a_budget_are_drawn_as_curves_with_their_medians(tmp_pat
     rows = [[entry.text for entry in row.all("td")] for row in table.all("tbody")[0].all("tr")]
     assert [row[2:] for row in rows][1:] == [[DASH, f"0 of {N}"], ["2/255", f"{N} of {N}"], ["2/255", f"{N} of {N}"]]
     assert rows[0][3] == f"{N - 1} of {N - 1}" and rows[1][1].startswith("none")
-    console = Console(record=True, width=200, file=io.StringIO())
-    console.print(distance_table(cells))
-    text = console.export_text()
+    text = printed(distance_table(cells, "float"))
     assert "none [none, none]" in text and "2/255 [2/255, 2/255]" in text and "0.25" in text
-    assert distance_table(cells[:2]) is None
+    assert distance_table(cells[:2], "float") == []
 
 
 # ---- gallery -------------------------------------------------------------------------------------------------
@@ -604,6 +790,33 @@ def test_a_model_that_a_store_knows_by_two_names_is_one(tmp_path):
 def test_two_names_that_somebody_asked_for_stay(tmp_path):
     tested = [cell(model(name, fingerprint="same"), c) for name in ("a", "b") for c in (CLEAN, jpeg(1))]
     assert columns(one(tmp_path, tested)) == ["a", "b"]
+
+
+def test_budgets_of_different_settings_do_not_make_one_curve(tmp_path):
+    def wrapped(eps: int, draws: int) -> ConditionRecord:
+        inside = {"type": "PGD", "eps": eps / 255}
+        return replace(
+            attack(eps), label=f"eot-{draws} {eps}", setting={"type": "EOT", "draws": draws, "attack": inside}
+        )
+
+    conditions = [wrapped(8, 1), wrapped(4, 1), wrapped(16, 2), replace(wrapped(2, 1), how={"crafting": "folded"})]
+    conditions.append(replace(wrapped(16, 1), how={"after": {"eps": 8 / 255}}))
+    page = one(tmp_path, [cell(model("float"), c) for c in (CLEAN, *conditions)])
+    assert [f.all("figcaption")[0].text for f in page.all("figure", "plot")] == [
+        "clean",
+        "pgd-20 linf against the budget eps",
+        "eot-2 16",
+        "eot-1 2",
+    ]
+    ticks = [text.text for text in page.all("figure", "plot")[1].all("text")]
+    assert ticks[:4] == ["0", "4/255", "8/255", "16/255"]
+
+
+def test_a_kind_of_ones_own_comes_last_under_its_own_name(tmp_path):
+    mine = ConditionRecord(kind="moonlight", label="moon 2", group="moon", setting={}, severity=2)
+    page = one(tmp_path, [cell(model("float"), c) for c in (mine, resize("box"), CLEAN)])
+    assert [row[0] for row in body(page.all("table", "matrix")[0])][-2:] == ["Moonlight", "moon 2"]
+    assert "moon 2 the same image for all models" in exhibits(page)
 
 
 def test_settings_that_share_a_label_are_told_apart(tmp_path):

@@ -1,12 +1,15 @@
+import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,8 +21,9 @@ from hypothesis import strategies as st
 
 from bitproof import records
 from bitproof.errors import InputError
+from bitproof.export import export, tidy
 from bitproof.records import ARRAYS, Cell, cell_key
-from bitproof.store import Store, export, tidy
+from bitproof.store import Store
 from samples import make_cell
 
 
@@ -197,7 +201,7 @@ def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     db.close()
     for readonly in (True, False):
         with pytest.raises(
-            InputError, match=f"schema version {records.SCHEMA + 1}.*reads versions up to.*Update bitproof"
+            InputError, match=f"schema version {records.SCHEMA + 1}.*reads version {records.SCHEMA}.*Update bitproof"
         ):
             Store(path, readonly=readonly)
 
@@ -225,18 +229,135 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
 def test_no_pickle_is_read_from_a_store(tmp_path):
     path = tmp_path / "runs.db"
     buffer = io.BytesIO()
-    np.savez(buffer, **dict.fromkeys((*ARRAYS, "rows", "images"), np.array([object()], dtype=object)))
+    names = (*ARRAYS, "pictures.rows", "pictures.images")
+    np.savez(buffer, **dict.fromkeys(names, np.array([object()], dtype=object)))
     with Store(path) as store:
         store.append(make_cell(), store.begin_run({}))
-        store._db.execute("UPDATE cells SET arrays = ?", (buffer.getvalue(),))
-        store._db.commit()
-        with pytest.raises(InputError, match="damaged"):
-            store.query()
+        for checked in (False, True):  # by its checksum, or by its reader where the checksum was forged too
+            (content,) = store._db.execute("SELECT content FROM records").fetchone()
+            forged = zlib.crc32(buffer.getvalue(), zlib.crc32(content.encode())) if checked else 0
+            store._db.execute("UPDATE records SET arrays = ?, checksum = ?", (buffer.getvalue(), forged))
+            store._db.commit()
+            assert store.query() == [] and len(store.damaged) == 1
+            with pytest.raises(InputError, match="damaged"):
+                store.get(make_cell().key)
 
 
-def test_records_are_plain_data():
-    cell = make_cell()
-    assert json.loads(json.dumps(asdict(cell.condition))) == asdict(cell.condition)
+def test_a_record_holds_plain_data_alone():
+    """What a reader in another language needs: JSON of its content, arrays by name, nothing else."""
+    cell = make_cell(n=3)
+    content, arrays = records.pack(cell)
+    assert json.loads(content)["condition"] == asdict(cell.condition)
+    with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
+        assert {*ARRAYS, "pictures.rows", "pictures.images"} == set(stored.files)
+    with pytest.raises(TypeError):
+        records.pack(replace(cell, condition=replace(cell.condition, setting={"odd": object()})))
+
+
+def test_one_damaged_record_hides_no_other_and_is_computed_anew(tmp_path):
+    path = tmp_path / "runs.db"
+    cells = [make_cell(model=name) for name in "abc"]
+    with Store(path) as store:
+        run = store.begin_run({})
+        for cell in cells:
+            store.append(cell, run)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE records SET content = replace(content, '\"b\"', '\"x\"')")
+    db.commit()
+    db.close()
+    with Store(path) as store:
+        assert [c.model.name for c in store.query()] == ["a", "c"]
+        assert list(store.damaged) == [cells[1].key] and store.missing([c.key for c in cells]) == {cells[1].key}
+        store.append(cells[1], run)
+        assert [c.model.name for c in store.query()] == ["a", "c", "b"] and not store.damaged
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed_and_named(place, bit):
+    cell = make_cell(n=5)
+    content, arrays = records.pack(cell)
+    whole = bytearray(content.encode() + arrays)
+    whole[place % len(whole)] ^= 1 << bit
+    parts = bytes(whole[: len(content)]).decode("latin1"), bytes(whole[len(content) :])
+    with Store() as store:
+        store.append(cell, store.begin_run({}))
+        store._db.execute("UPDATE records SET content = ?, arrays = ?", parts)
+        assert store.query() == [] and cell.key in store.damaged
+    with contextlib.suppress(InputError):  # nor does the reader itself break on it
+        records.unpack(Cell, *parts)
+
+
+def test_a_log_beside_a_store_that_cannot_be_written_is_read_too(tmp_path, monkeypatch):
+    """A running store, copied to where nothing can be written: its last results lie in the log alone."""
+    live, copied = tmp_path / "live.db", tmp_path / "copied.db"
+    with Store(live) as store:
+        run = store.begin_run({})
+        for i in range(5):
+            store.append(make_cell(model=f"m{i}"), run)
+        shutil.copyfile(live, copied)
+        shutil.copyfile(f"{live}-wal", f"{copied}-wal")
+    real = sqlite3.connect
+
+    def connect(target, *args, **options):
+        if "mode=ro" in str(target):  # what SQLite says in a folder that it may not write to
+            raise sqlite3.OperationalError("unable to open database file")
+        return real(target, *args, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with Store(copied, readonly=True) as store:
+        assert len(store.query()) == 5
+
+
+def test_a_foreign_database_is_left_exactly_as_it_was(tmp_path):
+    for owner in (0, 77):
+        path = tmp_path / f"{owner}.db"
+        db = sqlite3.connect(path)
+        db.execute(f"PRAGMA application_id = {owner}" if owner else "CREATE TABLE mine (x)")
+        db.commit()
+        db.close()
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="not a bitproof store"):
+            Store(path)
+        assert path.read_bytes() == before and [p.name for p in tmp_path.glob(f"{owner}.db*")] == [f"{owner}.db"]
+
+
+def test_what_only_new_kinds_of_cell_have_survives_the_store():
+    cell = make_cell(n=3)
+    values = {"radius": np.array([0.5, 0.0, np.inf]), "abstained": np.array([True, False, False])}
+    full = replace(cell, seed=1, targets=np.array([1, -1, 2]), values=values)
+    odd = replace(full, condition=replace(cell.condition, kind="of my own", eps=np.inf, norm="l2"))
+    with Store() as store:
+        run = store.begin_run({})
+        for each in (cell, full, odd):
+            store.append(each, run)
+        found = store.get(full.key)
+        assert found.targets.tolist() == [1, -1, 2] and found.values.keys() == values.keys()
+        assert all(np.array_equal(found.values[name], array) for name, array in values.items())
+        assert store.get(odd.key).condition == odd.condition
+        assert store.query(kind="of my own")[0].key == odd.key
+    assert {"target", "radius", "abstained"} <= set(tidy([full]).columns)
+    with pytest.raises(InputError, match="have .* entries: each has one an example"):
+        replace(cell, values={"short": np.zeros(2)})
+
+
+def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "cells.csv"
+    export([make_cell(n=3)], path)
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(InputError, match="cannot write .*No space left.*disk with room"):
+        export([make_cell(n=5)], path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["cells.csv"]
+    stale = tmp_path / f".cells.csv.{2**22 + 7}.tmp"  # of a process that is no more
+    stale.write_text("torn")
+    monkeypatch.undo()
+    export([make_cell(n=5)], path)
+    assert not stale.exists()
 
 
 def test_a_run_waits_for_another_ones_transaction(tmp_path):

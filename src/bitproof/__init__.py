@@ -21,7 +21,7 @@ _HOME = {
     "Experiment": "experiment",
     "Result": "experiment",
     "evaluate": "experiment",
-    "Diagnosis": "diagnosis",
+    "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
     "InputError": "errors",
@@ -81,10 +81,10 @@ if TYPE_CHECKING:
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, load_data
     from bitproof.deploy import load_model, save_model
-    from bitproof.diagnosis import Diagnosis
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.quant import Scheme, freeze, quantize
+    from bitproof.records import Diagnosis
     from bitproof.report import write_report
     from bitproof.store import Store
 

@@ -14,9 +14,9 @@ from bitproof import cli
 from bitproof.analysis.masking import BUDGETS
 from bitproof.analysis.probes import ascend, slopes
 from bitproof.analysis.signals import judge
-from bitproof.diagnosis import LEAST, Diagnosis
 from bitproof.errors import InputError
 from bitproof.metrics import mcnemar, rate_above
+from bitproof.records import LEAST, Diagnosis, pack, unpack
 from bitproof.train import QAT, Standard
 from bitproof.train.papers import BinaryNetTraining
 from closed_form import LinearTwoClass
@@ -277,11 +277,11 @@ def test_passes_are_counted_and_the_record_survives_json(healthy):
     fixed = 1 + 6 + 1 + 5 + 4
     assert diagnosis.forwards >= 60 * fixed
     assert 60 * (2 * 2 + 2) <= diagnosis.backwards <= 60 * (2 * 2 + 2 + 1 + 2)
-    assert Diagnosis.from_json(diagnosis.to_json()) == diagnosis
+    assert unpack(Diagnosis, *pack(diagnosis)) == diagnosis
     table = diagnosis.table()
     assert list(table["fires"]) == [False] * 9 and "sentence" in table
-    with pytest.raises(InputError, match=r"not a diagnosis.*to_json"):
-        Diagnosis.from_json("{}")
+    with pytest.raises(InputError, match=r"a stored diagnosis is damaged"):
+        unpack(Diagnosis, "{}", None)
 
 
 def test_too_few_examples_are_no_verdict(healthy):
@@ -376,7 +376,7 @@ def test_an_experiment_keeps_its_diagnoses(evaluated):
     assert first.diagnoses[0].twin is None and first.diagnoses[1].signals[TRANSFER].fires
     assert list(again.diagnoses) == list(first.diagnoses)  # seconds too: nothing was computed again
     with bp.Store(folder / "runs.db", readonly=True) as store:
-        assert list(store.diagnoses()) == [d.key for d in first.diagnoses]
+        assert [d.key for d in store.query("masking")] == [d.key for d in first.diagnoses]
 
 
 def test_the_report_shows_verdicts_and_signals(evaluated):
@@ -389,13 +389,6 @@ def test_the_report_shows_verdicts_and_signals(evaluated):
     assert "What attacks that follow them fail to break" in page
     bare = bp.write_report(result.cells, folder / "bare.html").read_text()
     assert "masking" not in bare.partition("<body>")[2]
-
-
-def test_stores_without_diagnoses_have_none(tmp_path):
-    with bp.Store(tmp_path / "runs.db") as store:
-        assert store.diagnoses() == {}
-    with bp.Store(tmp_path / "runs.db", readonly=True) as store:
-        assert store.diagnoses() == {}
 
 
 def test_on_the_command_line(tmp_path, monkeypatch, capsys):
@@ -411,7 +404,7 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
         "evaluate", "digits_cnn", "--data", "digits", "--limit", 8, "--suite", "clean", "--diagnose", "--store", store
     )
     assert "masked gradients: float" in said and "Could not tell" in said
-    assert "1 diagnoses" in call("export", store, "-o", tmp_path / "masking.json")
+    assert "1 records" in call("export", store, "-o", tmp_path / "masking.json")
     (listed,) = json.loads((tmp_path / "masking.json").read_text())
     assert listed["masked"] is None and listed["verdict"].startswith("Could not tell")
     call("report", store, "-o", tmp_path / "report.html")

@@ -96,9 +96,9 @@ def test_a_sample_does_not_depend_on_the_batch(norm):
 @pytest.mark.parametrize(
     ("eps", "norm", "dimensions", "words"),
     [
-        (8, "linf", None, "8/255 = 0.03137"),
-        (-1, "l2", None, "finite number >= 0"),
-        (float("nan"), "linf", None, "finite number >= 0"),
+        (8, "linf", np.inf, "8/255 = 0.03137"),
+        (-1, "l2", np.inf, "finite number >= 0"),
+        (float("nan"), "linf", np.inf, "finite number >= 0"),
         (128, "l2", 3072, "no budget exceeds 55.4256"),
         (4000, "l1", 3072, "no budget exceeds 3072"),
     ],

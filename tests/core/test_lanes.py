@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitproof.core.lanes import in_lanes, lane_count
+from bitproof.judging.lanes import in_lanes, lane_count
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from bitproof.core.fingerprint import fingerprint
 from bitproof.core.passes import Counted
 from bitproof.core.ste import round_ste, scale_gradient, sign_ste, straight_through
+from bitproof.subjects.fingerprint import fingerprint
 
 
 @pytest.mark.parametrize(

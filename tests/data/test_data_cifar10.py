@@ -3,6 +3,7 @@
 import os
 import pickle
 import struct
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -196,6 +197,33 @@ def test_programs_beside_the_format_are_refused(tmp_path, program, message):
     path.write_bytes(program)
     with pytest.raises(InputError, match=message):
         read_pickled(path)
+
+
+DOUBLED = b"\x80\x02N" + b"2\x86" * 40  # a pair of a pair of ...: 2^40 leaves when it is written out
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "does not hold a batch"),  # a memo of 2^31 places
+        (b"\x80\x02B\xff\xff\xff\xff.", "truncated"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 2**36) + b".", "truncated"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**34) + b".", "truncated"),
+        (b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"}.", "does not hold a batch"),
+        (b"\x80\x04" + b"(" * 3000, "more than 2,000 steps"),
+        (b"\x80\x04\x95" + struct.pack("<Q", 3000) + b"(" * 3000, "more than 2,000 steps"),
+        (DOUBLED.replace(b"\x02", b"\x02cnumpy\ndtype\n") + b"\x85R.", r"dtype \(+\.\.\.\), "),
+    ],
+)
+def test_claims_in_a_pickle_cost_no_memory(pickled, monkeypatch, program, message):
+    monkeypatch.setattr("bitproof.data.pickled._STEPS", 2000)  # of two million, whose reading takes seconds
+    (pickled / "test_batch").write_bytes(program)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=message):
+        load_data("cifar10", root=pickled)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6
 
 
 def test_oversized_pickles_are_refused_unread(tmp_path):

@@ -97,9 +97,9 @@ def test_unreadable_images_are_named(root):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(InputError, match=f"{path} cannot be decoded by pillow"):
         data.images([3])
-    rows, images = data.read(range(2, 5))
-    assert rows.tolist() == [2, 4] and torch.equal(images, data.images([2, 4]))
-    assert data.left_out == {data.files[3]: "cannot be decoded by pillow (image file is truncated)"}
+    read = data.read(range(2, 5))
+    assert read.rows.tolist() == [2, 4] and torch.equal(read.images, data.images([2, 4])) and not data.left_out
+    assert read.left_out == {data.files[3]: "cannot be decoded by pillow (image file is truncated)"}
     assert sum(map(len, data.inputs(5))) == 11
     path.unlink()
     with pytest.raises(InputError, match=f"{path} cannot be read.*load the data again"):

@@ -96,9 +96,10 @@ def test_the_sample_gets_imagenets_labels(tmp_path, shared):
         (tmp_path / name).symlink_to(sample / "jpeg" / name.split("/")[1])
     data = load_data("imagenet", root=tmp_path)
     assert dict(zip(data.files, data.labels.tolist(), strict=True)) == wanted
-    rows, images = data.read(np.arange(4))
+    read = data.read(np.arange(4))
+    rows, images = read.rows, read.images
     assert images.shape == (4, 3, 224, 224) and 0 <= images.min() < images.max() <= 1
-    assert len(rows) == 4 and torch.equal(images, data.images(rows)) and not data.left_out
+    assert len(rows) == 4 and torch.equal(images, data.images(rows)) and not read.left_out
 
 
 def test_a_damaged_first_picture_stops_neither_suites_nor_attacks_nor_the_diagnosis(tmp_path):
@@ -115,6 +116,6 @@ def test_a_damaged_first_picture_stops_neither_suites_nor_attacks_nor_the_diagno
         options = {"crafting": crafting, "diagnose": crafting == "exact", "progress": False}
         result = bp.evaluate(network, data, suite="quick", **options)
         assert {len(cell.ids) for cell in result.cells} == {7}
-        assert list(data.left_out) == [data.files[0]]
+        assert all(list(cell.data.left_out) == [data.files[0]] for cell in result.cells)
     diagnosis = bp.diagnose_masking(network, data, queries=3)
     assert diagnosis.accuracy["clean"] == diagnosis.attacked / 7

@@ -11,9 +11,9 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.cpu import integer_instructions
-from bitproof.core.fingerprint import fingerprint
 from bitproof.deploy import OnnxModel, agreement, load_onnx, sizes
 from bitproof.errors import InputError
+from bitproof.subjects.fingerprint import fingerprint
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -1,5 +1,6 @@
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,19 +9,22 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.attacks import BPDA, CW, EOT, FGSM, FMN, PGD, Attack, AutoAttack, Noise
-from bitproof.core.fingerprint import fingerprint
+from bitproof.conditions import CONDITIONS, as_condition, parse_condition
+from bitproof.conditions.suites import FEW, corruptions, quick, resizes, robustmq_attacks
 from bitproof.core.rng import Rng
+from bitproof.data import Examples
 from bitproof.errors import InputError
-from bitproof.experiment import SUITES, Clean, Experiment, Transfer
-from bitproof.experiment.conditions import CONDITIONS, parse_condition, record
-from bitproof.experiment.evaluator import judge_attack
-from bitproof.experiment.suites import FEW, corruptions, quick, resizes, robustmq_attacks
+from bitproof.experiment import SUITES, Clean, Crafted, Experiment
+from bitproof.judging import Bench, Maker
+from bitproof.judging.crafted import judge_crafted
 from bitproof.metrics import flips, robust_accuracy_curve, transfer
 from bitproof.pictures.pixels import digests
 from bitproof.records import ARRAYS, KINDS
 from bitproof.settings import describe, digest
 from bitproof.shifts import RELEASED, GaussianNoise, GaussianNoiseSequence, Inference, Pipeline, RotateSequence
 from bitproof.store import Store
+from bitproof.subjects import Subject
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train import Standard
 
 
@@ -168,34 +172,52 @@ def test_a_model_under_two_names_is_tested_once(models, data):
     assert np.array_equal(result.cells[0].predictions, result.cells[2].predictions)
 
 
+CHANGES = {
+    "none": lambda x: x,
+    "far": lambda x: (x + 0.2).clamp(0, 1),
+    "dark": lambda x: x - 0.05,
+    "void": lambda x: x * torch.nan,
+    "cut": lambda x: x[:, :, :-1],
+    "a tenth too far": lambda x: x + 1.1 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel(),
+    "a tenth too far under l2": lambda x: x + 1.1 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel() ** 0.5,
+    "within": lambda x: x + 0.99 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cheat(Attack):
     """Returns whatever it is told to."""
 
-    norm = "linf"
-    eps = 0.1
-    passes = 0
-    label = "cheat"
-    __dataclass_fields__ = {}  # noqa: RUF012  (a setting without fields)
-
-    def __init__(self, change):
-        self.change = change
+    change: str
+    norm: str = "linf"
+    eps: float = 0.1
+    passes: ClassVar[int] = 0
+    label: ClassVar[str] = "cheat"
 
     def __call__(self, model, inputs, labels, *, targets=None, rng):
-        return self.change(inputs)
+        return CHANGES[self.change](inputs)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("cheat", "words"),
     [
-        (lambda x: (x + 0.2).clamp(0, 1), "moved an image by .*its budget is eps = 0.1 under linf"),
-        (lambda x: x - 0.05, r"gave values from -0.05 to .*images lie in \[0, 1\]"),
-        (lambda x: x * torch.nan, "gave values from nan to nan"),
-        (lambda x: x[:, :, :-1], "gave images of shape .*have shape"),
+        (Cheat(change="far"), "moved an image by .*its budget is eps = 0.1 under linf"),
+        (Cheat(change="dark"), r"gave values from -0.05 to .*images lie in \[0, 1\]"),
+        (Cheat(change="void"), "gave values from nan to nan"),
+        (Cheat(change="cut"), "gave images of shape .*have shape"),
+        (Cheat(change="a tenth too far", norm="l1"), r"by 0\.1[01]\d*: its budget is eps = 0.1 under l1"),
+        (Cheat(change="a tenth too far under l2", norm="l2"), r"by 0\.1[01]\d*: its budget is eps = 0.1 under l2"),
     ],
 )
-def test_an_attack_is_not_believed(models, data, change, words):
+def test_an_attack_is_not_believed(models, data, cheat, words):
     with pytest.raises(InputError, match=words):
-        run(models["float"], data, [Cheat(change)])
+        run(models["float"], data, [cheat])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_an_attack_within_its_budget_is_believed(models, data, norm):
+    clean, cell = run(models["float"], data, [Cheat(change="within", norm=norm)]).cells
+    assert (getattr(cell, norm)[clean.correct] > 0).all()
 
 
 def test_an_attack_without_a_budget_answers_every_budget(models, data, tmp_path):
@@ -227,7 +249,7 @@ def test_a_randomised_model_is_named_and_eot_is_offered(data):
 
 
 def test_an_attack_that_does_nothing_breaks_nothing(models, data):
-    result = run(models["float"], data, [Cheat(lambda x: x)])
+    result = run(models["float"], data, [Cheat(change="none")])
     assert np.array_equal(result.cells[1].predictions, result.cells[0].predictions)
 
 
@@ -236,7 +258,7 @@ def test_an_attack_that_does_nothing_breaks_nothing(models, data):
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(400, 7)), "'model' has 7 outputs, data set 'digits' has 10 classes"),
         (nn.Flatten(0), "'model' returned shape .*logits"),
-        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(400), nn.Linear(400, 10)), "NaN or infinity for 60 of 60 images"),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(400), nn.Linear(400, 10)), "NaN or infinity for 1 of 1 images"),
     ],
 )
 def test_models_that_do_not_fit_are_explained(model, words, data):
@@ -263,10 +285,10 @@ def test_every_suite_fits_every_size(suite, data):
     large = bp.from_arrays(np.zeros((1, 3, 224, 224), np.uint8), [0])
     for examples in (data, large):
         conditions = SUITES[suite](examples)
-        records = [record(c) for c in conditions]
+        records = [as_condition(c).record() for c in conditions]
         assert len({r.label for r in records}) == len(records)
         assert sum(r.kind == "clean" for r in records) == 1
-    profiles = {c.profile for c in quick(large) if record(c).kind == "corruption"}
+    profiles = {c.profile for c in quick(large) if as_condition(c).record().kind == "corruption"}
     assert profiles <= {"hendrycks-224"}
 
 
@@ -276,11 +298,15 @@ def test_resizes_enlarge_only_files_that_need_no_resize(data):
     assert {c.enlarge for c in resizes(data)} == {1}  # the digits are 8x8, the network sees 20x20
 
 
+FILLED = {name: f"{name}:attack=pgd(steps=3)" for name in ("crafted", "eot", "bpda")}
+"""Conditions that hold another one."""
+
+
 def test_conditions_can_be_written_as_text():
     assert parse_condition("clean") == Clean()
     assert parse_condition("gaussian-noise:severity=5") == GaussianNoise(severity=5)
     for name in CONDITIONS.keys() - RELEASED.keys():  # those need a root
-        assert record(parse_condition(name)).kind in KINDS
+        assert parse_condition(FILLED.get(name, name)).record().kind in KINDS
 
 
 def test_the_eleven_resizes_of_the_digits_all_differ():
@@ -392,12 +418,11 @@ def test_pictures_are_moved_before_they_are_cut(tmp_path):
     """A white file of 60 pixels, cut to 32 of 40: a turn by 15 degrees leaves the frame white."""
     from PIL import Image
 
-    from bitproof.experiment.making import _uncut
-
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((60, 60, 3), 255, np.uint8)).save(tmp_path / "a" / "x.png")
     data = bp.load_data("folder", root=tmp_path, classes=["a"], size=35)
-    assert _uncut(data, np.arange(1)).shape == (1, 3, 40, 40)
+    examples = Examples(data=data, rows=np.arange(1), images=data.images([0]))
+    assert examples.uncut().shape == (1, 3, 40, 40)
     assert data.images([0]).shape == (1, 3, 35, 35)
 
 
@@ -413,11 +438,21 @@ def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, da
     assert (result.cells[2].predictions == other.predictions).mean() > 0.95  # sums of another order may tip one
 
 
+def judged(attack, model, data, clean, *, crafted_on=None, advance=lambda passes: None):
+    """The cell of an attack on one model, made on another one where that is given."""
+    bench = Bench(subjects={"float": Subject.of(model)}, maker=Maker(data=data, seed=0), batch_size=25)
+    if crafted_on is not None:
+        bench.__dict__["crafted_on"] = {"float": crafted_on}
+    condition = Crafted(attack=attack)
+    models, needed = {"float": clean.model}, {"clean": clean}
+    (cell,) = judge_crafted(bench, condition, condition.record(), models, needed, advance)
+    return cell
+
+
 def test_the_progress_of_an_attack_adds_up(model, data):
-    told, attack, frozen = [], AutoAttack(eps=16 / 255, steps=3, queries=10), bp.freeze(model)
+    told, attack = [], AutoAttack(eps=16 / 255, steps=3, queries=10)
     (clean,) = run({"float": model}, data, [Clean()]).cells
-    options = {"after": clean, "crafted_on": frozen, "seed": 0, "batch_size": 25, "advance": told.append}
-    judge_attack(clean.model, frozen, attack, data, **options)
+    judged(attack, model, data, clean, advance=told.append)
     assert sum(told) == len(data) * (attack.passes + 1)
     assert len(told) > 10  # while it runs, not all at the end
 
@@ -469,8 +504,9 @@ def test_budgets_go_in_increasing_order_and_what_is_broken_stays_broken(models, 
     assert reused.computed == 0
     assert EOT(attack=budgets[1], draws=2) != EOT(attack=budgets[2], draws=2)
     experiment = Experiment(models=models, data=data, conditions=tuple(EOT(attack=b, draws=2) for b in budgets[1:]))
-    assert experiment.easier(EOT(attack=budgets[3], draws=2)) == EOT(attack=budgets[2], draws=2)
-    assert experiment.easier(EOT(attack=budgets[3], draws=3)) is None
+    averaged = [Crafted(attack=EOT(attack=budget, draws=2)) for budget in budgets[2:4]]
+    assert experiment.easier(averaged[1]) == averaged[0]
+    assert experiment.easier(Crafted(attack=EOT(attack=budgets[3], draws=3))) is None
 
 
 def test_a_transfer_gives_every_model_the_images_made_on_one(models, data, tmp_path):
@@ -492,7 +528,7 @@ def test_a_transfer_gives_every_model_the_images_made_on_one(models, data, tmp_p
             distances = (crafted - images).flatten(1).norm(dim=1).numpy()[~correct & (data.labels >= 0)]
             assert row["l2"] == pytest.approx(distances[distances > 0].mean(), rel=0.02)
             assert row["linf"] == pytest.approx(24 / 255, rel=1e-3)
-    cells = {(c.condition.group, c.model.name): c for c in result.cells if c.condition.kind == "transfer"}
+    cells = {(c.condition.source, c.model.name): c for c in result.cells if c.condition.kind == "transfer"}
     spent = {c.forwards for (source, _), c in cells.items() if source == "float"}
     assert len(spent) == 1  # what it takes alone, whatever else was computed
     renamed = run({"a": models["float"], "b": models["w4a4"]}, data, [], transfer=[attack], store=tmp_path / "runs.db")
@@ -502,7 +538,7 @@ def test_a_transfer_gives_every_model_the_images_made_on_one(models, data, tmp_p
 
 
 def test_what_is_made_to_transfer_deceives_other_models_more_often(models, data):
-    conditions = [Transfer(attack=PGD(eps=24 / 255, stop_at_hit=stop), source="float") for stop in (True, False)]
+    conditions = [Crafted(attack=PGD(eps=24 / 255, stop_at_hit=stop), source="float") for stop in (True, False)]
     stopped, finished = run(models, data, conditions).transfer().query("target == 'w4a4'")["accuracy"]
     assert finished < stopped
 
@@ -515,13 +551,13 @@ def test_kappa_is_chosen_on_other_examples_than_it_is_judged_on(models, data):
     assert len(rows) == len(models) ** 2
     cells = [c for c in result.cells if c.condition.kind == "transfer"]
     for source in models:
-        others = [c for c in cells if c.condition.group == source != c.model.name]
+        others = [c for c in cells if c.condition.source == source != c.model.name]
         best = min(others, key=lambda c: c.correct[::2].mean())
         row = rows.query(f"source == '{source}' and target == '{best.model.name}'").iloc[0]
         assert row["accuracy"] == best.correct[1::2].mean()
         assert best.condition.label.startswith(row["attack"])
     with pytest.raises(InputError, match="one example"):
-        transfer([replace(cells[0], ids=cells[0].ids[:1])], tuned="kappa")
+        transfer([replace(cells[0], **{name: getattr(cells[0], name)[:1] for name in ARRAYS})], tuned="kappa")
 
 
 def test_settings_that_share_a_label_are_told_apart(models, data):
@@ -535,7 +571,7 @@ def test_settings_that_share_a_label_are_told_apart(models, data):
 
 def test_what_cannot_be_transferred_is_named(models, data):
     with pytest.raises(InputError, match="source of a transfer"):
-        Experiment(models=models, data=data, conditions=(Transfer(attack=PGD(), source="absent"),))
+        Experiment(models=models, data=data, conditions=(Crafted(attack=PGD(), source="absent"),))
     with pytest.raises(InputError, match="unknown attack"):
         run(models, data, [], transfer=["brightness"])
 
@@ -552,15 +588,14 @@ def test_what_counts_is_predicted_on_the_model_itself(models, data, tmp_path, cr
 
 def test_what_only_the_faster_model_loses_is_attacked_again(model, data):
     (clean,) = run({"float": model}, data, [Clean()]).cells
-    frozen, attack = bp.freeze(model), PGD(eps=16 / 255)
-    options = {"after": clean, "seed": 0, "batch_size": 25, "advance": lambda passes: None}
-    exact = judge_attack(clean.model, frozen, attack, data, crafted_on=frozen, **options)
+    attack = PGD(eps=16 / 255)
+    exact = judged(attack, model, data, clean)
 
     class Coward(nn.Module):
         def forward(self, x):
             return model(x).neg()
 
-    brave = judge_attack(clean.model, frozen, attack, data, crafted_on=Coward().eval(), **options)
+    brave = judged(attack, model, data, clean, crafted_on=Coward().eval())
     np.testing.assert_array_equal(brave.correct, exact.correct)
     assert brave.forwards > exact.forwards
     with pytest.raises(InputError, match="way to make attacks"):

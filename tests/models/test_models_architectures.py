@@ -10,6 +10,7 @@ from bitproof.data import load_data
 from bitproof.errors import InputError
 from bitproof.models import MODELS, Normalize, load_model, normalized
 from bitproof.models.cifar_resnet import BasicBlock
+from bitproof.models.initial import he_normal
 
 
 def test_normalize_is_x_minus_mean_over_std():
@@ -56,11 +57,24 @@ def test_parameter_counts_and_shapes(name, parameters):
     assert load_model(name, classes=3)(torch.rand(1, *MODELS[name].shape)).shape == (1, 3)
 
 
-def test_resnet_has_as_many_layers_as_its_name_says():
-    for name, spec in MODELS.items():
-        if name.startswith("resnet"):
-            layers = [m for m in spec.build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-            assert len(layers) == int(name.removeprefix("resnet").partition("_")[0])
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("resnet", "wrn", "vgg"))])
+def test_a_network_has_as_many_layers_as_its_name_says(name):
+    """ResNets do not count the 1x1 projections of their shortcuts; WRN counts them, but not the linear layer."""
+    with torch.device("meta"):
+        layers = [m for m in MODELS[name].build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    projections = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
+    depth = int("".join(c if c.isdigit() else " " for c in name).split()[0])
+    assert len(layers) - (1 if name.startswith("wrn") else len(projections)) == depth
+
+
+def test_starting_weights_have_a_variance_of_2_over_fan_in():
+    model = nn.Sequential(nn.Conv2d(16, 64, 3), nn.Linear(512, 64), nn.BatchNorm2d(64))
+    biases = [parameter.clone() for parameter in model.parameters() if parameter.dim() == 1]
+    torch.manual_seed(0)
+    he_normal(model)
+    for layer, fan_in in ((model[0], 16 * 9), (model[1], 512)):
+        assert layer.weight.var().item() == pytest.approx(2 / fan_in, rel=0.05)
+    assert all(torch.equal(p, q) for p, q in zip([p for p in model.parameters() if p.dim() == 1], biases, strict=True))
 
 
 def test_option_a_shortcut_subsamples_and_pads_with_zeros():
@@ -101,7 +115,7 @@ def test_the_digits_net_learns_the_digits(digits_accuracy):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("resnet21", {}, r"unknown model 'resnet21': known are digits_cnn.*Did you mean 'resnet"),
+        ("resnet21", {}, r"unknown model 'resnet21': known are alexnet, .*digits_cnn.*Did you mean 'resnet"),
         ("hub:resnet18", {}, r"unknown zoo 'hub': known are timm, torchvision"),
         ("resnet20", {"classes": 1}, r"classes is 1.*at least 2"),
         ("resnet20", {"mean": (0.5,)}, r"mean has 1 and std 3 numbers.*resnet20 takes 3 channels"),

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import bitproof as bp
+from bitproof.conditions import parse_condition
+from bitproof.conditions.suites import released
 from bitproof.errors import InputError
-from bitproof.experiment.conditions import parse_condition, record
-from bitproof.experiment.suites import released
 from bitproof.pictures.pixels import encode_png
 from bitproof.shifts import CORRUPTIONS, IMAGENET_C, IMAGENET_C_EXTRA, SEQUENCES, CifarC, ImageNetC, ImageNetP
 from bitproof.shifts.released import CORRUPTED, MOVED, found, stored_as
@@ -55,12 +55,12 @@ def test_names_are_those_of_the_shifts_made_in_memory():
     assert list(CORRUPTED) == [*IMAGENET_C, *IMAGENET_C_EXTRA]
     assert [f"{name}-sequence" for name in MOVED] == list(SEQUENCES)
     for name in CORRUPTED:
-        made, stored = (record(build(severity=2)) for build in (CORRUPTIONS[name], _cifar(name)))
+        made, stored = (build(severity=2).record() for build in (CORRUPTIONS[name], _cifar(name)))
         assert (made.kind, made.group, f"{made.label} released") == (stored.kind, stored.group, stored.label)
     for name in MOVED:
         made, stored = SEQUENCES[f"{name}-sequence"](difficulty=2), ImageNetP(root="", sequence=name, difficulty=2)
         assert (made.compared, f"{made.label} released") == (stored.compared, stored.label)
-        assert record(made).kind == record(stored).kind == "sequence"
+        assert made.record().kind == stored.record().kind == "sequence"
     assert [stored_as(n) for n in ("elastic", "jpeg", "fog")] == ["elastic_transform", "jpeg_compression", "fog"]
 
 
@@ -159,7 +159,7 @@ def test_results_belong_to_the_files_and_not_to_their_place(cifar, imagenet, tmp
     before = ImageNetC(root=str(root / "C"), **setting).content
     (root / "C" / "blur" / "glass_blur" / "4" / data.files[0]).write_bytes(b"shorter")
     assert ImageNetC(root=str(root / "C"), **setting).content != before
-    assert str(root) not in str(record(ImageNetC(root=str(root / "C"), **setting)).setting)
+    assert str(root) not in str(ImageNetC(root=str(root / "C"), **setting).record().setting)
 
 
 def test_a_damaged_copy_counts_as_wrong_and_a_missing_one_stops(imagenet):

@@ -29,13 +29,13 @@ from bitproof.analysis.signals import ATTACKS, Evidence, judge
 from bitproof.attacks import FGSM, PGD, Attack, Noise, Square
 from bitproof.core.balls import check_eps
 from bitproof.core.calling import check_logits, device_of, forward
-from bitproof.core.fingerprint import model_record
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.diagnosis import Diagnosis
 from bitproof.errors import InputError
 from bitproof.quant import freeze
+from bitproof.records import Diagnosis
+from bitproof.subjects import Subject
 
 BUDGETS = tuple(level / 255 for level in (0.25, 0.5, 1, 2, 4, 8, 16, 32))
 
@@ -100,8 +100,8 @@ def diagnose_masking(
     broken = [found[attack] for attack in ATTACKS if attack in found]
     passes = [patient.model, *([patient.twin] if patient.twin else [])]
     return Diagnosis(
-        model=model_record(name, model),
-        twin=model_record("twin", twin) if twin else None,
+        model=Subject.of(model).record(name),
+        twin=Subject.of(twin).record("twin") if twin else None,
         data=data.record,
         seed=seed,
         setting={"eps": eps, **how},
@@ -137,11 +137,11 @@ class _Patient:
         """
         parts: list[dict[str, Tensor]] = []
         for start in range(0, len(rows), self.batch_size):
-            here, images = self.data.read(rows[start : start + self.batch_size])
-            if len(here):
-                labels = torch.from_numpy(self.data.labels[here]).to(self.device)
-                found = measure(images.to(self.device), labels, self.rng.select(here))
-                parts.append({**found, "row": torch.from_numpy(here)})
+            read = self.data.read(rows[start : start + self.batch_size])
+            if len(read.rows):
+                labels = torch.from_numpy(self.data.labels[read.rows]).to(self.device)
+                found = measure(read.images.to(self.device), labels, self.rng.select(read.rows))
+                parts.append({**found, "row": torch.from_numpy(read.rows)})
         return {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in (parts[0] if parts else ())}
 
     def classify(self, inputs: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:

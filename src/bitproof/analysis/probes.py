@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import input_gradient
+from bitproof.attacks.goal import input_gradient
 from bitproof.core import losses
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng

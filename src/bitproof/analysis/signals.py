@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitproof.diagnosis import MISLEADING, Signal
 from bitproof.metrics import holm, mcnemar, rate_above
+from bitproof.records import MISLEADING, Signal
 
 MARGIN = 0.05
 ALIGNED = math.sqrt(0.5)
@@ -151,8 +151,8 @@ def _not_looked_for(name: str, why: str) -> Signal:
 
 
 def _corrected(signals: list[Signal]) -> tuple[Signal, ...]:
-    tested = [signal for signal in signals if signal.p_value is not None]
-    adjusted = dict(zip((s.name for s in tested), holm([s.p_value for s in tested]), strict=True))
+    tested = {signal.name: signal.p_value for signal in signals if signal.p_value is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     return tuple(
         signal
         if signal.p_value is None or signal.effect is None

@@ -15,10 +15,10 @@ from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
-from bitproof.attacks.pool import PoolAttack
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
+from bitproof.settings import name_family
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "noise": Noise,
@@ -39,7 +39,10 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "eot": EOT,
+    "bpda": BPDA,
 }
+name_family(Attack, "attack", ATTACKS)  # for attacks around another one: eot:attack=pgd(eps=8/255)
 
 __all__ = [
     "APGD",
@@ -62,7 +65,6 @@ __all__ = [
     "DeepFool",
     "HopSkipJump",
     "Noise",
-    "PoolAttack",
     "Square",
     "UnitStepPGD",
 ]

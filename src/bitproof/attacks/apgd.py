@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.apgd_rules import Halving, Rule, Sparsity
-from bitproof.attacks.base import format_eps
+from bitproof.attacks.base import Attack
 from bitproof.attacks.checks import check_counts, check_rate, warn_masked
-from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, goals, safe_radius
+from bitproof.attacks.goal import Goal
+from bitproof.attacks.pool import Asked, Found, call_pooled, goals, safe_radius
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
@@ -23,9 +24,7 @@ from bitproof.errors import lookup
 
 
 def _log_odds(logits: Tensor, goal: Goal) -> Tensor:
-    if goal.aims is None:
-        return losses.log_odds(logits, goal.labels)
-    return -losses.log_odds(logits, goal.aims)
+    return goal.gain(logits, losses.log_odds)
 
 
 def _dlr(logits: Tensor, goal: Goal) -> Tensor:
@@ -38,7 +37,7 @@ LOSSES = {"ce": _log_odds, "dlr": _dlr}
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(PoolAttack):
+class APGD(Attack):
     """Auto-PGD: projected gradient ascent whose steps shrink where it stalls.
 
     A run costs an example at most `steps` + 1 forwards and `steps` backwards (l1: 2 forwards more).
@@ -61,6 +60,7 @@ class APGD(PoolAttack):
         'apgd-100 l2 0.5 dlr 9 classes'
     """
 
+    pooled = True
     norm: str = "linf"
     eps: float = 8 / 255
     steps: int = 100
@@ -81,7 +81,7 @@ class APGD(PoolAttack):
     @property
     def label(self) -> str:
         extra = [self.loss, *[f"{self.classes} classes"] * bool(self.classes), *[f"eot {self.eot}"] * (self.eot > 1)]
-        return " ".join([f"apgd-{self.steps}", self.norm, format_eps(self.eps, self.norm), *extra])
+        return " ".join([f"apgd-{self.steps}", self.budget, *extra])
 
     @property
     def passes(self) -> int:
@@ -89,8 +89,10 @@ class APGD(PoolAttack):
         return self.eot * (run * self.restarts * max(self.classes, 1) + bool(self.classes))
 
     @property
-    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:
         return self.eot
+
+    __call__ = call_pooled
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         found = Found.nothing(inputs)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitproof.core.balls import Ball, LinfBall, project_l1_in_box
+from bitproof.core.balls import BALLS, Ball, project_l1_in_box
 from bitproof.core.rng import Rng
 
 
@@ -139,8 +139,7 @@ class Halving(Rule):
         return [(steps, 1.0)]
 
     def start(self, clean: Float[Tensor, "n c h w"], radius: float, rng: Rng) -> Float[Tensor, "n c h w"]:
-        shape = tuple(clean.shape[1:])
-        noise = 2 * rng.uniform(shape) - 1 if isinstance(self.ball, LinfBall) else rng.normal(shape)
+        noise = self.ball.direction(rng, tuple(clean.shape[1:]))
         size = self.ball.norm(noise).view(-1, 1, 1, 1)
         return (clean + (radius * noise / size).to(clean)).clamp(0, 1)
 
@@ -184,7 +183,7 @@ class Sparsity(Rule):
         return [(n, factor) for n, factor in ((part, 3.0), (part, 2.0), (steps - 2 * part, 1.0)) if n]
 
     def start(self, clean: Float[Tensor, "n c h w"], radius: float, rng: Rng) -> Float[Tensor, "n c h w"]:
-        return clean + rng.normal(tuple(clean.shape[1:])).to(clean)
+        return clean + BALLS["l1"].direction(rng, tuple(clean.shape[1:])).to(clean)
 
     def run(self, clean: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"], radius: float) -> Run:
         return Run.at(clean, self._inside(x, clean, radius), 1.0)

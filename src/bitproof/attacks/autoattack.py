@@ -10,18 +10,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.attacks.apgd import APGD
-from bitproof.attacks.base import format_eps
+from bitproof.attacks.base import Attack
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.fab import FAB
-from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack
+from bitproof.attacks.goal import Goal
+from bitproof.attacks.pool import Asked, Found, call_pooled
 from bitproof.attacks.square import PLANNED, Square
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError, lookup
+from bitproof.errors import lookup
+
+Member = APGD | FAB | Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoAttack(PoolAttack):
+class AutoAttack(Attack):
     """The ensemble of APGD, FAB and Square.
 
     An example leaves at its first hit. One that never breaks costs, under linf and l2 with ten classes, 6,921
@@ -43,6 +46,8 @@ class AutoAttack(PoolAttack):
          'square-5000 linf 8/255']
     """
 
+    takes_targets = False
+    pooled = True
     norm: str = "linf"
     eps: float = 8 / 255
     version: str = "standard"
@@ -59,10 +64,10 @@ class AutoAttack(PoolAttack):
     @property
     def label(self) -> str:
         extra = [self.version] * (self.version != "standard")
-        return " ".join(["autoattack", self.norm, format_eps(self.eps, self.norm), *extra])
+        return " ".join(["autoattack", self.budget, *extra])
 
     @property
-    def members(self) -> tuple[PoolAttack, ...]:
+    def members(self) -> tuple[Member, ...]:
         """The attacks in their order."""
         return VERSIONS[self.version](self)
 
@@ -71,16 +76,12 @@ class AutoAttack(PoolAttack):
         return self.averaged + sum(member.passes for member in self.members)
 
     @property
-    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:
         return self.eot if self.version == "rand" else 1
 
+    __call__ = call_pooled
+
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
-        if goal.targeted:
-            raise InputError(
-                "AutoAttack got targets",
-                rule="it looks for any wrong class",
-                remedy="Give the targets to APGD, FAB or Square",
-            )
         found = Found(inputs.clone(), goal.reached(asked.logits(inputs)))
         for index, member in enumerate(self.members):
             rows = found.standing
@@ -92,7 +93,7 @@ class AutoAttack(PoolAttack):
         return found
 
 
-def _standard(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+def _standard(attack: AutoAttack) -> tuple[Member, ...]:
     sparse = attack.norm == "l1"
     return (
         _apgd(attack, "ce", restarts=5 if sparse else 1),
@@ -102,7 +103,7 @@ def _standard(attack: AutoAttack) -> tuple[PoolAttack, ...]:
     )
 
 
-def _plus(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+def _plus(attack: AutoAttack) -> tuple[Member, ...]:
     return (
         _apgd(attack, "ce", restarts=5),
         _apgd(attack, "dlr", restarts=5),
@@ -113,7 +114,7 @@ def _plus(attack: AutoAttack) -> tuple[PoolAttack, ...]:
     )
 
 
-def _rand(attack: AutoAttack) -> tuple[PoolAttack, ...]:
+def _rand(attack: AutoAttack) -> tuple[Member, ...]:
     return (_apgd(attack, "ce", eot=attack.eot), _apgd(attack, "dlr", eot=attack.eot))
 
 

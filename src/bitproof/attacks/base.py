@@ -1,43 +1,54 @@
-"""What every attack is: a frozen setting that can be called; and what attacks share."""
+"""What every attack is: a frozen setting that can be called, and that says of itself what its callers need to know."""
 
 import abc
+import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from operator import attrgetter
+from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.checks import check_task
-from bitproof.core import losses
-from bitproof.core.calling import Model, check_logits
+from bitproof.attacks.goal import Goal
+from bitproof.core.balls import BALLS, check_eps
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Images = Float[Tensor, "n c h w"]
+"""Images in [0, 1]."""
 
-QUERY_BATCH = 256
-"""Most images a query attack sends at once; bounds its memory whatever the number of queries."""
+Classes = Int[Tensor, " n"]
+"""A class an example."""
 
 
 class Attack(abc.ABC):
     """Looks for images near the given ones that the model gets wrong (or takes for the targets).
+
+    Subclasses are frozen dataclasses: fields for what can be set, plain class attributes for what cannot (the norm of
+    an attack that has only one), `label`, `passes` and `__call__`.
 
     Attributes:
         norm, eps: the budget, in [0, 1] pixel units. The evaluator checks it; the attack is not believed.
             An infinite eps means that the attack looks for the nearest image: its distances answer
             every budget at once (`bitproof.metrics.robust_accuracy_curve`).
         asks_only: whether answers are enough; the others follow gradients.
-        averaged: answers of the model that are averaged at every point; with one, a model that answers at random is
-            refused.
+        takes_targets: whether it can be sent to a class; the others look for any wrong one.
+        pooled: whether it takes any number of examples and fills its passes itself: its `__call__` has a further
+            argument `batch_size`, the most images a pass. The others make one batch of what they are given.
     """
 
     norm: str
     eps: float
-    asks_only: ClassVar[bool] = False
-    averaged: int = 1
+    asks_only: bool = False
+    takes_targets: bool = True
+    pooled: bool = False
+
+    @property
+    def averaged(self) -> int:
+        """Answers that are averaged at every point; with one, a model that answers at random is refused."""
+        return 1
 
     @property
     @abc.abstractmethod
@@ -51,14 +62,8 @@ class Attack(abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
         """Adversarial images in [0, 1] within the budget; where none is found, the strongest try.
 
         Args:
@@ -69,99 +74,45 @@ class Attack(abc.ABC):
             rng: keyed randomness for these examples.
 
         Raises:
-            InputError: targets that equal labels, classes that the model does not have, a model in train
-                mode, logits that are not finite, a gradient that does not exist.
+            InputError: what `goal` refuses, a class that the model does not have, logits that are not finite, a
+                gradient that does not exist.
         """
 
+    @property
+    def budget(self) -> str:
+        """Norm and eps for labels, e.g. "linf 8/255"; the norm alone if eps is infinite."""
+        return self.norm if math.isinf(self.eps) else f"{self.norm} {BALLS[self.norm].text(self.eps)}"
 
-@dataclass(frozen=True)
-class Goal:
-    """When an example counts as broken: as soon as the model leaves `classes`, or once it takes it for them.
+    def goal(self, model: Model, inputs: Images, labels: Classes, targets: Classes | None) -> Goal:
+        """What a call is to reach, after a look at its arguments: how a `__call__` begins.
 
-    Attributes:
-        classes: the labels to leave or the targets to reach, int64 [n].
-        targeted: which of the two.
-        least: how many outputs a model needs to have them all.
-    """
-
-    classes: Int[Tensor, " n"]
-    targeted: bool
-    least: int
-
-    @staticmethod
-    def of(
-        model: Model, inputs: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], targets: Int[Tensor, " n"] | None
-    ) -> "Goal":
-        """The goal of an attack call, after a look at its arguments."""
-        check_task(model, inputs, labels, targets)
-        classes = labels if targets is None else targets
-        return Goal(classes, targets is not None, int(classes.max()) + 1)
-
-    def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]:
-        return (logits.argmax(1) == self.classes) == self.targeted
-
-    def gain(self, logits: Float[Tensor, "n k"], loss: Loss = losses.margin) -> Float[Tensor, " n"]:
-        """What to maximise. For the margin loss it is positive where the goal is reached."""
-        value = loss(logits, self.classes)
-        return -value if self.targeted else value
-
-    def select(self, rows: Tensor | list[int]) -> "Goal":
-        """The goal of the examples at `rows` (indices or a mask)."""
-        return Goal(self.classes[rows], self.targeted, self.least)
-
-    def repeat(self, count: int) -> "Goal":
-        """The goal of `count` images an example, those of one example side by side."""
-        return Goal(self.classes.repeat_interleave(count), self.targeted, self.least)
-
-    def gains(self, model: Model, images: Float[Tensor, "n q c h w"]) -> Float[Tensor, "n q"]:
-        """The margin of many images an example, asked for without gradients and `QUERY_BATCH` at a time."""
-        flat, goal = images.flatten(0, 1), self.repeat(images.shape[1])
-        parts = torch.arange(len(flat), device=flat.device).split(QUERY_BATCH)
-        with torch.no_grad():
-            gains = [(here := goal.select(rows)).gain(here.answers(model, flat[rows])) for rows in parts]
-        return torch.cat(gains).view(images.shape[:2])
-
-    def answers(self, model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        """The model's logits for `images`, finite and with an output for every class of the goal."""
-        logits = model(images)
-        check_logits(logits, images)
-        if self.least > logits.shape[1]:
+        Raises:
+            InputError: an eps beyond the images, targets for an attack that takes none, targets that equal labels,
+                a model in train mode, inputs outside [0, 1].
+        """
+        check_eps(self.eps, self.norm, inputs.shape[1:].numel(), endless=True)
+        if targets is not None and not self.takes_targets:
             raise InputError(
-                f"a class to {'reach' if self.targeted else 'leave'} is {self.least - 1}",
-                rule=f"the model has the classes 0 to {logits.shape[1] - 1}",
-                remedy="Check labels and targets, or use a model made for this data set",
+                f"{type(self).__name__} got targets",
+                rule="it looks for any wrong class, and is untargeted by definition",
+                remedy="Use PGD, APGD, FAB, Square, CW, DDN or FMN",
             )
-        return logits
+        check_task(model, inputs, labels, targets)
+        return Goal(labels, targets, targeted=targets is not None)
+
+    def to_the_end(self) -> "Attack":
+        """The same setting that does not leave an example at its first hit; equal to itself without such a choice.
+
+        Images beyond the first hit lie deeper in the wrong class, and so deceive other models more often. Attacks
+        with a field `stop_at_hit` have the choice, and attacks around one that has it.
+        """
+        setting: Any = self  # a dataclass, which no annotation can say
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(setting)}
+        around = {name: value.to_the_end() for name, value in fields.items() if isinstance(value, Attack)}
+        stop = {"stop_at_hit": False} if "stop_at_hit" in fields else {}
+        return dataclasses.replace(setting, **around, **stop)
 
 
-def few_at_a_time(examples: int, queries: int) -> list[list[int]]:
-    """The rows of a batch in parts that ask about `QUERY_BATCH` queries together, for what is kept per query."""
-    size = max(1, QUERY_BATCH // queries)
-    return [list(range(start, min(start + size, examples))) for start in range(0, examples, size)]
-
-
-def input_gradient(
-    gain: Float[Tensor, ""], inputs: Float[Tensor, "n ..."], *, keep_graph: bool = False
-) -> Float[Tensor, "n ..."]:
-    """The gradient of `gain` by `inputs` alone: no weight receives one. `keep_graph` allows another call.
-
-    Raises:
-        InputError: the model is not differentiable.
-    """
-    try:
-        (gradient,) = torch.autograd.grad(gain, inputs, retain_graph=keep_graph)
-    except RuntimeError as error:
-        raise InputError(
-            f"the model gives no gradient by its input ({str(error).splitlines()[0]})",
-            rule="this attack follows gradients",
-            remedy="Name the parts that have none: BPDA(attack=PGD(), parts=('...',)), or use an attack that only asks"
-            " (noise, square, spsa, zoo, hopskipjump)",
-        ) from error
-    return gradient
-
-
-def format_eps(eps: float, norm: str) -> str:
-    """linf budgets in grey levels ("8/255"), the others as they are; nothing for an infinite one."""
-    if math.isinf(eps):
-        return ""
-    return f"{eps * 255:.4g}/255" if norm == "linf" else f"{eps:.4g}"
+def same_as(path: str) -> Any:
+    """An attribute of an attack around another one that is found at `path`, e.g. "attack.norm"."""
+    return property(attrgetter(path))

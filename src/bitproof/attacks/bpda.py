@@ -13,11 +13,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bitproof.attacks.wrapper import Wrapper
+from bitproof.attacks.base import Attack, Classes, Images, same_as
 from bitproof.core.calling import Model, module_of
 from bitproof.core.rng import Rng
 from bitproof.core.ste import straight_through
@@ -41,7 +40,7 @@ ROUNDINGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BPDA(Wrapper):
+class BPDA(Attack):
     """Attacks a model as if its steps were smooth.
 
     Gradients pass `torch.round`, `floor`, `ceil`, `trunc` and `sign` unchanged wherever the model calls them (not in
@@ -60,8 +59,13 @@ class BPDA(Wrapper):
         'pgd-20 linf 8/255 bpda'
     """
 
+    attack: Attack
     parts: tuple[str, ...] = ()
     stand_in: str = "identity"
+
+    norm = same_as("attack.norm")
+    eps = same_as("attack.eps")
+    takes_targets = same_as("attack.takes_targets")
 
     def __post_init__(self) -> None:
         lookup(STAND_INS, self.stand_in, "stand-in")
@@ -77,7 +81,7 @@ class BPDA(Wrapper):
             )
 
     @property
-    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:
         return self.attack.averaged
 
     @property
@@ -89,14 +93,8 @@ class BPDA(Wrapper):
         return self.attack.passes
 
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
         """As `Attack.__call__`.
 
         Raises:

@@ -6,6 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from bitproof.attacks.goal import Goal
 from bitproof.core.calling import Model, check_logits, module_of
 from bitproof.errors import InputError
 
@@ -23,8 +24,8 @@ def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | N
             rule="BatchNorm, dropout and some quantizers would let the examples of a batch, and chance, decide",
             remedy="Call model.eval() first",
         )
-    low, high = (v.item() for v in torch.aminmax(inputs))
-    if not (low >= 0 and high <= 1):
+    if not bool(((inputs >= 0) & (inputs <= 1)).all()):  # catches NaN too
+        low, high = (v.item() for v in torch.aminmax(inputs))
         raise InputError(
             f"inputs range from {low:.4g} to {high:.4g}",
             rule="images lie in [0, 1]",
@@ -39,15 +40,17 @@ def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | N
 
 
 @torch.no_grad()
-def check_answers(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None, draws: int) -> None:
+def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
     """Raise `InputError` if the model's logits are not finite, too few, or differ when it is asked again.
 
     A model that answers at random is fine for an attack that averages over several `draws`.
     """
     probes = inputs[:PROBES]
+    if not len(probes):
+        return
     logits = model(probes)
     check_logits(logits, probes)
-    largest = max(int(labels.max()), -1 if targets is None else int(targets.max()))
+    largest = max(int(classes.max()) for classes in (goal.labels, goal.aims) if classes is not None)
     if largest >= logits.shape[1]:
         raise InputError(
             f"the model has {logits.shape[1]} outputs, and a label or target is {largest}",

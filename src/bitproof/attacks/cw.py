@@ -18,15 +18,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_kappa, check_positive
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
-from bitproof.core.balls import BALLS
+from bitproof.attacks.goal import Goal, input_gradient
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.adam import adam
+from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 
-BETA1, BETA2, TINY = 0.9, 0.999, 1e-12
+TINY = 1e-12
 SHRINK = 0.99
 """How much of the way from grey to black and white an image keeps, so that values at 0 and 1 can move."""
 LOOKS, PLATEAU = 5, 0.92
@@ -44,7 +46,7 @@ LEAST = 1 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class CW(MinimumNorm):
+class CW(Attack):
     """Carlini and Wagner's minimum-norm attack under l2, with confidence kappa.
 
     An example leaves the batch once its objective no longer falls, and enters it again with the next constant.
@@ -63,6 +65,7 @@ class CW(MinimumNorm):
         'cw-100x10 l2 kappa 5'
     """
 
+    norm = "l2"
     steps: int = 100
     learning_rate: float | None = None
     initial_constant: float | None = None
@@ -74,29 +77,28 @@ class CW(MinimumNorm):
         check_counts(self, "steps", "search_steps")
         given = {"learning_rate": self.learning_rate, "initial_constant": self.initial_constant}
         check_positive(**{name: value for name, value in given.items() if value is not None})
-        check_limit(self.eps, self.norm)
+        check_eps(self.eps, self.norm, endless=True)
         check_kappa(self.kappa)
 
     @property
-    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "l2"
-
-    @property
     def label(self) -> str:
-        name = f"cw-{self.steps}x{self.search_steps} l2 {format_eps(self.eps, self.norm)}".rstrip()
+        name = f"cw-{self.steps}x{self.search_steps} {self.budget}"
         return name + f" kappa {self.kappa:g}" * (self.kappa > 0)
 
     @property
     def passes(self) -> int:
         return 2 * self.steps * self.search_steps + 2
 
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
-        constants, rate = self._first(model, goal, nearest.inputs)
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
+        constants, rate = self._first(model, goal, inputs)
         rows = torch.arange(len(rate), device=rate.device)
-        tried, state = torch.zeros_like(rows), _State.at(nearest.inputs)
+        tried, state = torch.zeros_like(rows), _State.at(inputs)
         every = max(1, self.steps // LOOKS)
         while len(rows):
-            clean, c = nearest.inputs[rows], constants.now
+            clean, c = inputs[rows], constants.now
             tanh = state.w.tanh()
             x = ((tanh + 1) / 2).requires_grad_()
             logits = goal.answers(model, x)
@@ -123,8 +125,9 @@ class CW(MinimumNorm):
                 tried += ended
                 state = state.where(ended, _State.at(nearest.images[rows]))
                 left = ~ended | ((tried < self.search_steps) & constants.open)
-                state, constants, goal = state[left], constants[left], goal.select(left)
+                state, constants, goal = state[left], constants[left], goal[left]
                 rows, rate, tried = rows[left], rate[left], tried[left]
+        return nearest.within(self.eps)
 
     def _first(self, model: Model, goal: Goal, inputs: Float[Tensor, "n c h w"]) -> tuple[Constants, Tensor]:
         """The first constants and rates: as given, or those that suit a linear model of the margin at the image."""
@@ -179,10 +182,9 @@ class _State:
     def step(self, gradient: Float[Tensor, "n c h w"], rate: Float[Tensor, " n"]) -> None:
         """One of Adam."""
         self.age = self.age + 1
-        self.first = self.first.lerp(gradient, 1 - BETA1)
-        self.second = self.second.lerp(gradient.square(), 1 - BETA2)
-        age = self.age.view(-1, 1, 1, 1)
-        direction = self.first / (1 - BETA1**age) / ((self.second / (1 - BETA2**age)).sqrt() + TINY)
+        direction, self.first, self.second = adam(
+            gradient, self.first, self.second, self.age.view(-1, 1, 1, 1), tiny=TINY
+        )
         self.w = self.w - rate.view(-1, 1, 1, 1) * direction
 
     def where(self, mask: Bool[Tensor, " n"], other: "_State") -> "_State":

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 
 import torch
 
-from bitproof.attacks.base import Goal, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_positive, check_rate
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
+from bitproof.attacks.goal import input_gradient
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.balls import check_eps
 from bitproof.core.calling import Model
 from bitproof.core.losses import cross_entropy
 from bitproof.core.rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(MinimumNorm):
+class DDN(Attack):
     """Minimum-norm attack under l2.
 
     Attributes:
@@ -36,6 +38,7 @@ class DDN(MinimumNorm):
         'ddn-100 l2'
     """
 
+    norm = "l2"
     steps: int = 100
     start_eps: float = 1.0
     gamma: float = 0.05
@@ -45,22 +48,21 @@ class DDN(MinimumNorm):
         check_counts(self, "steps")
         check_positive(start_eps=self.start_eps)
         check_rate(gamma=self.gamma)
-        check_limit(self.eps, self.norm)
-
-    @property
-    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "l2"
+        check_eps(self.eps, self.norm, endless=True)
 
     @property
     def label(self) -> str:
-        return f"ddn-{self.steps} l2 {format_eps(self.eps, self.norm)}".rstrip()
+        return f"ddn-{self.steps} {self.budget}"
 
     @property
     def passes(self) -> int:
         return 2 * self.steps
 
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
-        ball, inputs = nearest.ball, nearest.inputs
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
+        ball = nearest.ball
         delta = torch.zeros_like(inputs)
         size = inputs.new_full((len(inputs),), self.start_eps)
         for t in range(self.steps):
@@ -74,3 +76,4 @@ class DDN(MinimumNorm):
                 size = size * torch.where(hit, 1 - self.gamma, 1 + self.gamma)
                 delta = ball.steepest(delta + alpha * ball.steepest(gradient)) * size.view(-1, 1, 1, 1)
                 delta = (inputs + delta).clamp_(0, 1) - inputs
+        return nearest.within(self.eps)

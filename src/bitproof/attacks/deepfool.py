@@ -14,20 +14,21 @@ from dataclasses import dataclass
 
 import torch
 
-from bitproof.attacks.base import Goal, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_positive
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
-from bitproof.core.balls import BALLS
+from bitproof.attacks.goal import input_gradient
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.balls import check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError, lookup
+from bitproof.errors import lookup
 
 PROGRESS = 0.01
 """Least length of a step, as a share of the way so far: shorter ones do not leave the cell of a quantized model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(MinimumNorm):
+class DeepFool(Attack):
     """Minimum-norm attack by linear steps over the nearest boundary, untargeted.
 
     An example leaves the batch at its first hit.
@@ -44,6 +45,7 @@ class DeepFool(MinimumNorm):
         'deepfool-50 l2'
     """
 
+    takes_targets = False
     norm: str = "l2"
     steps: int = 50
     candidates: int = 9
@@ -54,21 +56,21 @@ class DeepFool(MinimumNorm):
         lookup(dict.fromkeys(("l2", "linf")), self.norm, "norm of DeepFool")
         check_counts(self, "steps", "candidates")
         check_positive(overshoot=self.overshoot)
-        check_limit(self.eps, self.norm)
+        check_eps(self.eps, self.norm, endless=True)
 
     @property
     def label(self) -> str:
-        return f"deepfool-{self.steps} {self.norm} {format_eps(self.eps, self.norm)}".rstrip()
+        return f"deepfool-{self.steps} {self.budget}"
 
     @property
     def passes(self) -> int:
         return self.steps * (1 + self.candidates) + 1
 
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
-        if goal.targeted:
-            raise InputError("DeepFool got targets", rule="it is untargeted by definition", remedy="Use CW, DDN or FMN")
-        ball, dual = BALLS[self.norm], BALLS[{"l2": "l2", "linf": "l1"}[self.norm]]
-        x = nearest.inputs
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
+        ball, x = nearest.ball, inputs
         active = torch.arange(len(x), device=x.device)
         for _ in range(self.steps):
             x = x.detach().requires_grad_()
@@ -76,25 +78,26 @@ class DeepFool(MinimumNorm):
             hit = goal.reached(logits)
             nearest.offer(x, hit, active)
             if hit.all():
-                return
-            gaps = logits - logits.gather(1, goal.classes[:, None])
-            others = gaps.detach().scatter(1, goal.classes[:, None], -math.inf)
+                return nearest.within(self.eps)
+            gaps = logits - logits.gather(1, goal.labels[:, None])
+            others = gaps.detach().scatter(1, goal.labels[:, None], -math.inf)
             shortest = logits.new_full((len(x),), math.inf)
             step = torch.zeros_like(x)
-            least = PROGRESS * ball.norm(x.detach() - nearest.inputs[active])
+            least = PROGRESS * ball.norm(x.detach() - inputs[active])
             for column in others.topk(min(self.candidates, logits.shape[1] - 1), dim=1).indices.T:
                 gap = gaps.gather(1, column[:, None])[:, 0]
                 gradient = input_gradient(gap.sum(), x, keep_graph=True)
                 with torch.no_grad():
                     stuck = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
                     gradient = gradient.masked_fill(stuck, 0)
-                    distance = gap.abs() / dual.norm(gradient).clamp(min=torch.finfo(x.dtype).tiny)
+                    distance = gap.abs() / ball.dual.norm(gradient).clamp(min=torch.finfo(x.dtype).tiny)
                     distance = torch.maximum(distance, least)
                     nearer = (distance < shortest) & (distance < math.inf)
                     shortest = torch.where(nearer, distance, shortest)
                     direction = ball.steepest(gradient) * distance.view(-1, 1, 1, 1)
                     step = torch.where(nearer.view(-1, 1, 1, 1), direction, step)
             x = (x.detach() + (1 + self.overshoot) * step).clamp_(0, 1)[~hit]
-            active, goal = active[~hit], goal.select(~hit)
+            active, goal = active[~hit], goal[~hit]
         with torch.no_grad():
             nearest.offer(x, goal.reached(goal.answers(model, x)), active)
+        return nearest.within(self.eps)

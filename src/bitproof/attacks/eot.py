@@ -7,17 +7,16 @@ Carlini & Wagner 2018 (1802.00420), Section 4.2.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
+from bitproof.attacks.base import Attack, Classes, Images, same_as
 from bitproof.attacks.checks import check_counts
-from bitproof.attacks.wrapper import Wrapper
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
-class EOT(Wrapper):
+class EOT(Attack):
     """Attacks the mean of several answers of the model instead of one answer.
 
     Attributes:
@@ -30,13 +29,19 @@ class EOT(Wrapper):
         'pgd-20 linf 8/255 eot-20'
     """
 
+    attack: Attack
     draws: int = 20
+
+    norm = same_as("attack.norm")
+    eps = same_as("attack.eps")
+    asks_only = same_as("attack.asks_only")
+    takes_targets = same_as("attack.takes_targets")
 
     def __post_init__(self) -> None:
         check_counts(self, "draws")
 
     @property
-    def averaged(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def averaged(self) -> int:
         return self.draws
 
     @property
@@ -48,14 +53,10 @@ class EOT(Wrapper):
         return self.draws * self.attack.passes
 
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        self.goal(model, inputs, labels, targets)  # the mean hides the module, and with it the mode that it is in
+
         def mean(images: Tensor) -> Tensor:
             return torch.stack([model(images) for _ in range(self.draws)]).mean(0)
 

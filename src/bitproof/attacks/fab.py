@@ -18,20 +18,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import format_eps
+from bitproof.attacks.base import Attack
 from bitproof.attacks.checks import check_counts, check_positive, check_rate, warn_masked
-from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, goals, safe_radius
+from bitproof.attacks.goal import Goal
+from bitproof.attacks.pool import Asked, Found, call_pooled, goals, safe_radius
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
 
-DUAL = {"linf": 1, "l2": 2, "l1": float("inf")}
-"""The order of the norm that turns a logit gap and its gradient into a distance."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class FAB(PoolAttack):
+class FAB(Attack):
     """Fast adaptive boundary attack, within a budget.
 
     An example leaves at the first point beyond the boundary that the budget allows.
@@ -55,6 +53,7 @@ class FAB(PoolAttack):
         'fab-100 linf 8/255 9 classes'
     """
 
+    pooled = True
     norm: str = "linf"
     eps: float = 8 / 255
     steps: int = 100
@@ -75,13 +74,15 @@ class FAB(PoolAttack):
     @property
     def label(self) -> str:
         extra = [f"{self.classes} classes"] * bool(self.classes)
-        return " ".join([f"fab-{self.steps}", self.norm, format_eps(self.eps, self.norm), *extra])
+        return " ".join([f"fab-{self.steps}", self.budget, *extra])
 
     @property
     def passes(self) -> int:
         """For a model of ten classes."""
         backwards = 1 if self.classes else 9
         return (self.steps * (1 + backwards) + 1) * self.restarts * max(self.classes, 1) + bool(self.classes)
+
+    __call__ = call_pooled
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         found = Found.nothing(inputs)
@@ -149,7 +150,7 @@ class FAB(PoolAttack):
     def _step(self, x: Tensor, clean: Tensor, reached: Tensor, gain: Tensor, gradient: Tensor) -> Tensor:
         """The next point, from the plane gain + <gradient, z - x> = 0."""
         if gain.dim() == 2:
-            size = gradient.flatten(2).norm(DUAL[self.norm], dim=2).clamp(min=1e-12)
+            size = gradient.flatten(2).norm(BALLS[self.norm].dual.order, dim=2).clamp(min=1e-12)
             pick = (gain.abs() / size).argmin(1)
             each = torch.arange(len(x), device=x.device)
             gain, gradient = gain[each, pick], gradient[each, pick]

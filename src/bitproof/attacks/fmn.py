@@ -19,19 +19,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_positive, check_rate
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
-from bitproof.core.balls import BALLS, Ball
+from bitproof.attacks.goal import input_gradient
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.balls import BALLS, Ball, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
 
-DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
-
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(MinimumNorm):
+class FMN(Attack):
     """Minimum-norm attack under linf, l2 or l1.
 
     Attributes:
@@ -57,18 +56,21 @@ class FMN(MinimumNorm):
         check_counts(self, "steps")
         check_positive(step_size=self.step_size)
         check_rate(gamma=self.gamma)
-        check_limit(self.eps, self.norm)
+        check_eps(self.eps, self.norm, endless=True)
 
     @property
     def label(self) -> str:
-        return f"fmn-{self.steps} {self.norm} {format_eps(self.eps, self.norm)}".rstrip()
+        return f"fmn-{self.steps} {self.budget}"
 
     @property
     def passes(self) -> int:
         return 2 * self.steps
 
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
-        ball, inputs = nearest.ball, nearest.inputs
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
+        ball = nearest.ball
         delta = torch.zeros_like(inputs)
         eps = inputs.new_zeros(len(inputs))
         for t in range(self.steps):
@@ -82,14 +84,14 @@ class FMN(MinimumNorm):
             with torch.no_grad():
                 hit = goal.reached(logits)
                 nearest.offer(x, hit)
-                slope = BALLS[DUAL[self.norm]].norm(gradient)
-                boundary = ball.norm(delta) + gain.abs() / slope.clamp(min=1e-12)
+                boundary = ball.norm(delta) + gain.abs() / ball.dual.norm(gradient).clamp(min=1e-12)
                 grown = torch.where(nearest.found, eps * (1 + gamma), torch.maximum(boundary, eps * (1 + self.gamma)))
                 eps = torch.where(hit, torch.minimum(eps * (1 - gamma), nearest.distances * (1 - gamma)), grown)
-                unit = BALLS["linf" if self.norm == "linf" else "l2"].steepest(gradient)
+                unit = (ball if self.norm == "linf" else BALLS["l2"]).steepest(gradient)
                 delta += (alpha * eps).view(-1, 1, 1, 1) * unit
                 delta = _project(ball, delta, eps)
                 delta = (inputs + delta).clamp_(0, 1) - inputs
+        return nearest.within(self.eps)
 
 
 def _project(ball: Ball, delta: Float[Tensor, "n ..."], eps: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:

@@ -9,13 +9,14 @@ Kurakin et al. 2017 (1607.02533); MI-FGSM, Dong et al. 2018 (1710.06081); PGD, M
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, format_eps, input_gradient
+from bitproof.attacks.base import Attack, Classes, Images
+from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
@@ -92,33 +93,26 @@ class PGD(Attack):
             name = f"{'mi-fgsm' if self.momentum else 'bim' if self.start == 'image' else 'pgd'}-{self.steps}"
         name += f"x{self.restarts}" * (self.restarts > 1)
         extra = [self.loss] * (self.loss != "ce") + ["to the end"] * (not self.stop_at_hit)
-        return " ".join([name, self.norm, format_eps(self.eps, self.norm), *extra])
+        return " ".join([name, self.budget, *extra])
 
     @property
     def passes(self) -> int:
         return self.restarts * (2 * self.steps + 1) - 1
 
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_eps(self.eps, self.norm, inputs[0].numel())
-        goal = Goal.of(model, inputs, labels, targets)
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal = self.goal(model, inputs, labels, targets)
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         for restart in range(self.restarts):
             start = inputs[active]
             noise = self._noise(rng.select(active.cpu().numpy()).fold("start", restart), start)
-            best[active], hit = self._ascend(model, start, (start + noise).clamp_(0, 1), goal.select(active))
+            best[active], hit = self._ascend(model, start, (start + noise).clamp_(0, 1), goal[active])
             if restart + 1 < self.restarts:
                 active = active[~hit]
                 with torch.no_grad():
-                    active = active[~goal.select(active).reached(model(best[active]))]
+                    active = active[~goal[active].reached(model(best[active]))]
                 if not len(active):
                     break
         return best
@@ -150,7 +144,7 @@ class PGD(Attack):
                 active, origin, velocity = active[left], origin[left], velocity[left]
                 if not len(active):
                     return best, broken
-                goal, logits = goal.select(left), logits[left]
+                goal, logits = goal[left], logits[left]
             # Summed over examples, so that one example's gradient does not depend on the others.
             gradient = input_gradient(goal.gain(logits, LOSSES[self.loss]).sum(), x)
             with torch.no_grad():
@@ -176,17 +170,20 @@ def RFGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
     return PGD(norm=norm, eps=eps, steps=1, step_size=eps / 2, start="halfway")
 
 
-def BIM(*, norm: str = "linf", eps: float = 0.03, steps: int = 100) -> PGD:
+def BIM(*, norm: str = "linf", eps: float = 0.03, steps: int = 100, stop_at_hit: bool = True) -> PGD:
     """Basic iterative method: steps of eps / steps from the image (defaults: Bernhard et al. 2019, Table 12)."""
-    return PGD(norm=norm, eps=eps, steps=steps, step_size=eps / steps, start="image")
+    return PGD(norm=norm, eps=eps, steps=steps, step_size=eps / steps, start="image", stop_at_hit=stop_at_hit)
 
 
-def MIFGSM(*, norm: str = "linf", eps: float = 16 / 255, steps: int = 10, momentum: float = 1.0) -> PGD:
+def MIFGSM(
+    *, norm: str = "linf", eps: float = 16 / 255, steps: int = 10, momentum: float = 1.0, stop_at_hit: bool = True
+) -> PGD:
     """Momentum iterative FGSM: BIM along accumulated gradients (defaults: Dong et al. 2018, Section 4.1)."""
-    return PGD(norm=norm, eps=eps, steps=steps, step_size=eps / steps, start="image", momentum=momentum)
+    return replace(BIM(norm=norm, eps=eps, steps=steps, stop_at_hit=stop_at_hit), momentum=momentum)
 
 
-def UnitStepPGD(*, eps: float = 8 / 255) -> PGD:
+def UnitStepPGD(*, eps: float = 8 / 255, stop_at_hit: bool = True) -> PGD:
     """PGD by single grey levels, floor(min(eps + 4, 1.25 eps)) of them (Lin et al. 2019, Section 2.2.1)."""
     level = round(255 * eps, 6)  # 8 / 255 * 255 need not be 8
-    return PGD(eps=eps, steps=max(1, math.floor(min(level + 4, 1.25 * level))), step_size=1 / 255, start="halfway")
+    steps = max(1, math.floor(min(level + 4, 1.25 * level)))
+    return PGD(eps=eps, steps=steps, step_size=1 / 255, start="halfway", stop_at_hit=stop_at_hit)

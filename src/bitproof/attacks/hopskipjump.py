@@ -10,16 +10,16 @@ precision of the bisection.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitproof.attacks.base import Goal, few_at_a_time, format_eps
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
-from bitproof.core.balls import BALLS
+from bitproof.attacks.goal import Goal, few_at_a_time
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import lookup
@@ -29,7 +29,7 @@ HALVINGS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump(MinimumNorm):
+class HopSkipJump(Attack):
     """Minimum-norm boundary attack. Needs predicted classes only.
 
     Attributes:
@@ -44,7 +44,7 @@ class HopSkipJump(MinimumNorm):
         'hopskipjump-1000 l2'
     """
 
-    asks_only: ClassVar[bool] = True
+    asks_only = True
     norm: str = "l2"
     queries: int = 10_000
     directions: int = 100
@@ -54,32 +54,36 @@ class HopSkipJump(MinimumNorm):
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(("l2", "linf")), self.norm, "norm of HopSkipJump")
         check_counts(self, "queries", "directions", "tries")
-        check_limit(self.eps, self.norm)
+        check_eps(self.eps, self.norm, endless=True)
 
     @property
     def label(self) -> str:
-        return f"hopskipjump-{self.queries} {self.norm} {format_eps(self.eps, self.norm)}".rstrip()
+        return f"hopskipjump-{self.queries} {self.budget}"
 
     @property
     def passes(self) -> int:
         return self.queries
 
     @torch.no_grad()
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
         self._start(model, goal, nearest, rng)
         rows = nearest.found.nonzero()[:, 0]
-        goal, rng, clean = goal.select(rows), rng.select(rows.cpu().numpy()), nearest.inputs[rows]
+        goal, rng, clean = goal[rows], rng.select(rows.cpu().numpy()), inputs[rows]
         spent, t = self.tries + HALVINGS, 1
         while len(rows) and spent + (cost := round(self.directions * t**0.5) + 2 * HALVINGS) <= self.queries:
             boundary = nearest.images[rows]
             keyed, count = rng.fold("directions", t), cost - 2 * HALVINGS
             parts = few_at_a_time(len(rows), count)
             direction = torch.cat(
-                [self._normal(model, goal.select(p), clean[p], boundary[p], keyed.select(p), count, t) for p in parts]
+                [self._normal(model, goal[p], clean[p], boundary[p], keyed.select(p), count, t) for p in parts]
             )
             jumped = self._jump(model, goal, boundary, direction, nearest.distances[rows] / t**0.5)
             nearest.offer(*self._bisect(model, goal, clean, jumped), rows)
             spent, t = spent + cost, t + 1
+        return nearest.within(self.eps)
 
     def _start(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
         """The first of several random images that hits, brought to the boundary."""
@@ -87,12 +91,12 @@ class HopSkipJump(MinimumNorm):
         active = torch.arange(len(inputs), device=inputs.device)
         for attempt in range(min(self.tries, self.queries - HALVINGS)):
             draws = rng.select(active.cpu().numpy()).fold("start", attempt).uniform(tuple(inputs.shape[1:])).to(inputs)
-            here = goal.select(active)
+            here = goal[active]
             hit = here.gains(model, draws[:, None])[:, 0] > 0
             if hit.any():
                 nearest.offer(draws, hit, active)
                 found = active[hit]
-                nearest.offer(*self._bisect(model, goal.select(found), inputs[found], draws[hit]), found)
+                nearest.offer(*self._bisect(model, goal[found], inputs[found], draws[hit]), found)
                 active = active[~hit]
             if not len(active):
                 return
@@ -120,9 +124,9 @@ class HopSkipJump(MinimumNorm):
         self, model: Model, goal: Goal, clean: Tensor, x: Tensor, rng: Rng, count: int, t: int
     ) -> Float[Tensor, "n c h w"]:
         """The direction of the boundary's normal, from the decisions at random points around x (Eq. 16)."""
-        ball, dimensions = BALLS[self.norm], x[0].numel()
+        ball = BALLS[self.norm]
         distance = ball.norm(x - clean).view(-1, 1, 1, 1, 1)
-        radius = 0.1 if t == 1 else distance * 2.0**-HALVINGS * (dimensions**0.5 if self.norm == "l2" else dimensions)
+        radius = 0.1 if t == 1 else distance * 2.0**-HALVINGS * ball.dual.diameter(x[0].numel())  # sqrt(d), or d
         noise = rng.normal((count, *x.shape[1:])).to(x)
         if self.norm == "linf":
             noise = noise.sign()
@@ -139,7 +143,7 @@ class HopSkipJump(MinimumNorm):
         result = x.clone()
         active = torch.arange(len(x), device=x.device)
         for _ in range(HALVINGS):
-            here = goal.select(active)
+            here = goal[active]
             tried = (x[active] + size[active].view(-1, 1, 1, 1) * direction[active]).clamp_(0, 1)
             hit = here.gains(model, tried[:, None])[:, 0] > 0
             result[active[hit]] = tried[hit]

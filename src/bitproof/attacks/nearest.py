@@ -1,22 +1,18 @@
-"""What attacks without a budget share: the nearest image so far that reached the goal, example by example."""
+"""The nearest image so far that reached the goal, example by example: the state of attacks without a budget."""
 
-import abc
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal
-from bitproof.core.balls import BALLS, Ball, check_eps
-from bitproof.core.calling import Model
-from bitproof.core.rng import Rng
+from bitproof.core.balls import BALLS, Ball
 
 
-@dataclass(frozen=True)
+@dataclass
 class Nearest:
-    """State of a search: images that reached the goal, and their distances (infinite until one did).
+    """Images that reached the goal, and their distances (infinite until one did). `offer` writes into both.
 
     Attributes:
         ball: the norm that measures.
@@ -55,31 +51,3 @@ class Nearest:
             return self.images
         pulled = (self.inputs + self.ball.project(self.images - self.inputs, eps)).clamp_(0, 1)
         return torch.where((self.distances > eps).view(-1, *[1] * (pulled.dim() - 1)), pulled, self.images)
-
-
-class MinimumNorm(Attack):
-    """An attack that looks for the nearest image, whatever its budget."""
-
-    @abc.abstractmethod
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
-        """Look for images that reach the goal, and offer them to `nearest`, which starts from the clean ones."""
-
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_limit(self.eps, self.norm, inputs[0].numel())
-        goal, nearest = Goal.of(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
-        self.search(model, goal, nearest, rng)
-        return nearest.within(self.eps)
-
-
-def check_limit(eps: float, norm: str, dimensions: int | None = None) -> None:
-    """`check_eps` for attacks whose eps may be infinite."""
-    if not math.isinf(eps):
-        check_eps(eps, norm, dimensions)

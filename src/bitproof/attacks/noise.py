@@ -4,13 +4,10 @@ Source: Lin et al. 2019 (arXiv 1904.08444), Section 2.2.1, "random".
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, format_eps
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
@@ -32,7 +29,7 @@ class Noise(Attack):
         'noise linf 8/255'
     """
 
-    asks_only: ClassVar[bool] = True
+    asks_only = True
     norm: str = "linf"
     eps: float = 8 / 255
     draws: int = 1
@@ -44,7 +41,7 @@ class Noise(Attack):
 
     @property
     def label(self) -> str:
-        return f"noise{f'-{self.draws}' * (self.draws > 1)} {self.norm} {format_eps(self.eps, self.norm)}"
+        return f"noise{f'-{self.draws}' * (self.draws > 1)} {self.budget}"
 
     @property
     def passes(self) -> int:
@@ -52,16 +49,9 @@ class Noise(Attack):
 
     @torch.no_grad()
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_eps(self.eps, self.norm, inputs[0].numel())
-        goal = Goal.of(model, inputs, labels, targets)
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal = self.goal(model, inputs, labels, targets)
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         for draw in range(self.draws):
@@ -69,7 +59,7 @@ class Noise(Attack):
             noise = BALLS[self.norm].sample(keyed, tuple(inputs.shape[1:]), self.eps)
             best[active] = (inputs[active] + noise.to(inputs)).clamp_(0, 1)
             if draw + 1 < self.draws:
-                here = goal.select(active)
+                here = goal[active]
                 active = active[~here.reached(here.answers(model, best[active]))]
                 if not len(active):
                     break

@@ -1,54 +1,31 @@
-"""What the attacks of the AutoAttack family share: an active set, asked in full batches.
+"""What pooled attacks, those of the AutoAttack family, share: an active set, asked in full batches.
 
 They take any number of examples and move those that still stand in step. What is broken leaves; the rest
 close ranks, so a pass holds `batch_size` examples for as long as so many stand.
 """
 
-import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, input_gradient
-from bitproof.attacks.checks import check_answers, check_task
-from bitproof.core.balls import BALLS, check_eps
+from bitproof.attacks.base import Classes, Images
+from bitproof.attacks.checks import check_answers
+from bitproof.attacks.goal import Goal, input_gradient
+from bitproof.core.balls import BALLS
 from bitproof.core.calling import Model, check_logits
 from bitproof.core.rng import Rng
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What each example tries to reach.
-
-    Attributes:
-        labels: true classes.
-        aims: classes to go for; None = any class but the label.
-        targeted: whether only its aim breaks an example; otherwise every wrong class does.
-    """
-
-    labels: Int[Tensor, " n"]
-    aims: Int[Tensor, " n"] | None = None
-    targeted: bool = False
-
-    def __getitem__(self, rows: Tensor | slice) -> "Goal":
-        return Goal(self.labels[rows], None if self.aims is None else self.aims[rows], self.targeted)
-
-    def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]:
-        """Which examples are taken for their aim (targeted), or for any class but their label."""
-        prediction = logits.argmax(1)
-        return prediction == self.aims if self.targeted else prediction != self.labels
-
 
 Gain = Callable[[Tensor, Goal], Tensor]
 """What an attack maximises, from logits [n, k]: one value an example, or a row of them [n, m]."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
-    """What a search came back with.
+    """What a search has found so far. `take` and `merge` write into it.
 
     Attributes:
         images: the first image that broke each example; for the others the strongest try.
@@ -156,7 +133,7 @@ class Asked:
         return range(self.draws)
 
     def _parts(self, images: Tensor) -> Iterator[slice]:
-        return (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
+        return (slice(i, i + self.batch_size) for i in range(0, max(len(images), 1), self.batch_size))
 
     def _scores(self, images: Tensor) -> Tensor:
         logits = self.model(images)
@@ -187,48 +164,31 @@ def goals(asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, classes: i
 
 def safe_radius(eps: float, norm: str, images: Float[Tensor, "n c h w"]) -> float:
     """A radius a little below `eps`: clean + delta, rounded to float32, still lies within eps of clean."""
-    return max(eps - 2**-24 * BALLS[norm].diameter(images[0].numel()), 0.0)
+    return max(eps - 2**-24 * BALLS[norm].diameter(images.shape[1:].numel()), 0.0)
 
 
-class PoolAttack(Attack):
-    """An attack that takes any number of examples at once, and passes of at most `batch_size` of them.
+def call_pooled(
+    self: Any,
+    model: Model,
+    inputs: Images,
+    labels: Classes,
+    *,
+    targets: Classes | None = None,
+    rng: Rng,
+    batch_size: int | None = None,
+) -> Images:
+    """The `__call__` of an attack that has `search(asked, inputs, goal, rng) -> Found`, as `Attack.__call__`.
 
-    Called by itself it first predicts up to eight examples twice (see `checks`), beyond its `passes`.
+    It first predicts up to eight examples twice (see `checks`), beyond the attack's `passes`.
+
+    Args:
+        batch_size: most images a pass; None = all of them. The result does not depend on it.
+
+    Raises:
+        InputError: also for a model that has too few classes for the loss, or that answers at random to an attack
+            that does not average.
     """
-
-    @abc.abstractmethod
-    def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
-        """Look for an image within the budget that reaches the goal, for every example."""
-
-    def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-        batch_size: int | None = None,
-    ) -> Float[Tensor, "n c h w"]:
-        """Adversarial images in [0, 1] within the budget; where none is found, the strongest try.
-
-        Args:
-            model: maps images in [0, 1] to logits, in eval mode.
-            inputs: clean images in [0, 1].
-            labels: true classes.
-            targets: classes to reach; None = any class but the label.
-            rng: keyed randomness for these examples.
-            batch_size: most images a pass; None = all of them. The result does not depend on it.
-
-        Raises:
-            InputError: eps beyond the images; labels or targets that the model has no output for; targets equal
-                to labels; a model that is in train mode, gives NaN, has too few classes for the loss, gives no
-                gradient to an attack that needs one, or answers at random to an attack that does not average.
-        """
-        if not len(inputs):
-            return inputs.clone()
-        check_eps(self.eps, self.norm, inputs[0].numel())
-        check_task(model, inputs, labels, targets)
-        check_answers(model, inputs, labels, targets, self.averaged)
-        asked = Asked(model, batch_size or len(inputs), self.averaged)
-        return self.search(asked, inputs, Goal(labels, targets, targets is not None), rng).images
+    goal = self.goal(model, inputs, labels, targets)
+    check_answers(model, inputs, goal, self.averaged)
+    asked = Asked(model, batch_size or max(len(inputs), 1), self.averaged)
+    return self.search(asked, inputs, goal, rng).images

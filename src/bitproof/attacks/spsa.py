@@ -7,20 +7,19 @@ Source: Uesato et al. 2018 (arXiv 1802.05666), Algorithm 1. The defaults are tho
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Goal, few_at_a_time, format_eps
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_positive
+from bitproof.attacks.goal import Goal, few_at_a_time
+from bitproof.core.adam import adam
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
-
-BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +35,21 @@ class SPSA(Attack):
         learning_rate: Adam's, in pixel units.
         delta: size of a query's displacement of each value, in pixel units.
         samples: queries an iteration, in mirrored pairs; an even number.
+        stop_at_hit: whether an example is left at its first hit. False takes all steps and gives the last image.
 
     Example:
         >>> SPSA().label
         'spsa-100x128 linf 7.65/255'
     """
 
-    asks_only: ClassVar[bool] = True
+    asks_only = True
     norm: str = "linf"
     eps: float = 0.03
     steps: int = 100
     learning_rate: float = 0.01
     delta: float = 0.01
     samples: int = 128
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -60,7 +61,7 @@ class SPSA(Attack):
 
     @property
     def label(self) -> str:
-        return f"spsa-{self.steps}x{self.samples} {self.norm} {format_eps(self.eps, self.norm)}"
+        return f"spsa-{self.steps}x{self.samples} {self.budget}" + " to the end" * (not self.stop_at_hit)
 
     @property
     def passes(self) -> int:
@@ -68,32 +69,23 @@ class SPSA(Attack):
 
     @torch.no_grad()
     def __call__(
-        self,
-        model: Model,
-        inputs: Float[Tensor, "n c h w"],
-        labels: Int[Tensor, " n"],
-        *,
-        targets: Int[Tensor, " n"] | None = None,
-        rng: Rng,
-    ) -> Float[Tensor, "n c h w"]:
-        check_eps(self.eps, self.norm, inputs[0].numel())
-        goal, ball = Goal.of(model, inputs, labels, targets), BALLS[self.norm]
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, ball = self.goal(model, inputs, labels, targets), BALLS[self.norm]
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         x = inputs
         first, second = torch.zeros_like(x), torch.zeros_like(x)
         for t in range(1, self.steps + 1):
-            left = ~goal.reached(goal.answers(model, x))
+            left = ~(goal.reached(goal.answers(model, x)) & self.stop_at_hit)
             best[active] = x
             if not left.any():
                 return best
-            active, goal, x, first, second = active[left], goal.select(left), x[left], first[left], second[left]
+            active, goal, x, first, second = active[left], goal[left], x[left], first[left], second[left]
             keyed = rng.select(active.cpu().numpy()).fold("signs", t)
             parts = few_at_a_time(len(x), self.samples)
-            gradient = torch.cat([self._estimate(model, goal.select(p), x[p], keyed.select(p)) for p in parts])
-            first.lerp_(gradient, 1 - BETA1)
-            second.lerp_(gradient.square(), 1 - BETA2)
-            step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + TINY)
+            gradient = torch.cat([self._estimate(model, goal[p], x[p], keyed.select(p)) for p in parts])
+            step, first, second = adam(gradient, first, second, t)
             clean = inputs[active]
             x = (clean + ball.project(x + self.learning_rate * step - clean, self.eps)).clamp_(0, 1)
         best[active] = x

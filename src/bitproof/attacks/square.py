@@ -10,16 +10,15 @@ Every example has its own squares. A try that changes nothing is not asked, so i
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import format_eps
+from bitproof.attacks.base import Attack
 from bitproof.attacks.checks import check_counts
-from bitproof.attacks.pool import Asked, Found, Goal, PoolAttack, safe_radius
-from bitproof.core import losses
+from bitproof.attacks.goal import Goal
+from bitproof.attacks.pool import Asked, Found, call_pooled, safe_radius
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
@@ -33,7 +32,7 @@ BLOCK = 250
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(PoolAttack):
+class Square(Attack):
     """Random search by squares of colour. Needs answers only.
 
     An example costs at most `queries` forwards, and leaves at its first hit.
@@ -51,7 +50,8 @@ class Square(PoolAttack):
         'square-1000 linf 8/255'
     """
 
-    asks_only: ClassVar[bool] = True
+    asks_only = True
+    pooled = True
     norm: str = "linf"
     eps: float = 8 / 255
     queries: int = 5000
@@ -71,11 +71,13 @@ class Square(PoolAttack):
 
     @property
     def label(self) -> str:
-        return f"square-{self.queries} {self.norm} {format_eps(self.eps, self.norm)}"
+        return f"square-{self.queries} {self.budget}"
 
     @property
     def passes(self) -> int:
         return self.queries
+
+    __call__ = call_pooled
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
         found = Found.nothing(inputs)
@@ -132,7 +134,7 @@ class Square(PoolAttack):
             new = best.clone()
             new[first] = (clean[first] + radius * signs).clamp(0, 1)
             return new
-        delta, power = best - clean, 2 if self.norm == "l2" else 1
+        delta, power = best - clean, BALLS[self.norm].order
         spent = _sums(delta.abs() ** power)
         emptied = delta.clone()
         emptied[first] = 0
@@ -159,9 +161,7 @@ class Square(PoolAttack):
 
 
 def _gain(logits: Tensor, goal: Goal) -> Tensor:
-    if goal.aims is None:
-        return losses.margin(logits, goal.labels)
-    return -losses.margin(logits, goal.aims)
+    return goal.gain(logits)
 
 
 def _signs(draws: Tensor) -> Tensor:

@@ -9,25 +9,25 @@ authors' code. Here the box is kept by clipping, so values at 0 and 1 move as fr
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from bitproof.attacks.base import Goal, few_at_a_time, format_eps
+from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_kappa, check_positive
 from bitproof.attacks.constants import Constants
-from bitproof.attacks.nearest import MinimumNorm, Nearest, check_limit
+from bitproof.attacks.goal import Goal, few_at_a_time
+from bitproof.attacks.nearest import Nearest
+from bitproof.core.adam import adam
+from bitproof.core.balls import check_eps
 from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 
-BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
-
 
 @dataclass(frozen=True, kw_only=True)
-class ZOO(MinimumNorm):
+class ZOO(Attack):
     """CW by coordinate-wise finite differences. Needs answers only.
 
     All queries of an iteration, of all examples, go to the model in large batches.
@@ -50,7 +50,8 @@ class ZOO(MinimumNorm):
         'zoo-100x10 l2'
     """
 
-    asks_only: ClassVar[bool] = True
+    norm = "l2"
+    asks_only = True
     steps: int = 100
     coordinates: int = 128
     learning_rate: float = 0.1
@@ -65,25 +66,24 @@ class ZOO(MinimumNorm):
     def __post_init__(self) -> None:
         check_counts(self, "steps", "coordinates", "search_steps")
         check_positive(learning_rate=self.learning_rate, initial_constant=self.initial_constant, h=self.h)
-        check_limit(self.eps, self.norm)
+        check_eps(self.eps, self.norm, endless=True)
         check_kappa(self.kappa)
         if self.queries is not None:
             check_counts(self, "queries")
 
     @property
-    def norm(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return "l2"
-
-    @property
     def label(self) -> str:
-        return f"zoo-{self.steps}x{self.search_steps} l2 {format_eps(self.eps, self.norm)}".rstrip()
+        return f"zoo-{self.steps}x{self.search_steps} {self.budget}"
 
     @property
     def passes(self) -> int:
         return min(self.search_steps * self.steps * (2 * self.coordinates + 1), self.queries or 10**12)
 
     @torch.no_grad()
-    def search(self, model: Model, goal: Goal, nearest: Nearest, rng: Rng) -> None:
+    def __call__(
+        self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
+    ) -> Images:
+        goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
         constants = Constants.start(torch.full_like(nearest.distances, self.initial_constant))
         left = self.queries or 10**12
         for search in range(self.search_steps):
@@ -91,6 +91,7 @@ class ZOO(MinimumNorm):
             found = self._minimise(model, goal, nearest, constants.now, rng.fold("search", search), steps)
             left -= steps * (2 * self.coordinates + 1)
             constants = constants.narrow(found)
+        return nearest.within(self.eps)
 
     def _minimise(self, model: Model, goal: Goal, nearest: Nearest, c: Tensor, rng: Rng, steps: int) -> Tensor:
         clean = nearest.inputs
@@ -106,16 +107,10 @@ class ZOO(MinimumNorm):
             slopes = self._slopes(model, goal, x, rows)
             gradient = 2 * (x - clean).flatten(1).gather(1, rows)
             gradient -= torch.where(gain > self.kappa, 0, c)[:, None] * slopes
-            moments = [
-                (first, BETA1, gradient),
-                (second, BETA2, gradient.square()),
-                (age, 0.0, age.gather(1, rows) + 1),
-            ]
-            m, v, a = (
-                state.scatter_(1, rows, state.gather(1, rows).lerp(new, 1 - beta)).gather(1, rows)
-                for state, beta, new in moments
-            )
-            step = m / (1 - BETA1**a) / ((v / (1 - BETA2**a)).sqrt() + TINY)
+            ages = age.gather(1, rows) + 1
+            step, *moments = adam(gradient, first.gather(1, rows), second.gather(1, rows), ages)
+            for state, new in zip((age, first, second), (ages, *moments), strict=True):
+                state.scatter_(1, rows, new)
             x = x.flatten(1).scatter_add(1, rows, -self.learning_rate * step).clamp_(0, 1).view_as(x)
         return found
 
@@ -134,6 +129,6 @@ class ZOO(MinimumNorm):
         for part in few_at_a_time(len(x), rows.shape[1]):
             shift = torch.zeros(len(part), rows.shape[1], x[0].numel(), device=x.device, dtype=x.dtype)
             shift = shift.scatter_(2, rows[part, :, None], self.h).view(*shift.shape[:2], *x.shape[1:])
-            here, at = goal.select(part), x[part][:, None]
+            here, at = goal[part], x[part][:, None]
             slopes[part] = (here.gains(model, at + shift) - here.gains(model, at - shift)) / (2 * self.h)
         return slopes

@@ -1,11 +1,13 @@
 """lp balls: the sets of perturbations an attack may use.
 
-A ball is an object with four operations, so one attack serves every norm. All of them act on the
-flattened examples of a batch and are exact:
+A ball is an object with a few operations, so one attack serves every norm. They act on the flattened examples of a
+batch and are exact:
 
     norm         size of each perturbation
+    dual         the ball whose norm says how much a unit step can raise a linear function, given its gradient
     project      nearest point (in l2) of the ball of radius eps
     sample       uniform draw from the ball of radius eps
+    direction    random direction, of any length
     steepest     unit step that raises a linear function most, given its gradient
 
 Sources: l1 projection, Duchi et al. 2008 (sort and threshold); uniform lp sampling, Barthe et al. 2005;
@@ -13,7 +15,9 @@ sparse l1 step, Tramer & Boneh 2019 (SLIDE); l1 ball and box at once, Croce & He
 """
 
 import abc
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -28,7 +32,18 @@ def _per_example(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
 
 
 class Ball(abc.ABC):
-    """The perturbations whose norm is at most eps."""
+    """The perturbations whose norm is at most eps.
+
+    Attributes:
+        order: p of the lp norm.
+    """
+
+    order: ClassVar[float]
+
+    @property
+    @abc.abstractmethod
+    def dual(self) -> "Ball":
+        """The ball of the dual norm: from a linear function's value to zero it is |value| / dual.norm(gradient)."""
 
     @abc.abstractmethod
     def norm(self, delta: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
@@ -43,17 +58,31 @@ class Ball(abc.ABC):
         """One uniform draw an example from the ball of radius `eps`, [n, *shape], on the CPU."""
 
     @abc.abstractmethod
+    def direction(self, rng: Rng, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
+        """One random direction an example, of any length and all values alike, [n, *shape], on the CPU."""
+
+    @abc.abstractmethod
     def steepest(self, gradient: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """The step of size one with the largest inner product with `gradient` (zero where that is zero)."""
 
     @abc.abstractmethod
-    def diameter(self, dimensions: int) -> float:
+    def diameter(self, dimensions: float) -> float:
         """The largest distance between two images of so many values in [0, 1]; no eps beyond it makes sense."""
+
+    @abc.abstractmethod
+    def text(self, eps: float) -> str:
+        """The radius for people: under linf in grey levels ("8/255"), else as it is ("0.5")."""
 
 
 @dataclass(frozen=True)
 class LinfBall(Ball):
     """Every value changes by at most eps."""
+
+    order: ClassVar[float] = math.inf
+
+    @property
+    def dual(self) -> Ball:
+        return L1Ball()
 
     def norm(self, delta: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
         return delta.flatten(1).abs().amax(1)
@@ -64,16 +93,28 @@ class LinfBall(Ball):
     def sample(self, rng: Rng, shape: tuple[int, ...], eps: float) -> Float[Tensor, "n ..."]:
         return rng.uniform(shape).mul_(2 * eps).sub_(eps)
 
+    def direction(self, rng: Rng, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
+        return 2 * rng.uniform(shape) - 1
+
     def steepest(self, gradient: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         return gradient.sign()
 
-    def diameter(self, dimensions: int) -> float:
+    def diameter(self, dimensions: float) -> float:
         return 1.0
+
+    def text(self, eps: float) -> str:
+        return f"{eps * 255:.4g}/255"
 
 
 @dataclass(frozen=True)
 class L2Ball(Ball):
     """The Euclidean length of the change is at most eps."""
+
+    order: ClassVar[float] = 2
+
+    @property
+    def dual(self) -> Ball:
+        return self
 
     def norm(self, delta: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
         return delta.flatten(1).norm(dim=1)
@@ -87,12 +128,18 @@ class L2Ball(Ball):
         radius = rng.fold("radius").uniform(()).pow(1 / direction[0].numel())
         return direction * _per_example(eps * radius, direction)
 
+    def direction(self, rng: Rng, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
+        return rng.normal(shape)
+
     def steepest(self, gradient: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         scaled = gradient / _nonzero(gradient.flatten(1).abs().amax(1), gradient)
         return scaled / _nonzero(self.norm(scaled), gradient)
 
-    def diameter(self, dimensions: int) -> float:
+    def diameter(self, dimensions: float) -> float:
         return dimensions**0.5
+
+    def text(self, eps: float) -> str:
+        return f"{eps:.4g}"
 
 
 @dataclass(frozen=True)
@@ -106,6 +153,12 @@ class L1Ball(Ball):
     """
 
     share: float = 0.01
+
+    order: ClassVar[float] = 1
+
+    @property
+    def dual(self) -> Ball:
+        return LinfBall()
 
     def norm(self, delta: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
         return delta.flatten(1).abs().sum(1)
@@ -127,6 +180,9 @@ class L1Ball(Ball):
         sign = torch.where(rng.fold("signs").uniform((dimensions,)) < 0.5, -1.0, 1.0)
         return (eps * size * sign).view(len(rng), *shape)
 
+    def direction(self, rng: Rng, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
+        return rng.normal(shape)
+
     def steepest(self, gradient: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         flat = gradient.flatten(1)
         count = max(1, round(self.share * flat.shape[1]))
@@ -134,8 +190,11 @@ class L1Ball(Ball):
         sign = torch.zeros_like(flat).scatter_(1, rows, flat.gather(1, rows).sign())
         return (sign / _nonzero(sign.abs().sum(1), sign)).view_as(gradient)
 
-    def diameter(self, dimensions: int) -> float:
+    def diameter(self, dimensions: float) -> float:
         return float(dimensions)
+
+    def text(self, eps: float) -> str:
+        return f"{eps:.4g}"
 
 
 def _nonzero(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
@@ -167,14 +226,17 @@ def project_l1_in_box(
     return (flat.sign() * shrunk).to(delta.dtype).view_as(delta)
 
 
-def check_eps(eps: float, norm: str, dimensions: int | None = None) -> None:
+def check_eps(eps: float, norm: str, dimensions: float = math.inf, *, endless: bool = False) -> None:
     """Raise `InputError` for a radius that is negative, not finite, or written on the 0-255 scale.
 
-    With `dimensions` (values an image), l2 and l1 radii beyond the diameter of [0, 1]^d are refused too.
+    With `dimensions` (values an image), l2 and l1 radii beyond the diameter of [0, 1]^d are refused too. With
+    `endless`, an infinite radius is fine: any distance will do.
     """
-    if not 0 <= eps < float("inf"):
+    if endless and eps == math.inf:
+        return
+    if not 0 <= eps < math.inf:
         raise InputError(f"eps is {eps}", rule="a budget is a finite number >= 0", remedy="Write for example 8/255")
-    limit = 1.0 if norm == "linf" else BALLS[norm].diameter(dimensions) if dimensions else float("inf")
+    limit = BALLS[norm].diameter(dimensions)
     if eps > limit:
         raise InputError(
             f"eps is {eps:g} under {norm}",

@@ -6,18 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from bitproof.data.arrays import ArrayData, from_arrays
-from bitproof.data.base import Data
+from bitproof.data.base import Data, Read
 from bitproof.data.cifar10 import load_cifar10
+from bitproof.data.cifar100 import load_cifar100
 from bitproof.data.digits import load_digits
+from bitproof.data.examples import Examples
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.data.imagenet import load_imagenet
+from bitproof.data.svhn import load_svhn
+from bitproof.data.tiny_imagenet import load_tiny_imagenet
+from bitproof.data.views import Mapped, Selected, mapped, select
 from bitproof.errors import InputError, lookup
+from bitproof.settings import call
 
-__all__ = ["DATA", "ArrayData", "Data", "FolderData", "from_arrays", "load_data", "parse_data"]
+__all__ = [
+    "DATA",
+    "ArrayData",
+    "Data",
+    "Examples",
+    "FolderData",
+    "Mapped",
+    "Read",
+    "Selected",
+    "from_arrays",
+    "load_data",
+    "mapped",
+    "parse_data",
+    "select",
+]
 
 DATA: dict[str, Callable[..., Data]] = {
     "digits": load_digits,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "svhn": load_svhn,
+    "tiny_imagenet": load_tiny_imagenet,
     "imagenet": load_imagenet,
     "folder": load_folder,
 }
@@ -64,11 +87,19 @@ def parse_data(text: str) -> tuple[str, str | None, dict[str, int]]:
         >>> parse_data("imagenet:photos/val,size=299")
         ('imagenet', 'photos/val', {'size': 299})
     """
-    name, _, root = text.partition(":")
-    lookup(DATA, name, "data set")
-    root, sized, size = root.partition(",size=")
-    if sized and not size.isdecimal():
-        raise InputError(
-            f"size is {size!r} in {text!r}", rule="it is a whole number of pixels", remedy="Write for example size=224"
-        )
-    return name, root or None, {"size": int(size)} if sized else {}
+    parts = call(text)
+    load = lookup(DATA, parts.name, "data set")
+    for field, value in parts.fields.items():
+        if field != "size" or "size" not in inspect.signature(load).parameters:
+            raise InputError(
+                f"{field}={value} in {text!r}",
+                rule=f"{parts.name} has no option {field} that can be written as text",
+                remedy="Folders of pictures take size, as in imagenet:ROOT,size=224",
+            )
+        if not value.isdecimal():
+            raise InputError(
+                f"size is {value!r} in {text!r}",
+                rule="it is a whole number of pixels",
+                remedy="Write for example size=224",
+            )
+    return parts.name, parts.head or None, {name: int(value) for name, value in parts.fields.items()}

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bitproof.data.base import Data, Rows
+from bitproof.data.base import Data, Read, Rows
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
 
@@ -42,11 +42,14 @@ class ArrayData(Data):
             return torch.from_numpy(self.exact[positions])
         return to_tensor(self._framed[positions])
 
-    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
-        return np.asarray(rows, np.int64), self.images(rows)
+    def read(self, rows: Rows) -> Read:
+        return Read(rows=np.asarray(rows, np.int64), images=self.images(rows))
 
     def encoded(self, row: int) -> bytes:
         return encode_png(self.pictures[row])
+
+    def file(self, row: int) -> str | None:
+        return None
 
     def content(self) -> Iterator[bytes | memoryview]:
         yield repr(self.pictures.shape).encode()

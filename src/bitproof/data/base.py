@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,17 +21,33 @@ Rows = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of examples in a data set."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What could be read of some examples.
+
+    Attributes:
+        rows: int64 [m], positions of those whose pictures can be decoded.
+        images: float32 [m, c, h, w] in [0, 1], by the reference preprocessing.
+        left_out: the files of the others, and why.
+    """
+
+    rows: Int64[np.ndarray, " m"]
+    images: Float[Tensor, "m c h w"]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data(abc.ABC):
-    """The first `len(data)` examples of one split of a data set.
+    """Examples of one split of a data set. Reading changes nothing in it.
 
     Attributes:
         name, split: which data set and which part of it.
         classes: class names; a label is a position among them.
         labels: int64 [n].
         framing: how a picture becomes the model's input.
-        left_out: what was found but cannot be used, by name, and why. Files are decoded when they are needed, so
-            entries are added while the data are read.
+        left_out: what was found but cannot be used, by name, and why. Files are decoded when they are needed: `read`
+            says which of them cannot be.
+        numbers: int64 [n], each example's number in its split; None = they are its first ones.
     """
 
     name: str
@@ -40,6 +56,7 @@ class Data(abc.ABC):
     labels: NDArray[np.int64]
     framing: Framing
     left_out: dict[str, str] = field(default_factory=dict)
+    numbers: Int64[np.ndarray, " n"] | None = None
 
     @abc.abstractmethod
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
@@ -50,12 +67,16 @@ class Data(abc.ABC):
         """
 
     @abc.abstractmethod
-    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
-        """Those of `rows` whose pictures can be decoded, and their images; the others are noted in `left_out`."""
+    def read(self, rows: Rows) -> Read:
+        """Those of `rows` whose pictures can be decoded, and their images."""
 
     @abc.abstractmethod
     def encoded(self, row: int) -> bytes:
         """The image file of one example, as a deployed pipeline would receive it."""
+
+    @abc.abstractmethod
+    def file(self, row: int) -> str | None:
+        """The path of one example's file below the folder of the data set; None where it has none."""
 
     @abc.abstractmethod
     def content(self) -> Iterator[bytes | memoryview]:
@@ -64,10 +85,10 @@ class Data(abc.ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """int64 [n], each example's number in its split; a limit does not change it."""
-        return np.arange(len(self), dtype=np.int64)
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """int64 [n], each example's number in its split; a limit does not change it, nor does a selection."""
+        return np.arange(len(self), dtype=np.int64) if self.numbers is None else self.numbers
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,9 +98,9 @@ class Data(abc.ABC):
     def inputs(self, batch_size: int = 128) -> Iterator[Float[Tensor, "n c h w"]]:
         """All images that can be read in order, in batches; what calibration reads."""
         for start in range(0, len(self), batch_size):
-            _, images = self.read(range(start, min(start + batch_size, len(self))))
-            if len(images):
-                yield images
+            read = self.read(range(start, min(start + batch_size, len(self))))
+            if len(read.rows):
+                yield read.images
 
     @cached_property
     def fingerprint(self) -> str:

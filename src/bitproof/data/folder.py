@@ -9,10 +9,9 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bitproof.data.base import Data, Rows
+from bitproof.data.base import Data, Read, Rows
 from bitproof.errors import InputError, UnreadableError
 from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
 
@@ -35,15 +34,15 @@ class FolderData(Data):
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
         return self._batch([self._picture(int(row)) for row in rows])
 
-    def read(self, rows: Rows) -> tuple[NDArray[np.int64], Float[Tensor, "n c h w"]]:
-        kept, pictures = [], []
+    def read(self, rows: Rows) -> Read:
+        kept, pictures, left_out = [], [], {}
         for row in map(int, rows):
             try:
                 pictures.append(self._picture(row))
                 kept.append(row)
             except UnreadableError as error:
-                self.left_out[self.files[row]] = error.reason
-        return np.array(kept, np.int64), self._batch(pictures)
+                left_out[self.files[row]] = error.reason
+        return Read(rows=np.array(kept, np.int64), images=self._batch(pictures), left_out=left_out)
 
     def encoded(self, row: int) -> bytes:
         path = self.root / self.files[row]
@@ -55,6 +54,9 @@ class FolderData(Data):
                 rule="every file found when the data were loaded must stay readable",
                 remedy="Check the file and its permissions, then load the data again",
             ) from error
+
+    def file(self, row: int) -> str | None:
+        return self.files[row]
 
     def content(self) -> Iterator[bytes | memoryview]:
         for row, name in enumerate(self.files):

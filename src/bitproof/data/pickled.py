@@ -3,19 +3,25 @@
 A pickle is a program: it names functions and calls them. Here every name it may use stands for a
 function of this module, and every other name is refused, so neither foreign code nor NumPy's own
 unpickling (which trusts shapes and dtypes) ever runs on the file.
+
+It runs on the machine that Python's library has in Python: the one in C sets memory aside for whatever length or
+position a file names, gigabytes for a few bytes.
 """
 
+import io
 import pickle
+import reprlib
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitproof.errors import InputError
 
-_LARGEST = 64 * 2**20  # bytes; an official CIFAR-10 batch has 31 million
+_STEPS = 2_000_000  # reads from the file; the largest official one takes half a million
 
 
 class Array:
@@ -33,38 +39,68 @@ class Array:
         self.values = _rebuilt(data, dtype, shape, "F" if fortran else "C")
 
 
-def read_pickled(path: Path) -> dict[str, Any]:
+def read_pickled(path: Path, *, largest: int = 64 * 2**20) -> dict[str, Any]:
     """The dictionary in a pickle of dict, list, tuple, int, str, bytes and uint8 arrays (as `Array`).
 
     Raises:
-        InputError: a file above 64 MiB, that is damaged, or that names anything else.
+        InputError: a file of more than `largest` bytes, that is damaged, or that names anything else.
     """
     size = path.stat().st_size
-    if size > _LARGEST:
+    if size > largest:
         raise InputError(
             f"{path} has {size:,} bytes",
-            rule=f"a batch has at most {_LARGEST:,}",
+            rule=f"a batch has at most {largest:,}",
             remedy="Check that this is the official file",
         )
-    with path.open("rb") as file:
-        try:
-            stored = _Reader(file, encoding="latin1").load()
-            if not isinstance(stored, dict):
-                raise pickle.UnpicklingError(f"it holds a {type(stored).__name__}, not a dict")
-        except Exception as error:  # damaged pickles make the machine fail in any way
-            raise InputError(
-                f"{path} is refused ({error})",
-                rule="only dict, list, tuple, int, str, bytes and uint8 arrays are read from a pickle",
-                remedy="Nothing in the file was run. Use the official file, or the binary layout",
-            ) from error
+    try:
+        stored = _Reader(_Tape(path.read_bytes()), encoding="latin1").load()
+        if not isinstance(stored, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(stored).__name__}, not a dict")
+    except Exception as error:  # damaged pickles make the machine fail in any way
+        raise InputError(
+            f"{path} is refused ({error or type(error).__name__})",
+            rule="only dict, list, tuple, int, str, bytes and uint8 arrays are read from a pickle",
+            remedy="Nothing in the file was run. Use the official file, or the binary layout",
+        ) from error
     return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in stored.items()}
 
 
-class _Reader(pickle.Unpickler):
+class _Tape(io.BytesIO):
+    """A program, and an end to it: every instruction is read by itself, and each may take 100 bytes of memory."""
+
+    steps = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.steps += 1
+        if self.steps > _STEPS:
+            raise pickle.UnpicklingError(f"it has more than {_STEPS:,} steps")
+        content = super().read(size)
+        if size is not None and len(content) < size:
+            raise pickle.UnpicklingError("Ran out of input, it is truncated")
+        return content
+
+
+_Machine: Any = pickle._Unpickler
+
+
+class _Reader(_Machine):
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it names {module_name}.{global_name}")
         return _STAND_INS[module_name, global_name]
+
+    def _skip_frame(self) -> None:
+        self.read(8)  # how much could be read ahead
+
+    def _read_bytearray(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))  # the library's own sets memory aside before it reads
+
+    dispatch: ClassVar = {
+        **_Machine.dispatch,
+        pickle.FRAME[0]: _skip_frame,
+        pickle.BYTEARRAY8[0]: _read_bytearray,
+    }
 
 
 class _Function:
@@ -91,7 +127,7 @@ class _Bytes:
 
 def _dtype(code: Any, *_: Any) -> _Bytes:
     if code not in ("u1", b"u1"):
-        raise pickle.UnpicklingError(f"it holds an array of dtype {code!r}")
+        raise pickle.UnpicklingError(f"it holds an array of dtype {reprlib.repr(code)}")
     return _Bytes()
 
 
@@ -110,7 +146,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError(f"it encodes to {encoding!r}")
+        raise pickle.UnpicklingError(f"it encodes to {reprlib.repr(encoding)}")
     return text.encode("latin1")
 
 

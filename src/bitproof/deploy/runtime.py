@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ class OnnxModel(nn.Module):
         InputError: the file is damaged, or is no classifier of images.
     """
 
+    differentiable: ClassVar[bool] = False
     file: Tensor
 
     def __init__(self, content: bytes) -> None:

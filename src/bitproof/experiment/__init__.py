@@ -1,19 +1,22 @@
 """Experiments: models under conditions, judged by one evaluator."""
 
-from bitproof.experiment.conditions import CONDITIONS, Clean, Condition, Transfer, parse_condition
+from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
+from bitproof.conditions.suites import SUITES
+from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.experiment import Experiment, evaluate
 from bitproof.experiment.results import Result
-from bitproof.experiment.suites import SUITES
 from bitproof.experiment.training import train
 
 __all__ = [
     "CONDITIONS",
     "SUITES",
+    "Analysis",
     "Clean",
     "Condition",
+    "Crafted",
     "Experiment",
+    "Masking",
     "Result",
-    "Transfer",
     "evaluate",
     "parse_condition",
     "train",

@@ -8,11 +8,26 @@ import torch
 from torch import nn
 
 from bitproof.errors import InputError, lookup
+from bitproof.models.alexnet import AlexNet
+from bitproof.models.bernhard2019 import SVHN, BernhardCnn
 from bitproof.models.cifar_resnet import CifarResNet
 from bitproof.models.digits import DigitsCnn
+from bitproof.models.mobilenetv2 import MobileNetV2
 from bitproof.models.normalize import Normalize, normalized
-from bitproof.models.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
+from bitproof.models.resnet8 import ResNet8
+from bitproof.models.resnet18 import ResNet18
+from bitproof.models.spec import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    TINY_IMAGENET_MEAN,
+    TINY_IMAGENET_STD,
+    ModelSpec,
+)
+from bitproof.models.vgg import Vgg16
 from bitproof.models.weights import fill, load_weights, read_weights
+from bitproof.models.wide_resnet import WideResNet
 from bitproof.models.zoo import timm_spec, torchvision_spec
 
 __all__ = ["MODELS", "ZOO", "ModelSpec", "Normalize", "load_model", "load_weights", "normalized", "read_weights"]
@@ -34,6 +49,23 @@ def _digits(activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
     return ModelSpec(build=build, mean=(0.5,), std=(0.5,), shape=(1, 20, 20), classes=10)
 
 
+def _small(
+    build: Callable[[int], nn.Module],
+    mean: tuple[float, ...] = CIFAR10_MEAN,
+    std: tuple[float, ...] = CIFAR10_STD,
+) -> ModelSpec:
+    return ModelSpec(build=build, mean=mean, std=std, shape=(3, 32, 32), classes=10)
+
+
+def _plain(build: Callable[[int], nn.Module]) -> ModelSpec:
+    # bernhard2019 and lin2019 give their networks pixels in [0, 1].
+    return _small(build, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def _tiny(build: Callable[[int], nn.Module]) -> ModelSpec:
+    return ModelSpec(build=build, mean=TINY_IMAGENET_MEAN, std=TINY_IMAGENET_STD, shape=(3, 64, 64), classes=200)
+
+
 MODELS: dict[str, ModelSpec] = {
     "resnet20": _cifar(20),
     "resnet32": _cifar(32),
@@ -41,6 +73,21 @@ MODELS: dict[str, ModelSpec] = {
     "resnet56": _cifar(56),
     "resnet110": _cifar(110),
     "resnet20_hardtanh": _cifar(20, nn.Hardtanh),
+    "resnet8": _small(ResNet8, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255)),
+    "resnet18": _small(ResNet18),
+    "wrn_16_4": _plain(partial(WideResNet, 16, 4)),
+    "wrn_28_10": _plain(partial(WideResNet, 28, 10)),
+    "vgg16": _small(Vgg16),
+    "vgg16_64px": _tiny(partial(Vgg16, size=64)),
+    "vgg16_bn": _plain(partial(Vgg16, batch_norm=True)),
+    "alexnet": _small(AlexNet),
+    "alexnet_64px": _tiny(partial(AlexNet, size=64)),
+    "mobilenetv2": _small(partial(MobileNetV2, early_stride=1)),
+    "mobilenetv2_64px": _tiny(MobileNetV2),
+    "bernhard2019_cnn": _plain(BernhardCnn),
+    "bernhard2019_cnn_hardtanh": _plain(partial(BernhardCnn, activation=nn.Hardtanh)),
+    "bernhard2019_svhn_cnn": _plain(partial(BernhardCnn, filters=SVHN)),
+    "bernhard2019_svhn_cnn_hardtanh": _plain(partial(BernhardCnn, filters=SVHN, activation=nn.Hardtanh)),
     "digits_cnn": _digits(),
     "digits_cnn_hardtanh": _digits(nn.Hardtanh),
 }
@@ -63,7 +110,7 @@ def load_model(
         name: one in MODELS, or `timm:NAME` or `torchvision:NAME`.
         weights: file of the backbone's state dict, or of the state dict of a model made by this function
             (which then brings its own normalisation). None = random weights.
-        classes: number of outputs; by default 10, and 1000 for the zoo.
+        classes: number of outputs; by default 10, 200 for those of 64 pixels, and 1000 for the zoo.
         mean, std: normalisation by channel in [0, 1] units; by default those of the usual weights.
         seed: of random weights.
 

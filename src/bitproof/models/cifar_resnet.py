@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bitproof.models.initial import he_normal
+
 
 class CifarResNet(nn.Module):
     """The ResNet of `depth` = 6n+2 layers, for RGB images; 269,722 parameters at depth 20 with 10 classes."""
@@ -26,9 +28,7 @@ class CifarResNet(nn.Module):
         self.layer2 = _stage(16, 32, blocks, activation)
         self.layer3 = _stage(32, 64, blocks, activation)
         self.linear = nn.Linear(64, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
+        he_normal(self)
 
     def forward(self, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         x = self.activation(self.bn1(self.conv1(inputs)))

@@ -8,6 +8,14 @@ from torch import nn
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2023, 0.1994, 0.2010)
+"""As in most public code: the mean over images of their std, which is smaller than that over all pixels (.247)."""
+
+TINY_IMAGENET_MEAN = (0.4802, 0.4481, 0.3975)
+TINY_IMAGENET_STD = (0.2302, 0.2265, 0.2262)
+"""As in the public code of hong2021."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from bitproof import metrics
 from bitproof.errors import InputError, lookup
-from bitproof.records import KINDS, Cell, ConditionRecord, DataRecord, ModelRecord, name_conditions
+from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Record, kind_order, name_conditions
+from bitproof.report.looks import Look, looks
+from bitproof.report.rows import Row
 from bitproof.settings import digest
 
-Row = dict[str, Any]
-"""One row of `metrics.compare` or `metrics.summary`."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +24,15 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What the labels have in common, e.g. "pgd-20 linf" for two budgets."""
-        return " ".join(self._common) or self.conditions[0].group
+        """What the conditions share, e.g. "pgd-20 linf" for two budgets; the label of one that is alone."""
+        first, *others = self.conditions
+        if not others:
+            return first.label
+        return f"transfers from {first.source}" if first.source else first.group
 
     def short(self, condition: ConditionRecord) -> str:
         """What sets the condition apart in its group, e.g. "8/255"."""
-        return " ".join(w for w in condition.label.split() if w not in self._common) or condition.label
-
-    @property
-    def _common(self) -> list[str]:
-        first, *others = (c.label.split() for c in self.conditions)
-        return [word for word in first if all(word in other for other in others)]
+        return condition.variant or condition.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +40,16 @@ class Section:
     """The results on one data set with one seed.
 
     Attributes:
-        models: the reference first, the others by falling bits; no two share a name.
+        anchor: where it is found on the page; no two sections share it.
+        models: those with cells, the reference first, the others by falling bits; no two share a name.
         groups: the conditions, clean first; no two share a label.
         cells: by model name and condition label.
         rows: the comparison with the reference, by model name and condition label.
         summary: the metrics, one row a model and metric.
+        records: all that are no cells, in the given order, of these and of other models.
     """
 
+    anchor: str
     data: DataRecord
     seed: int
     models: tuple[ModelRecord, ...]
@@ -55,6 +57,7 @@ class Section:
     cells: dict[tuple[str, str], Cell]
     rows: dict[tuple[str, str], Row]
     summary: list[Row]
+    records: tuple[Record, ...]
 
     @property
     def reference(self) -> ModelRecord:
@@ -62,9 +65,23 @@ class Section:
         return self.models[0]
 
     @property
+    def everyone(self) -> tuple[ModelRecord, ...]:
+        """The models with cells, then those that only other records are about."""
+        return tuple({model.name: model for model in (*self.models, *(r.model for r in self.records))}.values())
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """Colour and marker of every model by its name."""
+        return looks(self.everyone)
+
+    @property
     def n(self) -> int:
         """Number of examples."""
-        return len(next(iter(self.cells.values())).ids)
+        return len(next(iter(self.cells.values())).ids) if self.cells else self.data.count
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The records of one kind, in the given order."""
+        return [record for record in self.records if isinstance(record, kind)]
 
     def rows_of(self, model: ModelRecord, group: Group) -> list[Row] | None:
         """The model's rows under all conditions of the group; None where one is missing, as means would mislead."""
@@ -76,75 +93,76 @@ class Section:
         return self.rows.get((model.name, "clean"))
 
 
-def mean_accuracy(rows: Sequence[Row]) -> float:
-    """The mean of the rows' accuracies; one way for matrix and plots, as two might round a tie apart."""
-    return sum(row["accuracy"] for row in rows) / len(rows)
-
-
-def sections(cells: Sequence[Cell], reference: str | None) -> list[Section]:
-    """The cells by data set and seed, in the order in which these first appear.
+def sections(found: Sequence[Record], reference: str | None) -> list[Section]:
+    """The records by data set and seed, in the order in which these first appear.
 
     Args:
-        cells: of any number of models, conditions, data sets and seeds.
+        found: of any kinds, models, conditions, data sets and seeds.
         reference: name of the model that the others are compared with. Where a section does not have it, and
             where it is None: the first model of 32/32 bits, or else the first one.
 
     Raises:
-        InputError: no cells, or a reference that no section has.
+        InputError: no records, or a reference that no section has.
     """
-    if not cells:
+    if not found:
         raise InputError(
             "there are no results to report",
-            rule="a report shows at least one cell",
+            rule="a report shows at least one cell or other record",
             remedy="Run `bitproof evaluate ... --store PATH` first, or check the filter",
         )
-    parts: dict[tuple[str, int], list[Cell]] = {}
-    for cell in cells:
-        parts.setdefault((cell.data.fingerprint, cell.seed), []).append(cell)
-    named = [name_conditions(_name_models(part)) for part in parts.values()]
+    parts: dict[tuple[str, int], list[Record]] = {}
+    for record in sorted(found, key=lambda record: not isinstance(record, Cell)):  # cells name the models
+        parts.setdefault((record.data.fingerprint, record.seed), []).append(record)
+    named = [_name_models(part) for part in parts.values()]
     if reference is not None:
-        known = [*cells, *(cell for part in named for cell in part)]
-        lookup({cell.model.name: None for cell in known}, reference, "reference model")
-    return [_section(part, new, reference) for part, new in zip(parts.values(), named, strict=True)]
+        known = [*found, *(record for part in named for record in part)]
+        lookup({record.model.name: None for record in known}, reference, "reference model")
+    pairs = zip(parts.values(), named, strict=True)
+    return [_section(f"s{i}", part, new, reference) for i, (part, new) in enumerate(pairs, 1)]
 
 
-def _section(part: list[Cell], named: list[Cell], reference: str | None) -> Section:
-    models = {cell.model.name: cell.model for cell in named}
-    asked = [new.model for old, new in zip(part, named, strict=True) if reference in (old.model.name, new.model.name)]
-    floats = [m for m in models.values() if m.weight_bits == m.act_bits == 32]
-    chosen = (asked or floats or list(models.values()))[0]
-    ordered = sorted(models.values(), key=lambda m: (m.name != chosen.name, -m.weight_bits, -m.act_bits))
-    groups = _groups(list({cell.condition.label: cell.condition for cell in named}.values()))
-    cells = {(cell.model.name, cell.condition.label): cell for cell in named}
+def _section(anchor: str, part: list[Record], named: list[Record], reference: str | None) -> Section:
+    tested = name_conditions([record for record in named if isinstance(record, Cell)])
+    models = {cell.model.name: cell.model for cell in tested}
+    asked = [
+        new.model.name for old, new in zip(part, named, strict=True) if reference in (old.model.name, new.model.name)
+    ]
+    floats = [model.name for model in models.values() if model.is_float]
+    chosen = next((name for name in (*asked, *floats, *models) if name in models), None)
+    ordered = sorted(models.values(), key=lambda m: (m.name != chosen, -m.weight_bits, -m.act_bits))
+    groups = _groups(list({cell.condition.label: cell.condition for cell in tested}.values()))
+    cells = {(cell.model.name, cell.condition.label): cell for cell in tested}
     everything = ((m.name, c.label) for group in groups for c in group.conditions for m in ordered)
     cells = {key: cells[key] for key in everything if key in cells}
-    rows = metrics.compare(list(cells.values()), chosen.name)
+    rows = metrics.compare(list(cells.values()), chosen) if chosen else []
     return Section(
-        data=named[0].data,
-        seed=named[0].seed,
+        anchor=anchor,
+        data=part[0].data,
+        seed=part[0].seed,
         models=tuple(ordered),
         groups=groups,
         cells=cells,
         rows=dict(zip(cells, rows, strict=True)),
-        summary=metrics.summary(list(cells.values())),
+        summary=metrics.summary(list(cells.values()), chosen),
+        records=tuple(record for record in named if not isinstance(record, Cell)),
     )
 
 
-def _name_models(cells: list[Cell]) -> list[Cell]:
+def _name_models(part: list[Record]) -> list[Record]:
     """One name a model, one model a name.
 
-    A store keeps a cell under the name that first asked for it, so one model may have several there: its first
-    one counts. But two names for one cell are what somebody asked for. Different models of one name get the
+    A store keeps a record under the name that first asked for it, so one model may have several there: its first
+    one counts. But two names for one record are what somebody asked for. Different models of one name get the
     first digits of their fingerprint.
     """
-    stored = len({cell.key for cell in cells}) == len(cells)
+    stored = len({record.key for record in part}) == len(part)
 
     def who(model: ModelRecord) -> str:
         return digest(model.identity, "" if stored else model.name)
 
     models: dict[str, ModelRecord] = {}
-    for cell in cells:
-        models.setdefault(who(cell.model), cell.model)
+    for record in part:
+        models.setdefault(who(record.model), record.model)
     names = Counter(model.name for model in models.values())
     digits = Counter((model.name, model.fingerprint[:6]) for model in models.values())
     for key, model in models.items():
@@ -152,19 +170,34 @@ def _name_models(cells: list[Cell]) -> list[Cell]:
             unique = digits[model.name, model.fingerprint[:6]] == 1
             suffix = model.fingerprint[:6] if unique else digest(model.identity)[:6]
             models[key] = replace(model, name=f"{model.name} ({suffix})")
-    return [replace(cell, model=models[who(cell.model)]) for cell in cells]
+    return [replace(cast(Cell, record), model=models[who(record.model)]) for record in part]
 
 
 def _groups(conditions: list[ConditionRecord]) -> tuple[Group, ...]:
+    kinds = list(dict.fromkeys(c.kind for c in conditions))
     families: dict[str, list[ConditionRecord]] = {}
-    for c in sorted(conditions, key=lambda c: KINDS.index(c.kind)):
-        # Attacks are grouped by all of their setting but the budget: their stored groups do not span budgets.
-        same = {k: v for k, v in c.setting.items() if k not in ("eps", "after")} if c.kind == "attack" else c.group
-        families.setdefault(digest(c.kind, same), []).append(c)
+    for c in sorted(conditions, key=lambda c: kind_order(c.kind, kinds)):
+        families.setdefault(digest(c.kind, _family(c)), []).append(c)
     return tuple(
-        Group(kind=family[0].kind, conditions=tuple(sorted(family, key=_strength))) for family in families.values()
+        Group(kind=family[0].kind, conditions=tuple(sorted(family, key=lambda c: c.strength)))
+        for family in families.values()
     )
 
 
-def _strength(condition: ConditionRecord) -> float:
-    return float(condition.setting.get("eps", condition.setting.get("severity", 0)))  # "inf" is a float too
+def _family(c: ConditionRecord) -> Any:
+    """What the conditions of a group share.
+
+    For attacks everything but the budget, whatever they are called: a curve over budgets is one attack's. Transfers
+    are grouped by their source, as a mean over sources would mix models that were attacked with others.
+    """
+    if c.source is not None:
+        return c.source
+    if c.kind == "attack":
+        return [_without_budget(c.setting), {k: v for k, v in c.how.items() if k != "after"}, c.targets]
+    return c.group
+
+
+def _without_budget(setting: dict[str, Any]) -> dict[str, Any]:
+    """The setting without any eps, that of an attack inside it included."""
+    parts = {name: value for name, value in setting.items() if name != "eps"}
+    return {name: _without_budget(value) if isinstance(value, dict) else value for name, value in parts.items()}

@@ -1,31 +1,12 @@
-"""Running tasks on this machine, one after the other, against a store."""
+"""Running a plan on this machine, one task after the other, against a store."""
 
-import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitproof.records import Cell
 from bitproof.runner.progress import Progress
+from bitproof.runner.task import Task
 from bitproof.store import Store
-
-
-class Task(abc.ABC):
-    """Work that yields cells together, e.g. one corruption for all models."""
-
-    @property
-    @abc.abstractmethod
-    def label(self) -> str:
-        """What is being done, for people."""
-
-    @property
-    @abc.abstractmethod
-    def work(self) -> dict[str, int]:
-        """Cost of each cell in passes, by its key."""
-
-    @abc.abstractmethod
-    def compute(self, missing: frozenset[str], store: Store, advance: Callable[[int], None]) -> Iterable[Cell]:
-        """The cells whose keys are in `missing`, calling `advance` with the passes done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,36 +14,60 @@ class Tally:
     """How much of a run was new.
 
     Attributes:
-        computed: cells that this run computed.
-        reused: cells that the store held already.
+        computed: records that this run computed.
+        reused: records that the store held already.
     """
 
     computed: int
     reused: int
 
 
-def run(tasks: Sequence[Task], store: Store, environment: Callable[[], dict[str, Any]], *, progress: bool) -> Tally:
-    """Compute and store what is missing, in order; each cell is written as soon as it is complete.
+def run(
+    plan: Sequence[Task], bench: Any, store: Store, environment: Callable[[], dict[str, Any]], *, progress: bool
+) -> Tally:
+    """Compute and store what is missing; each record is written as soon as it is complete.
 
     Args:
-        tasks: what the experiment consists of.
-        store: where results are looked up and written.
+        plan: what the experiment consists of, in the order in which it is wished for; what a task needs comes first
+            all the same.
+        bench: what tasks work with.
+        store: where records are looked up and written.
         environment: what the run is done on; asked and noted only if there is anything to compute.
         progress: show a bar with what is being done and how long is left.
     """
-    keys = {key for task in tasks for key in task.work}
-    missing = {key for key in keys if key not in store}
+    keys = {key for task in plan for key in task.yields}
+    missing = store.missing(keys)
     if not missing:
         return Tally(computed=0, reused=len(keys))
     number = store.begin_run(environment())
-    total = sum(work for task in tasks for key, work in task.work.items() if key in missing)
+    total = sum(work for task in plan for key, work in task.yields.items() if key in missing)
     computed = 0
     with Progress(total, enabled=progress) as bar:
-        for task in tasks:
-            here = frozenset(key for key in task.work if key in missing and key not in store)
-            bar.start(task.label, skip=sum(w for k, w in task.work.items() if k in missing and k not in here))
+        for task in in_order(plan):
+            mine = missing & task.yields.keys()
+            here = frozenset(store.missing(mine))
+            bar.start(task.label, skip=sum(work for key, work in task.yields.items() if key in mine - here))
             if here:
-                for cell in task.compute(here, store, bar.advance):
-                    store.append(cell, number)
+                needed = {part: store.get(key) for part, key in task.needs.items()}
+                for record in task(bench, needed, here, bar.advance):
+                    store.append(record, number)
                     computed += 1
     return Tally(computed=computed, reused=len(keys) - computed)
+
+
+def in_order(plan: Sequence[Task]) -> Iterator[Task]:
+    """The tasks, each after those that yield what it needs, and else in the order of the plan."""
+    makers = {key: task for task in plan for key in task.yields}
+    begun: set[int] = set()
+
+    def with_needs(task: Task) -> Iterator[Task]:
+        if id(task) in begun:
+            return
+        begun.add(id(task))
+        for key in task.needs.values():
+            if key in makers:
+                yield from with_needs(makers[key])
+        yield task
+
+    for task in plan:
+        yield from with_needs(task)

@@ -1,21 +1,26 @@
-"""What every shift is: a frozen setting that can be called."""
+"""What every shift is: a frozen setting that makes images from examples, or another model from a model."""
 
 import abc
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.random import Generator
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError, lookup
+from bitproof.data.examples import Examples
+from bitproof.errors import InputError, UnreadableError, lookup
+from bitproof.pictures.pixels import to_tensor
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe
 
 PROFILES = ("hendrycks-32", "hendrycks-224", "scaled")
 """Parameter tables: CIFAR-10-C's (32x32) and ImageNet-C's (224x224), Hendrycks & Dietterich 2019; "scaled" takes
@@ -30,7 +35,88 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corruption(abc.ABC):
+class Made:
+    """What a shift made of some examples.
+
+    Attributes:
+        made: bool [n], of which of them it could be made.
+        frames: float32 [m, f, c, h, w] in [0, 1], for those; one frame but for sequences.
+    """
+
+    made: Bool[np.ndarray, " n"]
+    frames: Float[Tensor, "m f c h w"]
+
+
+class Shift(abc.ABC):
+    """A condition that is made from the example alone, so that its images serve every model.
+
+    A shift of one's own is a frozen dataclass with `label`, `make` and `record`; a corruption of one's own needs only
+    `Corruption.corrupt`.
+    """
+
+    family: ClassVar[str] = "shifted"
+    passes: ClassVar[int] = 1
+    """Forward passes an example, about."""
+    frames: ClassVar[int] = 1
+    """Frames an example, about."""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Short form for people, one a setting."""
+
+    @abc.abstractmethod
+    def make(self, examples: Examples, *, rng: Rng) -> Made:
+        """The images that models are tested on.
+
+        Args:
+            examples: in every form that a shift may start from.
+            rng: keyed randomness for them.
+        """
+
+    @abc.abstractmethod
+    def record(self) -> ConditionRecord:
+        """How results name it; `setting` is `describe(self, sources=True)` unless it holds what is no setting."""
+
+
+class Rerun(abc.ABC):
+    """A condition under which the model itself is run another way, on the clean images."""
+
+    family: ClassVar[str] = "rerun"
+    passes: ClassVar[int] = 1
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Short form for people, one a setting."""
+
+    @abc.abstractmethod
+    def __call__(self, model: nn.Module) -> nn.Module:
+        """A copy of the model that is run this way."""
+
+    @abc.abstractmethod
+    def record(self) -> ConditionRecord:
+        """How results name it."""
+
+
+def all_made(images: Float[Tensor, "n c h w"]) -> Made:
+    """One image an example, of every example."""
+    return Made(made=np.ones(len(images), bool), frames=images[:, None])
+
+
+def made_one_by_one(examples: Examples, picture: Callable[[int], UInt8[np.ndarray, "h w c"]]) -> Made:
+    """What is made of one file after the other, where files may be refused."""
+    made, pictures = np.zeros(len(examples), bool), []
+    for i in range(len(examples)):
+        with suppress(UnreadableError):
+            pictures.append(picture(i))
+            made[i] = True
+    images = to_tensor(np.stack(pictures)) if pictures else torch.empty(0, *examples.data.shape)
+    return Made(made=made, frames=images[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption(Shift):
     """A natural corruption of images of any size, RGB or grey.
 
     Attributes:
@@ -60,7 +146,24 @@ class Corruption(abc.ABC):
     @property
     def label(self) -> str:
         """Name, severity, and the protocol unless it is "memory", e.g. "fog 3 jpeg-85"."""
-        return f"{self.name} {self.severity}" + (f" {self.protocol}" if self.protocol != "memory" else "")
+        return f"{self.name} {self._variant}"
+
+    @property
+    def _variant(self) -> str:
+        return f"{self.severity}" + (f" {self.protocol}" if self.protocol != "memory" else "")
+
+    def record(self) -> ConditionRecord:
+        return ConditionRecord(
+            kind="corruption",
+            label=self.label,
+            group=self.name,
+            variant=self._variant,
+            severity=self.severity,
+            setting=describe(self, sources=True),
+        )
+
+    def make(self, examples: Examples, *, rng: Rng) -> Made:
+        return all_made(self(examples.images, rng=rng))
 
     def __call__(
         self, images: Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"], *, rng: Rng

@@ -12,13 +12,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.errors import InputError, lookup
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe
+from bitproof.shifts.base import Rerun
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 POOLING = {"model": None, "ceil": True, "floor": False}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inference:
+class Inference(Rerun):
     """Run the model in 16 bits, or with pooling layers that round sizes the other way.
 
     Weights, buffers, images and everything between are of `dtype`; of a fake-quantized model that includes the
@@ -50,14 +53,23 @@ class Inference:
             )
 
     @property
-    def name(self) -> str:
-        return "inference"
-
-    @property
     def label(self) -> str:
         """What is changed, e.g. "inference float16" or "inference pooling-ceil"."""
+        return f"inference {self._variant}"
+
+    @property
+    def _variant(self) -> str:
         changed = [self.dtype] * (self.dtype != "float32") + [f"pooling-{self.pooling}"] * (self.pooling != "model")
-        return f"inference {' '.join(changed)}"
+        return " ".join(changed)
+
+    def record(self) -> ConditionRecord:
+        return ConditionRecord(
+            kind="systematic",
+            label=self.label,
+            group="inference",
+            variant=self._variant,
+            setting=describe(self, sources=True),
+        )
 
     def __call__(self, model: nn.Module) -> nn.Module:
         """A copy that is run this way; images [n, c, h, w] and logits [n, k] stay float32.

@@ -18,8 +18,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from bitproof.core.rng import Rng
+from bitproof.data.examples import Examples
 from bitproof.errors import InputError, lookup
-from bitproof.shifts.base import PROFILES, Picture, as_picture, as_planes, nearest_profile
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe
+from bitproof.shifts.base import PROFILES, Made, Picture, Shift, as_picture, as_planes, nearest_profile
 from bitproof.shifts.blur import smooth, streaked
 from bitproof.shifts.digital import brightened
 from bitproof.shifts.weather import flakes, snowed, watered
@@ -43,7 +46,7 @@ _SPATTER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sequence(abc.ABC):
+class Sequence(Shift):
     """Thirty-one frames or so of one picture.
 
     Attributes:
@@ -55,6 +58,7 @@ class Sequence(abc.ABC):
         InputError: an unknown difficulty or profile.
     """
 
+    frames: ClassVar[int] = 31
     name: ClassVar[str]
     wide: ClassVar[bool] = False
     """Frames are cut out of the moved picture, not the picture before it is moved."""
@@ -74,6 +78,21 @@ class Sequence(abc.ABC):
     def label(self) -> str:
         """Name and difficulty, e.g. "sequence rotate 1"."""
         return f"sequence {self.name} {self.difficulty}"
+
+    def record(self) -> ConditionRecord:
+        return ConditionRecord(
+            kind="sequence",
+            label=self.label,
+            group=self.label,
+            severity=self.difficulty,
+            compared=self.compared,
+            step=self.difficulty,
+            setting=describe(self, sources=True),
+        )
+
+    def make(self, examples: Examples, *, rng: Rng) -> Made:
+        images = examples.uncut() if self.wide else examples.images
+        return Made(made=np.ones(len(examples), bool), frames=self(images, rng=rng, size=examples.size))
 
     def __call__(
         self,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from bitproof.core.rng import Rng
+from bitproof.data.examples import Examples
 from bitproof.errors import InputError, lookup
 from bitproof.pictures import ffmpeg
 from bitproof.pictures.pixels import (
@@ -22,6 +24,9 @@ from bitproof.pictures.pixels import (
     resize,
 )
 from bitproof.pictures.yuv import through_nv12
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe
+from bitproof.shifts.base import Made, Shift, made_one_by_one
 
 PROTOCOLS = ("shorter-side", "squash")
 """What is resized to what: the shorter side to the data set's length, or both sides to it, as the public ImageNet-S
@@ -43,7 +48,7 @@ AXES = ("decoder", "resize", "protocol", "colour")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pipeline:
+class Pipeline(Shift):
     """Which library decodes the file, and which one resizes it how.
 
     Attributes:
@@ -101,7 +106,23 @@ class Pipeline:
     @property
     def label(self) -> str:
         """What varies and its value, e.g. "resize opencv-area" or "decoder opencv"."""
-        return " ".join([self.name, *(getattr(self, axis) for axis in dict.fromkeys((self.name, *self._off)))])
+        return f"{self.name} {self._variant}"
+
+    @property
+    def _variant(self) -> str:
+        return " ".join(getattr(self, axis) for axis in dict.fromkeys((self.name, *self._off)))
+
+    def record(self) -> ConditionRecord:
+        return ConditionRecord(
+            kind="systematic",
+            label=self.label,
+            group=self.name,
+            variant=self._variant,
+            setting=describe(self, sources=True),
+        )
+
+    def make(self, examples: Examples, *, rng: Rng) -> Made:
+        return made_one_by_one(examples, lambda i: self(examples.encoded(i), framing=examples.framing))
 
     def __call__(self, encoded: bytes, *, framing: Framing) -> UInt8[np.ndarray, "h w c"]:
         """The model's input, uint8 [h, w, c], from an image file's bytes."""

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
-from bitproof.core.fingerprint import fingerprint
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.quant import after_step, quantizer_parameters
 from bitproof.quant.draws import seed_draws
 from bitproof.settings import describe, digest
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.augment import AUGMENTATIONS
 from bitproof.train.hyperparameters import OPTIMIZERS, Hyperparameters
 from bitproof.train.schedules import SCHEDULES

@@ -1,0 +1,5 @@
+"""`python -m bitproof.cli`."""
+
+from bitproof.cli import main
+
+main()

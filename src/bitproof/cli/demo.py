@@ -1,0 +1,23 @@
+"""`bitproof demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitproof.cli.common import print_result
+from bitproof.cli.options import (
+    StoreOption,
+)
+
+
+def demo(
+    report: Annotated[Path, typer.Option(help="Where to write the HTML report.")] = Path("report.html"),
+    store: StoreOption = None,
+) -> None:
+    """Show the main job on embedded data: train a small network, quantize it, test it, write a report."""
+    from bitproof.experiment.demo import run_demo
+
+    result = run_demo(store=store)
+    print_result(result)
+    print(f"\nreport: {result.report(report)}")

@@ -1,0 +1,26 @@
+"""`bitproof export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bitproof
+from bitproof.cli.common import tell_damaged
+
+
+def export(
+    store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
+) -> None:
+    """Write every example's prediction, one row an example, model and condition; as .json all other records."""
+    from bitproof.export import export as export_records
+    from bitproof.records import Cell
+
+    with bitproof.Store(store, readonly=True) as opened:
+        found, what = opened.query(), "rows"
+        if output.suffix == ".json":
+            found, what = [record for record in opened.query(None) if not isinstance(record, Cell)], "records"
+        count = export_records(found, output)
+        tell_damaged(opened)
+    print(f"{output}: {count:,} {what}")

@@ -1,0 +1,76 @@
+"""`bitproof quantize`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bitproof
+from bitproof.cli.common import load_examples, open_model, quantized_copy
+from bitproof.cli.options import (
+    PTQ,
+    CalibrationCount,
+    Classes,
+    Model,
+    Weights,
+)
+from bitproof.errors import InputError
+
+
+def quantize(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
+    scheme: Annotated[
+        str | None, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile. [default: w8a8]")
+    ] = None,
+    ptq: PTQ = None,
+    weights: Weights = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT."),
+    ] = None,
+    calibration_count: CalibrationCount = 512,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).")
+    ] = None,
+    classes: Classes = None,
+) -> None:
+    """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again.
+
+    A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
+    """
+    if onnx and data is None:
+        raise InputError(
+            "--onnx without --data",
+            rule="images tell the ranges of an integer model's outputs",
+            remedy="Pass calibration images, such as --data digits",
+        )
+    quantized = open_model(model, weights, classes)
+    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
+    wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
+    label, calibration = wanted.label, None
+    if data is not None and (wanted.needs_calibration or onnx or ptq):
+        calibration = load_examples(data, "train", calibration_count)
+    if not finished:
+        label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
+    size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
+    room = bitproof.deploy.sizes(quantized)
+    print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
+    print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
+    if onnx:
+        _deploy(quantized, onnx, calibration)
+
+
+def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
+    """Write the ONNX file, and say what it changed and whether the runtime computes what it should."""
+    form = bitproof.deploy.integer_form(quantized, calibration)
+    size = bitproof.deploy.export_onnx(form, path)
+    session = bitproof.deploy.load_onnx(path)
+    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
+        a = bitproof.deploy.agreement(model, session, calibration)
+        print(
+            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
+            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
+            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
+        )

@@ -1,0 +1,23 @@
+"""`bitproof report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bitproof
+from bitproof.cli.common import tell_damaged
+
+
+def report(
+    store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
+    reference: Annotated[str | None, typer.Option(help="The model to compare with. [default: the float one]")] = None,
+) -> None:
+    """Write the HTML report of everything in a store."""
+    with bitproof.Store(store, readonly=True) as opened:
+        found = opened.query(None)
+        environments = list(opened.environments().values())
+        path = bitproof.write_report(found, output, reference=reference, environments=environments)
+        tell_damaged(opened)
+    print(f"report: {path}")

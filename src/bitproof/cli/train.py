@@ -1,0 +1,53 @@
+"""`bitproof train`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bitproof
+from bitproof.cli.common import load_examples, open_model
+from bitproof.cli.options import (
+    Classes,
+    DataOption,
+    Limit,
+    Model,
+    Weights,
+)
+from bitproof.errors import InputError
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="How, e.g. lsq or qat:epochs=3; see `bitproof list recipes`.")
+    ],
+    model: Model,
+    data: DataOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
+    scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
+    weights: Weights = None,
+    limit: Limit = None,
+    classes: Classes = None,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+) -> None:
+    """Train a model on the data's train split, with its quantizers in place if the recipe says so.
+
+    Without --weights it starts from random weights. The same command goes on with a run that was stopped.
+    """
+    from bitproof.settings import parse
+
+    how = parse(recipe, bitproof.train.RECIPES, "recipe")
+    if scheme is not None:
+        if not isinstance(how, bitproof.train.QAT):
+            raise InputError(
+                f"recipe {recipe!r} with --scheme {scheme}",
+                rule="only quantization-aware recipes have a scheme",
+                remedy="Use qat, lsq, pact or another one of them, or leave --scheme out",
+            )
+        how = dataclasses.replace(how, scheme=bitproof.Scheme.parse(scheme))
+    start = open_model(model, weights, classes, seed)
+    examples = load_examples(data, "train", limit)
+    bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+    print((output / "history.csv").read_text().rstrip())
+    print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

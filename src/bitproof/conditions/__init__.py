@@ -1,0 +1,24 @@
+"""Conditions: what a model is tested under.
+
+Three families, each judged in one way: *shifted* (`Shift`: made from the example alone), *crafted* (`Crafted`: needs a
+model) and *rerun* (`Rerun`: the model is run another way). Each knows how it is recorded. One of your own is a shift,
+an attack or a rerun in a file of your own.
+"""
+
+from bitproof.conditions.base import CONDITIONS, Condition, as_condition, parse_condition
+from bitproof.conditions.clean import Clean
+from bitproof.conditions.crafted import Crafted
+from bitproof.conditions.suites import SUITES, conditions_of
+from bitproof.conditions.targets import chosen_targets
+
+__all__ = [
+    "CONDITIONS",
+    "SUITES",
+    "Clean",
+    "Condition",
+    "Crafted",
+    "as_condition",
+    "chosen_targets",
+    "conditions_of",
+    "parse_condition",
+]

@@ -1,0 +1,50 @@
+"""What a condition is, and the names of all of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from bitproof.attacks import ATTACKS, Attack
+from bitproof.conditions.clean import Clean
+from bitproof.conditions.crafted import Crafted
+from bitproof.errors import InputError
+from bitproof.settings import parse
+from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
+from bitproof.shifts.base import Rerun, Shift
+
+Condition = Shift | Crafted | Rerun
+
+CONDITIONS: dict[str, Callable[..., Any]] = {
+    "clean": Clean,
+    "crafted": Crafted,
+    **ATTACKS,
+    **CORRUPTIONS,
+    **SEQUENCES,
+    **SYSTEMATIC,
+    **RELEASED,
+}
+"""Every condition by the name that the command line and `parse_condition` take."""
+
+
+def as_condition(given: Any) -> Condition:
+    """A condition, an attack or a text as a condition.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(given, str):
+        given = parse(given, CONDITIONS, "condition")
+    if isinstance(given, Attack):
+        return Crafted(attack=given)
+    if isinstance(given, (Shift, Crafted, Rerun)):
+        return given
+    raise InputError(
+        f"{given!r} is not a condition",
+        rule="a condition is Clean(), an attack, a corruption, a sequence or another shift, or Crafted(attack=...)",
+        remedy="See `bitproof list attacks` and `bitproof list shifts`; one of your own derives from "
+        "bitproof.attacks.Attack, bitproof.shifts.Corruption, bitproof.shifts.Shift or bitproof.shifts.Rerun",
+    )
+
+
+def parse_condition(text: str) -> Condition:
+    """Read `name:field=value,...`, e.g. `pgd:eps=2/255,steps=40` or `crafted:attack=pgd(eps=2/255),targets=next`."""
+    return as_condition(text)

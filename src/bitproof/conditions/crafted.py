@@ -1,0 +1,77 @@
+"""Conditions that need a model: the images that an attack makes on it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bitproof.attacks import Attack
+from bitproof.core.balls import BALLS
+from bitproof.records import ConditionRecord
+from bitproof.settings import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crafted:
+    """The images that an attack makes on each model, or on one model for all of them. A plain attack is taken for this.
+
+    Attributes:
+        attack: makes them, from the examples that the model gets right; the others stay as they are.
+        targets: the class that it goes for, a rule of `bitproof.conditions.targets` or a class by name or number;
+            None = any class but the label.
+        source: name of the one model of the experiment that is attacked (a transfer); None = each for itself.
+
+    Example:
+        >>> from bitproof.attacks import PGD
+        >>> Crafted(attack=PGD(eps=2 / 255), targets="next").label
+        'pgd-20 linf 2/255 to next'
+    """
+
+    family: ClassVar[str] = "crafted"
+
+    attack: Attack
+    targets: str | None = None
+    source: str | None = None
+
+    @property
+    def _aim(self) -> str:
+        return f" to {self.targets}" if self.targets else ""
+
+    @property
+    def label(self) -> str:
+        """The attack's, with what it goes for and where it was made."""
+        return f"{self.attack.label}{self._aim}" + (f" from {self.source}" if self.source else "")
+
+    @property
+    def passes(self) -> int:
+        """Most passes an example: those of the attack, and a look at what it made."""
+        return self.attack.passes + 1
+
+    def record(self) -> ConditionRecord:
+        """How results name it."""
+        attack = self.attack
+        kind = "transfer" if self.source else "minimum" if attack.eps == math.inf else "attack"
+        variant = "" if math.isinf(attack.eps) else BALLS[attack.norm].text(attack.eps)
+        words = [word for word in attack.label.split(" ") if self.source or word != variant]
+        return ConditionRecord(
+            kind=kind,
+            label=self.label,
+            group=" ".join(words) + self._aim,
+            variant=variant,
+            setting=describe(attack, sources=True),
+            norm=attack.norm,
+            eps=float(attack.eps),
+            targets=self.targets,
+            source=self.source,
+        )
+
+    def differs_in_budget(self, other: Any) -> bool:
+        """Whether the other one is the same but for eps."""
+        return (
+            isinstance(other, Crafted)
+            and (other.targets, other.source) == (self.targets, self.source)
+            and _without_eps(describe(self.attack)) == _without_eps(describe(other.attack))
+        )
+
+
+def _without_eps(setting: dict[str, Any]) -> dict[str, Any]:
+    return {k: _without_eps(v) if isinstance(v, dict) else v for k, v in setting.items() if k != "eps"}

@@ -1,0 +1,150 @@
+"""Views of a data set: some of its examples, or its images changed. Each example keeps its number."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bitproof.core.rng import Rng
+from bitproof.data.base import Data, Read, Rows
+from bitproof.errors import InputError
+from bitproof.pictures.pixels import encode_png
+from bitproof.settings import describe, digest
+
+Change = Callable[..., Float[Tensor, "n c h w"]]
+"""`(images, *, rng) -> images` of the same shape in [0, 1]; a setting, so that it can be recorded."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selected(Data):
+    """Some examples of a data set; see `select`."""
+
+    base: Data
+    rows: NDArray[np.int64]
+
+    def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
+        return self.base.images(self.rows[np.asarray(rows, np.int64)])
+
+    def read(self, rows: Rows) -> Read:
+        asked = np.asarray(rows, np.int64)
+        read = self.base.read(self.rows[asked])
+        kept = np.isin(self.rows[asked], read.rows)
+        return Read(rows=asked[kept], images=read.images, left_out=read.left_out)
+
+    def encoded(self, row: int) -> bytes:
+        return self.base.encoded(int(self.rows[row]))
+
+    def file(self, row: int) -> str | None:
+        return self.base.file(int(self.rows[row]))
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        yield self.base.fingerprint.encode()
+        yield np.ascontiguousarray(self.rows, "<i8").data
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mapped(Data):
+    """A data set whose images are changed as they are read; see `mapped`."""
+
+    base: Data
+    change: Change
+    seed: int
+
+    def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
+        return self._changed(rows, self.base.images(rows))
+
+    def read(self, rows: Rows) -> Read:
+        read = self.base.read(rows)
+        return Read(rows=read.rows, images=self._changed(read.rows, read.images), left_out=read.left_out)
+
+    def encoded(self, row: int) -> bytes:
+        (image,) = self.images([row])
+        return encode_png((image.permute(1, 2, 0) * 255).round().byte().numpy())
+
+    def file(self, row: int) -> str | None:
+        return self.base.file(row)
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        yield self.base.fingerprint.encode()
+        yield digest(describe(self.change, sources=True), self.seed).encode()
+
+    def _changed(self, rows: Rows, images: Tensor) -> Tensor:
+        ids = self.ids[np.asarray(rows, np.int64)]
+        changed = self.change(images, rng=Rng(self.seed, ids, (digest(describe(self.change)),)))
+        low, high = (float(v) for v in (changed.min(), changed.max())) if changed.numel() else (0.0, 0.0)
+        if changed.shape != images.shape or not (low >= 0 and high <= 1):
+            raise InputError(
+                f"a change of images gave shape {tuple(changed.shape)} with values from {low:.4g} to {high:.4g}",
+                rule=f"it gives images of the shape {tuple(images.shape)} in [0, 1]",
+                remedy="Clip what it returns, and keep the size",
+            )
+        return changed
+
+
+def select(data: Data, rows: Any) -> Selected:
+    """The examples at `rows`, which keep their numbers, so that results stay paired with those of the whole.
+
+    Args:
+        data: any data set, views too.
+        rows: positions [m] in it, in any order, each at most once, or a bool mask [n].
+
+    Raises:
+        InputError: no row, or one that is not there or comes twice.
+
+    Example:
+        >>> from bitproof.data import load_data
+        >>> select(load_data("digits", limit=10), [7, 2]).ids.tolist()
+        [7, 2]
+    """
+    chosen = np.asarray(rows)
+    chosen = np.flatnonzero(chosen) if chosen.dtype == bool and len(chosen) == len(data) else chosen
+    whole = chosen.ndim == 1 and np.issubdtype(chosen.dtype, np.integer) and chosen.size > 0
+    if not whole or chosen.min() < 0 or chosen.max() >= len(data) or len(np.unique(chosen)) < len(chosen):
+        raise InputError(
+            f"rows of type {chosen.dtype} {list(chosen.shape)}",
+            rule=f"they are positions 0..{len(data) - 1}, at least one and each once, or a mask of {len(data)} truths",
+            remedy="Count from 0, and leave out what comes twice",
+        )
+    positions = chosen.astype(np.int64)
+    return Selected(
+        name=data.name,
+        split=data.split,
+        classes=data.classes,
+        labels=data.labels[positions],
+        framing=data.framing,
+        left_out=data.left_out,
+        numbers=data.ids[positions],
+        base=data,
+        rows=positions,
+    )
+
+
+def mapped(data: Data, change: Change, *, labels: NDArray[np.int64] | None = None, seed: int = 0) -> Mapped:
+    """The same examples with changed images, and other labels where these are given: a trigger, an augmentation.
+
+    Args:
+        data: any data set, views too.
+        change: a setting that is called as `change(images, rng=rng)` and returns images of the same shape in [0, 1];
+            randomness is keyed by example.
+        labels: int64 [n], in place of the data's own.
+        seed: of the randomness.
+    """
+    describe(change)  # refuses what cannot be recorded
+    return Mapped(
+        name=data.name,
+        split=data.split,
+        classes=data.classes,
+        labels=data.labels if labels is None else np.asarray(labels, np.int64),
+        framing=data.framing,
+        left_out=data.left_out,
+        numbers=data.ids,
+        base=data,
+        change=change,
+        seed=seed,
+    )

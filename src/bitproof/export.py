@@ -1,0 +1,63 @@
+"""Results as files for other programs: tables of examples, and records of any kind as JSON."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitproof import records
+from bitproof.errors import lookup
+from bitproof.files import written
+from bitproof.records import Cell, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WRITERS = {".parquet": "to_parquet", ".csv": "to_csv", ".json": "JSON"}
+
+
+def tidy(cells: Iterable[Cell]) -> "pd.DataFrame":
+    """One row an example: what was tested, label, prediction, confidence, distances, and what else a cell holds."""
+    import pandas as pd
+
+    frames = [
+        pd.DataFrame(
+            {
+                "data": cell.data.name,
+                "split": cell.data.split,
+                "model": cell.model.name,
+                "weight_bits": cell.model.weight_bits,
+                "act_bits": cell.model.act_bits,
+                "kind": cell.condition.kind,
+                "condition": cell.condition.label,
+                "seed": cell.seed,
+                "key": cell.key,
+                **{("id" if name == "ids" else name.rstrip("s")): getattr(cell, name) for name in records.ARRAYS},
+                **({} if cell.targets is None else {"target": cell.targets}),
+                **cell.values,
+            }
+        )
+        for cell in cells
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def export(found: Sequence[Record], path: str | Path) -> int:
+    """Write records to a file; returns the number of its rows or entries.
+
+    Args:
+        found: cells for a table; records of any kind for JSON.
+        path: .parquet or .csv for `tidy` of the cells, .json for a list of whole records.
+
+    Raises:
+        InputError: another suffix, or a path that cannot be written.
+    """
+    path = Path(path)
+    writer = lookup(WRITERS, path.suffix, "export format")
+    with written(path, "the export") as draft:
+        if path.suffix == ".json":
+            draft.write_text(json.dumps([records.plain(record) for record in found], indent=2) + "\n")
+            return len(found)
+        table = tidy(record for record in found if isinstance(record, Cell))
+        getattr(table, writer)(draft, index=False)
+    return len(table)

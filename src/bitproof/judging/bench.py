@@ -1,0 +1,98 @@
+"""The bench: everything live that a run works with, apart from the setting that describes it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import nn
+
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.judging.checks import predict
+from bitproof.judging.copies import crafting_model
+from bitproof.judging.making import Maker
+from bitproof.quant import freeze
+from bitproof.subjects import Subject
+from bitproof.subjects.probing import COUNT, Probe, probe
+
+Advance = Callable[[int], None]
+"""Told how many examples (times passes) are done, for progress bars."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """Models, images and workers of one run; closed after it.
+
+    Attributes:
+        subjects: the models under test, by name; none is changed.
+        maker: makes the images.
+        batch_size: images a pass.
+        crafting: on what attacks are made, a name in `judging.copies.CRAFTING`.
+    """
+
+    subjects: Mapping[str, Subject]
+    maker: Maker
+    batch_size: int
+    crafting: str = "exact"
+
+    @property
+    def data(self) -> Data:
+        """The examples."""
+        return self.maker.data
+
+    @property
+    def seed(self) -> int:
+        """Of all randomness."""
+        return self.maker.seed
+
+    @cached_property
+    def exact(self) -> dict[str, nn.Module]:
+        """The frozen models, which are what is judged."""
+        return {name: freeze(subject.model) for name, subject in self.subjects.items()}
+
+    @cached_property
+    def crafted_on(self) -> dict[str, nn.Module]:
+        """What attacks see of each model."""
+        if self.crafting == "exact":
+            return self.exact
+        images = next(self.data.inputs(2))
+        return {name: crafting_model(model, self.crafting, images) for name, model in self.exact.items()}
+
+    @cached_property
+    def probes(self) -> dict[str, Probe]:
+        """What each model says to the first images that can be read.
+
+        Raises:
+            InputError: a model that cannot take the images, or none that can be read.
+        """
+        read = self.data.read(range(min(COUNT, len(self.data))))
+        if not len(read.rows):
+            read = self.data.read(range(len(self.data)))
+        if not len(read.rows):
+            name, reason = next(iter(read.left_out.items()))
+            raise InputError(
+                f"none of the {len(self.data)} pictures of {self.data.name!r} can be read",
+                rule=f"a result needs at least one; {name} {reason}",
+                remedy="Check the files",
+            )
+        images = read.images[:COUNT]
+        for name, model in self.exact.items():
+            predict(model, images[:1], self.data, name)
+        return {name: probe(model, images, name) for name, model in self.exact.items()}
+
+    @cached_property
+    def probed(self) -> np.ndarray:
+        """The numbers of the examples that the probes are of."""
+        rows = self.data.read(range(min(COUNT, len(self.data)))).rows
+        return self.data.ids[rows if len(rows) else self.data.read(range(len(self.data))).rows][:COUNT]
+
+    def close(self) -> None:
+        """End what was started."""
+        self.maker.close()
+
+    def __enter__(self) -> "Bench":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,266 @@
+"""Judging attacks: what comes back is checked (shape, range, budget), predicted again, and only then believed."""
+
+import copy
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bitproof.attacks import Attack
+from bitproof.conditions import Crafted, chosen_targets
+from bitproof.conditions.targets import OF_THE_MODEL
+from bitproof.core.calling import device_of
+from bitproof.core.passes import Counted
+from bitproof.core.rng import Rng
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.judging.bench import Advance, Bench
+from bitproof.judging.checks import check_budget, check_images, check_steady, predict
+from bitproof.judging.draft import Draft
+from bitproof.judging.lanes import in_lanes, lane_count
+from bitproof.judging.making import chunks, keyed, measured
+from bitproof.records import Cell, ConditionRecord, ModelRecord
+
+POOL_BYTES = 2**27
+"""How much of the images an attack that fills its own batches is given at once."""
+
+
+def judge_crafted(
+    bench: Bench,
+    crafted: Crafted,
+    about: ConditionRecord,
+    models: Mapping[str, ModelRecord],
+    needed: Mapping[str, Cell],
+    advance: Advance,
+) -> Iterable[Cell]:
+    """One cell a model: of the one that is attacked, or of all that are given what was made on the source.
+
+    Args:
+        bench: what is worked with.
+        crafted: the attack, what it goes for, where it is made.
+        about: how the cells name it.
+        models: the names of those to test, and what they are.
+        needed: "clean", the cell of the attacked model on the clean images; "after", its cell under the same attack
+            with a smaller budget, where there is one.
+        advance: told of every batch's passes, and at the end of those that were spared.
+
+    Raises:
+        InputError: the attack returned something else than images in [0, 1] within its budget, or the model
+            is randomised and the attack does not expect that.
+    """
+    name = crafted.source or next(iter(models))
+    _require_gradients(bench, crafted.attack, name)
+    check_steady(crafted.attack, bench.probes[name].random, name)
+    targets = _targets(bench, crafted, name)
+    if crafted.source:
+        return _transferred(bench, crafted, about, models, needed["clean"], targets, advance)
+    return [_attacked(bench, crafted.attack, about, models[name], needed, targets, advance)]
+
+
+def _attacked(
+    bench: Bench,
+    attack: Attack,
+    about: ConditionRecord,
+    model_record: ModelRecord,
+    needed: Mapping[str, Cell],
+    targets: NDArray[np.int64] | None,
+    advance: Advance,
+) -> Cell:
+    """The cell of the model that is attacked.
+
+    Only examples that the model gets right are attacked, and of these no more those that a smaller budget broke: the
+    others are lost already, keep what that cell says of them, and cost nothing. What only a faster copy gets wrong is
+    attacked again on the model itself.
+    """
+    data, name = bench.data, model_record.name
+    exact, crafted_on, batch_size = bench.exact[name], bench.crafted_on[name], bench.batch_size
+    draft = Draft.like(needed.get("after", needed["clean"]), data)
+    draft.targets = targets
+    device = device_of(exact)
+    rng = keyed(attack, data, bench.seed)
+    attacked = _standing(draft, needed["clean"], targets)
+    advance((len(data) - len(attacked)) * (attack.passes + 1))
+    lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.averaged == 1 else 1
+    batch_size //= lanes
+
+    def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
+        counted, crafting = Counted(models.exact, advance), Counted(models.crafting, advance)
+        inputs = data.images(rows).to(device)
+        adversarial = craft(attack, crafting, inputs, data, rows, targets, rng, batch_size)
+        for part in chunks(np.arange(len(rows)), batch_size):
+            logits = predict(counted, adversarial[part], data, name)
+            draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
+        if models.crafting is not models.exact:
+            standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
+            for part in chunks(standing, batch_size):
+                seen = predict(crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
+                part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
+                if len(part):
+                    again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, batch_size)
+                    logits = predict(counted, again, data, name)
+                    draft.fill(rows[part], measured(inputs[part], again), again, logits)
+        models.forwards += counted.forwards + crafting.forwards
+        models.backwards += counted.backwards + crafting.backwards
+        advance(len(rows) * (attack.passes + 1) - _passes(counted) - _passes(crafting))
+
+    start = time.perf_counter()
+    tools = [_Models.of(exact, crafted_on, copied=lanes > 1) for _ in range(lanes)]
+    in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
+    draft.seconds = time.perf_counter() - start
+    draft.forwards = sum(models.forwards for models in tools)
+    draft.backwards = sum(models.backwards for models in tools)
+    return draft.cell(model_record, about, bench.seed)
+
+
+@dataclass
+class _Models:
+    """What a lane has for itself: an attack may hang hooks on the model."""
+
+    exact: nn.Module
+    crafting: nn.Module
+    forwards: int = 0
+    backwards: int = 0
+
+    @staticmethod
+    def of(exact: nn.Module, crafting: nn.Module, *, copied: bool) -> "_Models":
+        return _Models(*(copy.deepcopy((exact, crafting)) if copied else (exact, crafting)))
+
+
+def _transferred(
+    bench: Bench,
+    crafted: Crafted,
+    about: ConditionRecord,
+    models: Mapping[str, ModelRecord],
+    clean: Cell,
+    targets: NDArray[np.int64] | None,
+    advance: Advance,
+) -> list[Cell]:
+    """One cell a model under the images that the attack made on the source; they are made once for all.
+
+    Each cell counts the passes that it would take alone: those of the attack, and one forward an example.
+    """
+    data, attack = bench.data, crafted.attack
+    assert crafted.source is not None
+    source = bench.exact[crafted.source]
+    device, batch_size = device_of(source), bench.batch_size
+    crafting = Counted(source, lambda passes: advance(passes * len(models)))
+    drafts = {name: Draft.empty(data) for name in models}
+    rng = keyed(attack, data, bench.seed)
+    attacked = np.zeros(len(data), bool)
+    attacked[_standing(Draft.like(clean, data), clean, targets)] = True
+    read = np.isin(data.ids, clean.ids)
+    advance(int((~read).sum()) * (attack.passes + 1) * len(models))
+    for rows in chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1)):
+        before, start = _passes(crafting), time.perf_counter()
+        inputs, hit = data.images(rows).to(device), attacked[rows]
+        adversarial = inputs.clone()
+        if hit.any():
+            some = torch.from_numpy(hit).to(device)
+            adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, batch_size)
+        seconds = time.perf_counter() - start
+        for name in models:
+            start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
+            counted, there = Counted(model), device_of(model)
+            for part in chunks(np.arange(len(rows)), batch_size):
+                tested = adversarial[part].to(there)
+                distances = measured(inputs[part].to(there), tested)
+                draft.fill(rows[part], distances, tested, predict(counted, tested, data, name))
+            draft.forwards += counted.forwards
+            draft.seconds += time.perf_counter() - start + seconds
+            advance(counted.forwards)
+        spared = len(rows) * attack.passes - (_passes(crafting) - before)
+        advance(spared * len(models))
+    for draft in drafts.values():
+        draft.read, draft.targets, draft.left_out = read, targets, dict(clean.data.left_out)
+        draft.forwards += crafting.forwards
+        draft.backwards += crafting.backwards
+    return [drafts[name].cell(record, about, bench.seed) for name, record in models.items()]
+
+
+def craft(
+    attack: Attack,
+    model: Counted,
+    inputs: Tensor,
+    data: Data,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.int64] | None,
+    rng: Rng,
+    batch_size: int,
+) -> Tensor:
+    """What the attack returns for the examples at `rows`, checked."""
+    labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
+    aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
+    options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
+    adversarial = attack(model, inputs, labels, targets=aims, rng=rng.select(rows), **options).detach()
+    check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    check_budget(attack, inputs, adversarial)
+    return adversarial
+
+
+def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | None:
+    """The class that each example's attack goes for, [n]; -1 for none."""
+    if crafted.targets is None:
+        return None
+    data, logits = bench.data, None
+    if crafted.targets in OF_THE_MODEL:
+        logits = np.zeros((len(data), len(data.classes)))
+        for part in chunks(np.arange(len(data)), bench.batch_size):
+            read = data.read(part)
+            if len(read.rows):
+                images = read.images.to(device_of(bench.exact[name]))
+                said = predict(bench.exact[name], images, data, name)
+                logits[read.rows] = said[:, : len(data.classes)].cpu().numpy()
+    rng = keyed(crafted.attack, data, bench.seed)
+    return chosen_targets(crafted.targets, data.labels, data.classes, rng=rng, logits=logits)
+
+
+def _standing(draft: Draft, clean: Cell, targets: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The rows to attack: right on the clean image, and not broken by what the draft holds already."""
+    data = draft.data
+    right = np.zeros(len(data), bool)
+    right[np.isin(data.ids, clean.ids)] = clean.correct
+    rows = np.arange(len(data))
+    standing = right & draft.read & ~_reached(draft.predictions, data.labels, targets, rows)
+    return np.flatnonzero(standing if targets is None else standing & (targets >= 0))
+
+
+def _reached(
+    predictions: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    targets: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether the goal is reached: any wrong class, or the target."""
+    return predictions != labels if targets is None else predictions == targets[rows]
+
+
+def _require_gradients(bench: Bench, attack: Attack, name: str) -> None:
+    if not attack.asks_only and not bench.subjects[name].gradients:
+        raise InputError(
+            f"attack {attack.label!r} on model {name!r}",
+            rule="it follows gradients, and a session of a runtime has no gradients",
+            remedy="Use attacks that only ask (noise, square, spsa, zoo, hopskipjump), conditions without any, such as "
+            "--suite shifts, or attack the integer form",
+        )
+
+
+def _passes(counted: Counted) -> int:
+    return counted.forwards + counted.backwards
+
+
+def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int) -> int:
+    """Examples that the attack is given at once: a batch, or as many as fill its batches for long.
+
+    All lanes get some; such long parts come in two a lane, as one may take longer than another.
+    """
+    most = batch_size
+    if attack.pooled:
+        fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
+        most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
+    return max(1, min(most, math.ceil(attacked / lanes)))

@@ -1,0 +1,87 @@
+"""Judging conditions that do not look at the model: the images are made once for all."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from bitproof.conditions import Clean
+from bitproof.core.calling import device_of
+from bitproof.core.passes import Counted
+from bitproof.judging.bench import Advance, Bench
+from bitproof.judging.checks import predict
+from bitproof.judging.draft import Draft
+from bitproof.records import Cell, ConditionRecord, ModelRecord
+from bitproof.shifts.base import Rerun, Shift
+
+
+def judge_shifted(
+    bench: Bench,
+    shift: Shift,
+    about: ConditionRecord,
+    models: Mapping[str, ModelRecord],
+    needed: Mapping[str, Cell],
+    advance: Advance,
+) -> Iterable[Cell]:
+    """One cell a model, with the prediction in every frame where the shift makes sequences.
+
+    Args:
+        bench: what is worked with.
+        shift: makes the images.
+        about: how the cells name it.
+        models: the names of those to test, and what they are.
+        needed: no cells.
+        advance: told of the examples done, once a model and batch.
+
+    Raises:
+        InputError: images outside [0, 1], a label the model has no output for, NaN logits, or no example
+            whose picture can be read.
+    """
+    return _judge(bench, shift, about, {name: (record, bench.exact[name]) for name, record in models.items()}, advance)
+
+
+def judge_rerun(
+    bench: Bench,
+    condition: Rerun,
+    about: ConditionRecord,
+    models: Mapping[str, ModelRecord],
+    needed: Mapping[str, Cell],
+    advance: Advance,
+) -> Iterable[Cell]:
+    """One cell a model that is run another way, on the clean images; see `judge_shifted`."""
+    others = {name: (record, condition(bench.exact[name])) for name, record in models.items()}
+    return [replace(cell, digests=None) for cell in _judge(bench, Clean(), about, others, advance)]
+
+
+def _judge(
+    bench: Bench,
+    shift: Shift,
+    about: ConditionRecord,
+    models: Mapping[str, tuple[ModelRecord, nn.Module]],
+    advance: Advance,
+) -> list[Cell]:
+    data = bench.data
+    drafts = {name: Draft.empty(data) for name in models}
+    pixels = np.zeros(len(data), np.uint64)
+    for batch in bench.maker.batches(shift, max(1, bench.batch_size // shift.frames)):
+        pixels[batch.rows] = batch.digests
+        for name, (_, model) in models.items():
+            start, draft = time.perf_counter(), drafts[name]
+            draft.read[batch.read] = True
+            draft.left_out |= batch.left_out
+            counted = Counted(model)
+            if len(batch.rows):
+                logits = predict(counted, batch.frames.flatten(0, 1).to(device_of(model)), data, name)
+                logits = logits.unflatten(0, batch.frames.shape[:2])
+                draft.fill(batch.rows, batch.distances, batch.frames[:, 0], logits[:, 0])
+                if batch.frames.shape[1] > 1:
+                    draft.film(batch.rows, logits.argmax(2).cpu().numpy())
+            draft.forwards += counted.forwards
+            draft.seconds += time.perf_counter() - start
+            advance(len(batch.read))
+    for draft in drafts.values():
+        draft.digests = pixels
+        advance(int((~draft.read).sum()))
+    return [drafts[name].cell(record, about, bench.seed) for name, (record, _) in models.items()]

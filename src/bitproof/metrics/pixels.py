@@ -1,0 +1,38 @@
+"""Conditions that are one condition by other names: they showed the models the same pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt64
+
+from bitproof.metrics.pairing import condition_identity, same_examples
+from bitproof.records import Cell
+
+
+def same_pixels(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Conditions under which models saw pixels that an earlier condition had shown them already, and how often.
+
+    Two libraries that decode alike are one condition, not two, whatever they are called.
+
+    Args:
+        cells: of one data set and seed; those without a record of their pixels are passed over.
+
+    Returns:
+        Rows with condition (its label), like (the label of the earlier condition that agrees on most images), equal
+        (on how many), n; one for each condition that agrees with any on an image.
+
+    Raises:
+        InputError: different examples.
+    """
+    shown: dict[str, tuple[str, UInt64[np.ndarray, " n"]]] = {}
+    for cell in same_examples(cells):
+        if cell.digests is not None:
+            shown.setdefault(condition_identity(cell), (cell.condition.label, cell.digests))
+    entries, rows = list(shown.values()), list[dict[str, Any]]()
+    for i, (label, pixels) in enumerate(entries):
+        agree = [(int(((pixels == other) & (pixels > 0)).sum()), like) for like, other in entries[:i]]
+        equal, like = max(agree, key=lambda found: found[0], default=(0, ""))
+        if equal:
+            rows.append({"condition": label, "like": like, "equal": equal, "n": pixels.size})
+    return rows

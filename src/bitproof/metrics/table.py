@@ -1,0 +1,82 @@
+"""The table of metrics, and a model's row for each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bitproof.errors import lookup
+from bitproof.metrics.accuracy import ACCURACY
+from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
+from bitproof.metrics.calibration import ECE
+from bitproof.metrics.corruptions import MNR, NCI
+from bitproof.metrics.metric import Metric, estimate
+from bitproof.metrics.pairing import by_model_and_condition
+from bitproof.metrics.reference import AGREEMENT, NFR
+from bitproof.metrics.sequences import FP, MFP
+from bitproof.metrics.systematic import SNI, SR
+from bitproof.metrics.targeted import TSR
+from bitproof.records import Cell
+
+METRICS: dict[str, Metric] = {
+    m.name: m for m in (ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, MNR, NCI, FP, MFP, SNI, SR)
+}
+"""Every metric by its name, in the order of tables."""
+
+
+def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[str, Any]]:
+    """One row a model and metric that its cells allow; one an attack for AR, AAI, ASR and TSR, one a sequence for FP.
+
+    WCAR is the union over all the model's attack cells; pass cells of one budget for the WCAR of that budget.
+
+    Args:
+        cells: of one data set and seed, at most one a model and condition.
+        reference: name of the model that the others are compared with, by metrics that compare; None = without them.
+
+    Returns:
+        Rows with model, weight_bits, act_bits, metric, symbol, condition (the attack's label, or ""), value, low,
+        high (all three None where undefined), higher_is_better, n (examples of the cells).
+
+    Raises:
+        InputError: an unknown reference, different examples, or two cells of one model and condition.
+    """
+    table = by_model_and_condition(cells)
+    models = {cell.model.name: cell.model for cell in cells}
+    if reference is not None:
+        lookup(models, reference, "reference model")
+    baseline = {condition: cell for (name, condition), cell in table.items() if name == reference}
+    rows: list[dict[str, Any]] = []
+    for model in models.values():
+        own = {condition: cell for (name, condition), cell in table.items() if name == model.name}
+        shared = {} if model.name == reference else {c: cell for c, cell in own.items() if c in baseline}
+        for metric in METRICS.values():
+            for label, chosen in _selections(metric, shared if metric.compares else own):
+                against = [baseline[condition] for condition in chosen] if metric.compares else []
+                found = estimate(metric, list(chosen.values()), against)
+                value, low, high = found or (None, None, None)
+                rows.append(
+                    {
+                        "model": model.name,
+                        "weight_bits": model.weight_bits,
+                        "act_bits": model.act_bits,
+                        "metric": metric.name,
+                        "symbol": metric.symbol,
+                        "condition": label,
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                        "higher_is_better": metric.higher_is_better,
+                        "n": len(next(iter(chosen.values())).ids),
+                    }
+                )
+    return rows
+
+
+def _selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[str, Cell]]]:
+    """The sets of one model's cells that the metric is computed from, each with the label of its row."""
+    *first, last = ({c: cell for c, cell in cells.items() if cell.condition.kind == kind} for kind in metric.needs)
+    last = {c: cell for c, cell in last.items() if metric.suits(cell)}
+    if not all(first) or len(last) < metric.least:
+        return []
+    needed = {c: cell for part in first for c, cell in part.items()}
+    if metric.each:
+        return [(cell.condition.label, {**needed, c: cell}) for c, cell in last.items()]
+    return [("", {**needed, **last})]

@@ -1,0 +1,37 @@
+"""What a result is: records of models, data, conditions, and of what was found. Knows nothing of torch."""
+
+from bitproof.records.base import SCHEMA, Record
+from bitproof.records.cell import ARRAYS, Cell, Pictures, cell_key, name_conditions
+from bitproof.records.codec import pack, plain, unpack
+from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
+from bitproof.records.data import DataRecord
+from bitproof.records.masking import LEAST, MISLEADING, Diagnosis, Signal, diagnosis_key
+from bitproof.records.model import ModelRecord
+
+RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis}
+"""Every kind of record by the name that a store and the command line have for it."""
+
+__all__ = [
+    "ARRAYS",
+    "KINDS",
+    "LEAST",
+    "MISLEADING",
+    "RECORDS",
+    "SCHEMA",
+    "Cell",
+    "ConditionRecord",
+    "DataRecord",
+    "Diagnosis",
+    "ModelRecord",
+    "Pictures",
+    "Record",
+    "Signal",
+    "cell_key",
+    "diagnosis_key",
+    "heading",
+    "kind_order",
+    "name_conditions",
+    "pack",
+    "plain",
+    "unpack",
+]

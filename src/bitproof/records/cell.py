@@ -1,0 +1,127 @@
+"""One cell = one model under one condition on one data set, example by example.
+
+A cell holds arrays, not scores. Every metric is a pure function of cells (`bitproof.metrics`), so a new
+metric never needs a new run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float16, Float32, Int64, UInt64
+
+from bitproof.errors import InputError
+from bitproof.records.base import SCHEMA
+from bitproof.records.condition import ConditionRecord
+from bitproof.records.data import DataRecord
+from bitproof.records.model import ModelRecord
+from bitproof.settings import digest
+
+ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
+"""The arrays that every cell has, one entry an example."""
+
+
+def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
+    """The content address of a cell: 32 hexadecimal digits over everything that determines its arrays."""
+    return digest(SCHEMA, "cell", model.identity, condition.identity, data.fingerprint, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """A few of the images the model really saw, for the report's gallery.
+
+    `rows` are positions in the cell's arrays, `images` is float16 [k, c, h, w] in [0, 1].
+    """
+
+    rows: Int64[np.ndarray, " k"]
+    images: Float16[np.ndarray, "k c h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model under one condition on one data set. All arrays have one entry an example.
+
+    Attributes:
+        ids: int64 [n], the example's number in its split. Examples whose pictures cannot be decoded have no entry.
+        labels, predictions: int64 [n], class indices; the prediction is -1 where the condition could not be made of
+            the example, because its decoder refused the file, or because a stored copy is damaged.
+        confidences: float32 [n], softmax probability of the prediction.
+        linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
+            predictions, confidences, distances and pictures are those of its first frame.
+        digests: uint64 [n], a hash of the pixels that the models saw (`pictures.pixels.digests`; of all frames of a
+            sequence), 0 where there were none; None where each model has its own (attacks), or the clean ones and
+            is run another way.
+        targets: int64 [n], the class that a targeted attack went for, -1 where it had none; None for all others.
+        values: further numbers, one an example, by name: certified radii, abstentions and the like, [n] each.
+        forwards, backwards: passes spent on all examples together (one pass = one example, once).
+        seconds: wall time, for orientation only; shared machines make it noisy.
+        run: which run of the store computed it; None before it is stored.
+    """
+
+    model: ModelRecord
+    condition: ConditionRecord
+    data: DataRecord
+    seed: int
+    ids: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+    predictions: Int64[np.ndarray, " n"]
+    confidences: Float32[np.ndarray, " n"]
+    linf: Float32[np.ndarray, " n"]
+    l2: Float32[np.ndarray, " n"]
+    l1: Float32[np.ndarray, " n"]
+    forwards: int
+    backwards: int
+    seconds: float
+    pictures: Pictures
+    frames: Int64[np.ndarray, "n f"] | None = None
+    digests: UInt64[np.ndarray, " n"] | None = None
+    targets: Int64[np.ndarray, " n"] | None = None
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    run: int | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "frames", "digests", "targets")} | dict(self.values)
+        lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+        if len(set(lengths.values())) > 1:
+            raise InputError(
+                f"the arrays of a cell have {lengths} entries",
+                rule="each has one an example",
+                remedy="Give one value for every id",
+            )
+
+    @property
+    def key(self) -> str:
+        """The content address under which the store keeps this cell."""
+        return cell_key(self.model, self.condition, self.data, self.seed)
+
+    @property
+    def correct(self) -> Bool[np.ndarray, " n"]:
+        """bool [n]: the prediction equals the label."""
+        return self.predictions == self.labels
+
+    @property
+    def unmade(self) -> int:
+        """Number of examples that the condition could not be made of; they count as wrong."""
+        return int((self.predictions < 0).sum())
+
+
+def name_conditions(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with one label a condition: where two settings share one, the fields that differ are added."""
+    options: dict[str, dict[str, dict[str, Any]]] = {}
+    for c in (cell.condition for cell in cells):
+        options.setdefault(c.label, {})[digest(c.identity)] = c.options
+    named: list[Cell] = []
+    for cell in cells:
+        c = cell.condition
+        variants = options[c.label].values()
+        different = [k for k, v in c.options.items() if any(other.get(k) != v for other in variants)]
+        if len(different) > 1:
+            different = [k for k in different if k != "after"]  # follows from the others
+        if different and c.kind != "clean":
+            texts = ("after smaller budgets" if k == "after" else f"{k}={c.options[k]}" for k in different)
+            extra = f" ({', '.join(texts)})"
+            c = replace(c, label=c.label + extra, group=c.group + extra if c.source or c.norm else c.group)
+        named.append(replace(cell, condition=c))
+    return named

@@ -1,0 +1,18 @@
+"""What a result says of the examples that it is about."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """Which examples were used: name, split, count, class names and the hash of images and labels.
+
+    `left_out`: files among the `count` that cannot be decoded and folders that are no class, by name, and why.
+    """
+
+    name: str
+    split: str
+    fingerprint: str
+    count: int
+    classes: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,121 @@
+"""A subject: a model under test, and what is known of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from bitproof.errors import InputError
+from bitproof.records import ModelRecord
+from bitproof.settings import describe
+from bitproof.subjects.fingerprint import fingerprint
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A model under test: images [n, c, h, w] in [0, 1] to logits [n, k], and what is known of it.
+
+    What a model is wrapped in (a container, `torch.compile`, a defence) knows what its parts know: bits and scheme of
+    a wrapped quantized model are those of the model inside.
+
+    Attributes:
+        model: a module, left as it is.
+        scheme: how it is quantized, a setting with `weight_bits` and `act_bits`; None = not by bitproof. Parts of
+            several schemes, as in an ensemble, have none together.
+        weight_bits, act_bits: the fewest of its parts; 32 = float.
+        architecture: the name that `load_model` knows it by.
+        origin: what made it, plain data: parent, recipe, data, seed, and marks of what was done to it.
+        gradients: whether attacks can follow its gradients.
+
+    Example:
+        >>> import bitproof as bp
+        >>> model = bp.quantize(bp.load_model("digits_cnn"), bp.Scheme("affine", weight_bits=4, act_bits=32))
+        >>> Subject.of(nn.Sequential(nn.Identity(), model)).weight_bits
+        4
+    """
+
+    model: nn.Module
+    scheme: Any = None
+    weight_bits: int = 32
+    act_bits: int = 32
+    architecture: str | None = None
+    origin: Mapping[str, Any] | None = None
+    gradients: bool = True
+
+    @staticmethod
+    def of(model: "nn.Module | Subject | Callable[[Tensor], Tensor]") -> "Subject":
+        """What a module, a session or a plain function says of itself and of what it wraps.
+
+        Raises:
+            InputError: something that cannot be called.
+        """
+        if isinstance(model, Subject):
+            return model
+        if not isinstance(model, nn.Module):
+            if not callable(model):
+                raise InputError(
+                    f"a {type(model).__name__} as a model",
+                    rule="a model maps images [n, c, h, w] in [0, 1] to logits",
+                    remedy="Pass a module, a session, or a function of images",
+                )
+            model = Function(model)
+        schemes = _found(model, "scheme")
+        architectures, origins = _found(model, "architecture"), _found(model, "origin")
+        return Subject(
+            model=model,
+            scheme=schemes[0] if len(schemes) == 1 else None,
+            weight_bits=min((s.weight_bits for s in schemes), default=32),
+            act_bits=min((s.act_bits for s in schemes), default=32),
+            architecture=architectures[0] if len(architectures) == 1 else None,
+            origin=origins[0] if len(origins) == 1 else None,
+            gradients=all(getattr(part, "differentiable", True) for part in model.modules()),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything in the model that can change what it computes."""
+        return fingerprint(self.model)
+
+    def record(self, name: str) -> ModelRecord:
+        """What a stored result says of its model."""
+        return ModelRecord(
+            name=name,
+            fingerprint=self.fingerprint,
+            scheme=describe(self.scheme) if self.scheme is not None else None,
+            weight_bits=self.weight_bits,
+            act_bits=self.act_bits,
+            architecture=self.architecture,
+            origin=dict(self.origin) if self.origin is not None else None,
+            gradients=self.gradients,
+        )
+
+    def with_model(self, model: nn.Module) -> "Subject":
+        """The same knowledge of another module, such as its frozen copy."""
+        return replace(self, model=model)
+
+
+class Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.function(images)
+
+
+def _found(model: nn.Module, name: str) -> list[Any]:
+    """What the modules inside say of themselves under `name`, outermost first, equal things once.
+
+    A part inside one that has spoken is not asked: the whole knows better.
+    """
+    own = vars(model).get(name)
+    if own is not None:
+        return [own]
+    found: list[Any] = []
+    for child in model.children():
+        found += [said for said in _found(child, name) if said not in found]
+    return found

@@ -1,0 +1,94 @@
+"""Records of every kind are plain data and arrays, and come back as they were."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
+from samples import make_cell, make_diagnosis
+
+MODEL = ModelRecord(
+    name="w4a4",
+    fingerprint="ab",
+    scheme={"method": "lsq", "bits": [4, 4]},
+    weight_bits=4,
+    act_bits=4,
+    architecture="digits_cnn",
+    origin={"parent": "cd", "marks": ["pruned"]},
+    gradients=False,
+    random=True,
+    of_batch=True,
+)
+DATA = replace(make_cell().data, left_out={"a.jpg": "is empty"})
+
+
+def full_cell() -> Any:
+    """A cell that holds everything that a cell can."""
+    cell = make_cell(n=3)
+    condition = replace(
+        cell.condition,
+        variant="8/255",
+        setting={"type": "EOT", "attack": {"type": "PGD", "eps": 8 / 255}},
+        how={"after": {"eps": 4 / 255}},
+        norm="linf",
+        eps=float("inf"),
+        severity=3,
+        targets="next",
+        source="float",
+        compared="previous",
+        step=2,
+    )
+    return replace(
+        cell,
+        model=MODEL,
+        condition=condition,
+        data=DATA,
+        frames=np.arange(6).reshape(3, 2),
+        digests=np.array([0, 1, 2**64 - 1], np.uint64),
+        targets=np.array([1, -1, 0]),
+        values={"radius": np.array([0.5, np.inf, 0.0]), "abstains": np.array([True, False, False])},
+    )
+
+
+SAMPLES = {"cell": full_cell(), "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL)}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in value and in type, all the way down."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    if type(a) is not type(b):
+        return False
+    if dataclasses.is_dataclass(a):
+        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def left_at_default(value: Any) -> list[str]:
+    """The fields whose loss would not be noticed: they would come back as they are."""
+    if isinstance(value, tuple):
+        return [name for entry in value for name in left_at_default(entry)]
+    if not dataclasses.is_dataclass(value):
+        return []
+    fields = [(f, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "run"]
+    inside = [name for _, entry in fields for name in left_at_default(entry)]
+    return inside + [f.name for f, entry in fields if same(entry, f.default)]
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_records_are_plain_data(kind):
+    record = SAMPLES[kind]
+    assert not left_at_default(record)
+    content, arrays = pack(record)
+    assert same(unpack(RECORDS[kind], content, arrays), record)
+    exported = plain(record)
+    assert same(json.loads(json.dumps(exported)), exported)
