@@ -86,7 +86,8 @@ def test_damage_is_refused_or_read(kind, tmp_path):
         path.write_bytes(damaged(whole, rng))
         try:
             data = load_data(name, root=tmp_path)
-            rows, images = data.read(range(len(data)))
+            read = data.read(range(len(data)))
+            rows, images = read.rows, read.images
             assert images.shape == (len(rows), *data.shape) and images.min() >= 0 and images.max() <= 1
             assert data.labels.min() >= 0 and data.labels.max() < len(data.classes)
             refused += bool(data.left_out)

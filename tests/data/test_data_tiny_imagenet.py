@@ -74,8 +74,8 @@ def test_damaged_pictures_are_left_out_by_name(folder):
     path = folder / "val" / "images" / "val_2.JPEG"
     path.write_bytes(path.read_bytes()[:400])
     data = load_data("tiny_imagenet", root=folder)
-    rows, _ = data.read(range(8))
-    assert len(rows) == 7 and list(data.left_out) == ["val_2.JPEG"]
+    read = data.read(range(8))
+    assert len(read.rows) == 7 and list(read.left_out) == ["val_2.JPEG"]
 
 
 @pytest.mark.parametrize(

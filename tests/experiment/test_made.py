@@ -64,7 +64,7 @@ def test_a_model_is_made_once_and_found_again(digits, network, tmp_path, no_trai
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("scheme", ["lsq+:w4a4", "pact:w4a4", "dorefa:w2a2g6", "binaryconnect-stochastic:w1a32"])
+@pytest.mark.parametrize("scheme", ["lsq+:w4a4", "pact:w4a4", "dorefa:w2a2g6", "binaryconnect:w1a32,stochastic=true"])
 def test_what_is_found_is_what_was_trained(scheme, digits, network, tmp_path):
     """Also its structure: a store takes one for the other."""
     recipe = qat(scheme=bp.Scheme.parse(scheme), epochs=1)

@@ -22,6 +22,7 @@ from bitproof.deploy import save_model
 from bitproof.errors import InputError
 from bitproof.experiment.environment import environment
 from bitproof.experiment.training import STATE, train_in
+from bitproof.files import written
 from bitproof.models.weights import fill, read_weights
 from bitproof.quant import prepare
 from bitproof.settings import describe, digest
@@ -209,8 +210,8 @@ def _hash(weights: Mapping[str, Tensor]) -> str:
 
 
 def _write_record(place: Path, made: Made) -> None:
-    written = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    text = json.dumps(asdict(replace(made, written=written)), indent=1)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    text = json.dumps(asdict(replace(made, written=now)), indent=1)
     with written(place / _RECORD, "a made model's record") as draft:
         draft.write_text(text)
 
