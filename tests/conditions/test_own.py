@@ -174,6 +174,8 @@ def test_a_transfer_can_have_targets(model, data):
     condition = Crafted(attack=PGD(eps=48 / 255, stop_at_hit=False), targets="next", source="float")
     result = bp.evaluate({"float": model, "w4": other}, data, conditions=[condition], progress=False)
     made, given = [c for c in result.cells if c.condition.kind == "transfer"]
+    wrong = ~result.cells[0].correct
+    assert wrong.any() and (made.linf[wrong] == 0).all() and (given.linf[wrong] == 0).all()  # lost already
     assert (made.targets == (made.labels + 1) % 10).all() and (given.targets == made.targets).all()
     assert ((made.predictions == made.targets) & (made.linf > 0)).mean() > 0.3
 
