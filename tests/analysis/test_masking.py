@@ -1,8 +1,6 @@
-"""The diagnosis of masked gradients: statistics by hand, models masked on purpose, and quantized networks."""
+"""The diagnosis of masked gradients: models masked on purpose, and quantized networks."""
 
 import json
-from dataclasses import replace
-from math import comb
 
 import numpy as np
 import pytest
@@ -12,174 +10,17 @@ from torch import Tensor, nn
 import bitproof as bp
 from bitproof import cli
 from bitproof.analysis.masking import BUDGETS
-from bitproof.analysis.probes import ascend, slopes
-from bitproof.analysis.signals import judge
 from bitproof.errors import InputError
-from bitproof.metrics import mcnemar, rate_above
 from bitproof.records import LEAST, Diagnosis, pack, unpack
 from bitproof.train import qat, standard
 from bitproof.train.papers.binarynet2016 import binarynet
-from closed_form import LinearTwoClass
+from masked_models import ASKEW, FLAT, FREE, LITTLE, MISLED, TRANSFER, UNBOUNDED, ZERO, Before, four_bits, images, line
 
 RUN = bp.Rng(0, np.zeros(1, np.int64))
-SPENT = {"steps": 4, "queries": 9, "draws": 5, "directions": 3}
-LITTLE = {"steps": 5, "queries": 10, "draws": 5, "directions": 4}
-FREE, TRANSFER, ONE_STEP, UNBOUNDED, FLAT, ZERO, RANDOM, ASKEW, MISLED = range(9)
 
 
 def firing(diagnosis: Diagnosis) -> set[int]:
     return {i for i, signal in enumerate(diagnosis.signals) if signal.fires}
-
-
-# ---- statistics --------------------------------------------------------------------------------------------
-
-
-def test_p_values_by_hand():
-    tail = sum(comb(40, k) * 0.05**k * 0.95 ** (40 - k) for k in range(6, 41))
-    assert rate_above(6, 40, 0.05) == pytest.approx(tail, rel=1e-9)
-    a, b = np.arange(20) < 12, np.arange(20) >= 10  # a alone is right on 10, b alone on 8
-    p = sum(comb(18, k) for k in range(10, 19)) / 2**18
-    assert mcnemar(a, b, alternative="greater") == pytest.approx(p)
-    assert mcnemar(a, a, alternative="greater") == 1
-
-
-def sound(n: int = 100) -> dict[str, np.ndarray]:
-    """Evidence without any sign of masking: PGD breaks half of the examples, and nothing else breaks more."""
-    half = np.arange(n) < n // 2
-    odds = np.tile(np.arange(5.0), (n, 1))
-    never = np.zeros(n, bool)
-    return {
-        "pgd": half,
-        "square": half,
-        "fgsm": half & (np.arange(n) > 9),
-        "noise": never,
-        "transfer": half,
-        "unbounded": ~never,
-        "odds": odds,
-        "zero": never,
-        "vanishing": never,
-        "cosine": np.ones(n),
-        "promised": np.ones(n),
-        "kept": np.ones(n),
-    }
-
-
-def spoiled(signal: int, count: int) -> dict[str, np.ndarray]:
-    """The same, with a symptom on the last `count` examples."""
-    found = sound()
-    hit = np.arange(100) >= 100 - count
-    match signal:
-        case 0 | 1 | 2:
-            name = ("square", "transfer", "fgsm")[signal]
-            found[name] = found["pgd"] | hit
-        case 3:
-            found["unbounded"] = ~hit
-        case 4:
-            found["odds"][hit] = 1
-        case 5:
-            found["vanishing"] = hit
-        case 6:
-            found["noise"] = hit
-        case 7:
-            found["cosine"] = np.where(hit, 0.7, 1.0)
-        case 8:
-            found["kept"] = np.where(hit, 0.0, 1.0)
-    return found
-
-
-def test_sound_evidence_fires_nothing():
-    signals = judge(sound(), **SPENT)
-    assert [signal.fires for signal in signals] == [False] * 9
-    assert all(signal.p_holm == 1 for signal in signals)
-
-
-def test_poor_guides_that_harm_no_attack_are_called_that(healthy):
-    diagnosis = bp.diagnose_masking(*healthy, **LITTLE)
-    for symptom, words in ((ASKEW, "the weaker evidence"), (FREE, "is not robust for that")):
-        assert words in replace(diagnosis, signals=judge(spoiled(symptom, 80), **SPENT)).verdict
-
-
-@pytest.mark.parametrize("signal", range(9))
-def test_each_symptom_fires_its_own_signal_alone(signal):
-    few, many = (5, 50) if signal != ASKEW else (50, 75)
-    assert [i for i, s in enumerate(judge(spoiled(signal, many), **SPENT)) if s.fires] == [signal]
-    assert not any(s.fires for s in judge(spoiled(signal, few), **SPENT))
-
-
-def test_an_effect_is_judged_by_significance_margin_and_holm():
-    """12 of 100 that Square alone breaks: p = 2^-12, times nine signals; six of 100 are significant and too few."""
-    signal = judge(spoiled(FREE, 12), **SPENT)[FREE]
-    assert signal.effect == pytest.approx(0.12)
-    assert signal.p_value == pytest.approx(2**-12)
-    assert signal.p_holm == pytest.approx(9 * 2**-12)
-    assert signal.fires
-    six = judge(spoiled(FREE, 6), **SPENT)[FREE]  # above the margin, but 9 * 2^-6 > 0.05
-    assert six.effect > six.limit and six.p_holm is not None and six.p_holm > 0.05 and not six.fires
-    found = {name: np.repeat(values, 10, axis=0) for name, values in spoiled(FREE, 4).items()}
-    four = judge(found, **SPENT)[FREE]  # 40 of 1000: beyond doubt, and below the margin
-    assert four.p_holm is not None and four.p_holm < 1e-9 and not four.fires
-
-
-def test_without_a_twin_transfer_is_not_looked_for_and_not_corrected_for():
-    found = spoiled(FREE, 12)
-    del found["transfer"]
-    signals = judge(found, **SPENT)
-    assert signals[TRANSFER].fires is None and "float twin" in signals[TRANSFER].sentence
-    assert signals[FREE].p_holm == pytest.approx(8 * 2**-12)
-
-
-# ---- probes ------------------------------------------------------------------------------------------------
-
-
-def line(size: int = 6, seed: int = 0) -> LinearTwoClass:
-    weight = torch.randn(1, size, size, generator=torch.Generator().manual_seed(seed))
-    return LinearTwoClass(weight, 0.0).eval()
-
-
-def images(model: nn.Module, n: int = 60, size: int = 6) -> bp.Data:
-    """Random images away from the walls of the box, with what the model says of them as labels."""
-    inputs = 0.25 + 0.5 * torch.rand(n, 1, size, size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        return bp.from_arrays(inputs.numpy(), model(inputs).argmax(1).numpy(), classes=["a", "b"])
-
-
-def asked(data: bp.Data) -> tuple[Tensor, Tensor, bp.Rng]:
-    return data.images(range(len(data))), torch.from_numpy(data.labels), bp.Rng(0, data.ids)
-
-
-def test_a_linear_model_keeps_what_its_gradient_promises():
-    model = line()
-    inputs, labels, rng = asked(images(model))
-    found = slopes(model, inputs, labels, eps=0.1, directions=4, rng=rng)
-    torch.testing.assert_close(found.kept, found.promised, rtol=1e-4, atol=1e-4)
-    expected = 2 * 0.1 * model.weight.abs().sum()  # of two classes the log-odds are the difference of the logits
-    torch.testing.assert_close(found.promised, expected.double().expand(60), rtol=1e-4, atol=1e-4)
-    assert found.cosine.min() > 0.9999
-    assert not found.zero.any() and not found.vanishing.any()
-
-
-def test_on_a_linear_model_the_ascent_reaches_the_corner_and_breaks_what_is_near():
-    model, eps = line(), 0.05
-    inputs, labels, rng = asked(images(model))
-    path = ascend(model, inputs, labels, eps=eps, steps=20, rng=rng)
-    away = torch.where(labels == 1, -1.0, 1.0).view(-1, 1, 1, 1) * model.weight.detach().sign()
-    torch.testing.assert_close(path.images, inputs + eps * away, rtol=0, atol=1e-6)
-    assert (path.odds.diff(dim=1) > -1e-5).all() and path.odds.shape == (60, 21)
-    assert torch.equal(path.broken, model.distance(inputs, "linf") < eps)
-
-
-# ---- masked on purpose -------------------------------------------------------------------------------------
-
-
-class Before(nn.Module):
-    """A model behind something done to its images."""
-
-    def __init__(self, model: nn.Module, change) -> None:
-        super().__init__()
-        self.model, self.change = model, change
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(self.change(x))
 
 
 class Times(nn.Module):
@@ -193,19 +34,9 @@ class Times(nn.Module):
         return self.model(x) * self.factor
 
 
-def four_bits(x: Tensor) -> Tensor:
-    return torch.round(15 * x) / 15
-
-
 def ripples(x: Tensor) -> Tensor:
     """Moves a pixel by 1/200 at most, with a slope of 10 either way."""
     return x + torch.sin(2000 * x) / 200
-
-
-@pytest.fixture(scope="module")
-def healthy() -> tuple[LinearTwoClass, bp.Data]:
-    model = line()
-    return model, images(model)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,0 +1,74 @@
+"""Images made on one model, shown to the others."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import bitproof as bp
+from bitproof.attacks import CW, PGD
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
+from bitproof.experiment import Crafted, Experiment
+from bitproof.metrics import transfer
+from bitproof.records import ARRAYS
+from bitproof.settings import describe, digest
+from trained_digits import run
+
+
+def test_a_transfer_gives_every_model_the_images_made_on_one(models, data, tmp_path):
+    attack, images = PGD(eps=24 / 255), data.images(range(len(data)))
+    result = run(models, data, [], transfer=["pgd:eps=24/255"], store=tmp_path / "runs.db")
+    table = result.transfer().set_index(["source", "target"])
+    assert set(table.index) == {(a, b) for a in models for b in models}
+    assert set(table["attack"]) == {"pgd-20 linf 24/255 to the end"}
+    for name, source in models.items():
+        attack = PGD(eps=24 / 255, stop_at_hit=False)
+        right = (source(images).argmax(1).numpy() == data.labels).nonzero()[0]
+        rng = Rng(0, data.ids, (digest(describe(attack)),)).select(right)
+        crafted = images.clone()
+        crafted[right] = attack(bp.freeze(source), images[right], torch.from_numpy(data.labels[right]), rng=rng)
+        for target, model in models.items():
+            correct = model(crafted).argmax(1).numpy() == data.labels
+            row = table.loc[name, target]
+            assert row["accuracy"] == pytest.approx(correct.mean(), abs=0.02)
+            distances = (crafted - images).flatten(1).norm(dim=1).numpy()[~correct & (data.labels >= 0)]
+            assert row["l2"] == pytest.approx(distances[distances > 0].mean(), rel=0.02)
+            assert row["linf"] == pytest.approx(24 / 255, rel=1e-3)
+    cells = {(c.condition.source, c.model.name): c for c in result.cells if c.condition.kind == "transfer"}
+    spent = {c.forwards for (source, _), c in cells.items() if source == "float"}
+    assert len(spent) == 1  # what it takes alone, whatever else was computed
+    renamed = run({"a": models["float"], "b": models["w4a4"]}, data, [], transfer=[attack], store=tmp_path / "runs.db")
+    assert renamed.computed == 0
+    assert set(renamed.transfer()["source"]) == {"a", "b"}
+    renamed.report(tmp_path / "report.html")
+
+
+def test_what_is_made_to_transfer_deceives_other_models_more_often(models, data):
+    conditions = [Crafted(attack=PGD(eps=24 / 255, stop_at_hit=stop), source="float") for stop in (True, False)]
+    stopped, finished = run(models, data, conditions).transfer().query("target == 'w4a4'")["accuracy"]
+    assert finished < stopped
+
+
+def test_kappa_is_chosen_on_other_examples_than_it_is_judged_on(models, data):
+    attacks = [CW(kappa=kappa, steps=20, search_steps=2) for kappa in (0.0, 5.0)]
+    result = run(models, data, [], transfer=attacks)
+    rows = result.transfer(tuned="kappa")
+    assert (rows["n"] == len(data) // 2).all()
+    assert len(rows) == len(models) ** 2
+    cells = [c for c in result.cells if c.condition.kind == "transfer"]
+    for source in models:
+        others = [c for c in cells if c.condition.source == source != c.model.name]
+        best = min(others, key=lambda c: c.correct[::2].mean())
+        row = rows.query(f"source == '{source}' and target == '{best.model.name}'").iloc[0]
+        assert row["accuracy"] == best.correct[1::2].mean()
+        assert best.condition.label.startswith(row["attack"])
+    with pytest.raises(InputError, match="one example"):
+        transfer([replace(cells[0], **{name: getattr(cells[0], name)[:1] for name in ARRAYS})], tuned="kappa")
+
+
+def test_what_cannot_be_transferred_is_named(models, data):
+    with pytest.raises(InputError, match="source of a transfer"):
+        Experiment(models=models, data=data, conditions=(Crafted(attack=PGD(), source="absent"),))
+    with pytest.raises(InputError, match="unknown attack"):
+        run(models, data, [], transfer=["brightness"])

@@ -1,0 +1,93 @@
+"""Neither attacks nor models are believed."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bitproof.attacks import EOT, FGSM, Attack, AutoAttack, Noise
+from bitproof.errors import InputError
+from trained_digits import run
+
+CHANGES = {
+    "none": lambda x: x,
+    "far": lambda x: (x + 0.2).clamp(0, 1),
+    "dark": lambda x: x - 0.05,
+    "void": lambda x: x * torch.nan,
+    "cut": lambda x: x[:, :, :-1],
+    "a tenth too far": lambda x: x + 1.1 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel(),
+    "a tenth too far under l2": lambda x: x + 1.1 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel() ** 0.5,
+    "within": lambda x: x + 0.99 * 0.1 * torch.where(x < 0.5, 1.0, -1.0) / x[0].numel(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cheat(Attack):
+    """Returns whatever it is told to."""
+
+    change: str
+    norm: str = "linf"
+    eps: float = 0.1
+    passes: ClassVar[int] = 0
+    label: ClassVar[str] = "cheat"
+
+    def __call__(self, model, inputs, labels, *, targets=None, rng):
+        return CHANGES[self.change](inputs)
+
+
+@pytest.mark.parametrize(
+    ("cheat", "words"),
+    [
+        (Cheat(change="far"), "moved an image by .*its budget is eps = 0.1 under linf"),
+        (Cheat(change="dark"), r"gave values from -0.05 to .*images lie in \[0, 1\]"),
+        (Cheat(change="void"), "gave values from nan to nan"),
+        (Cheat(change="cut"), "gave images of shape .*have shape"),
+        (Cheat(change="a tenth too far", norm="l1"), r"by 0\.1[01]\d*: its budget is eps = 0.1 under l1"),
+        (Cheat(change="a tenth too far under l2", norm="l2"), r"by 0\.1[01]\d*: its budget is eps = 0.1 under l2"),
+    ],
+)
+def test_an_attack_is_not_believed(models, data, cheat, words):
+    with pytest.raises(InputError, match=words):
+        run(models["float"], data, [cheat])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_an_attack_within_its_budget_is_believed(models, data, norm):
+    clean, cell = run(models["float"], data, [Cheat(change="within", norm=norm)]).cells
+    assert (getattr(cell, norm)[clean.correct] > 0).all()
+
+
+def test_a_randomised_model_is_named_and_eot_is_offered(data):
+    class Random(nn.Module):
+        def forward(self, x):
+            return (x.flatten(1)[:, :10] + 1e-3 * torch.randn(len(x), 10)) * 5
+
+    with pytest.raises(InputError, match="'model' answers the same images differently.*EOT.attack"):
+        run(Random(), data, [FGSM()])
+    with pytest.raises(InputError, match="'model' answers the same images differently"):
+        run(Random(), data, [Noise(draws=3)])  # draws of its own, not of the model
+    run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, eot=2)])
+
+
+def test_an_attack_that_does_nothing_breaks_nothing(models, data):
+    result = run(models["float"], data, [Cheat(change="none")])
+    assert np.array_equal(result.cells[1].predictions, result.cells[0].predictions)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(400, 7)), "'model' has 7 outputs, data set 'digits' has 10 classes"),
+        (nn.Flatten(0), "'model' returned shape .*logits"),
+        (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(400), nn.Linear(400, 10)), "NaN or infinity for 1 of 1 images"),
+    ],
+)
+def test_models_that_do_not_fit_are_explained(model, words, data):
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.fill_(torch.nan)
+    with pytest.raises(InputError, match=words):
+        run(model, data, [])

@@ -1,0 +1,173 @@
+"""Paired comparisons against statsmodels, loops and hand-made tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from bitproof.errors import InputError
+from bitproof.metrics import compare, holm, mcnemar, paired_difference
+from metric_cells import Z, make_cell, random_cells
+
+outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(np.array)
+
+
+def test_mcnemar_closed_form() -> None:
+    a = np.array([1, 1, 1, 1, 1, 0, 1])
+    b = np.array([0, 0, 0, 0, 0, 0, 1])
+    assert mcnemar(a, b) == pytest.approx(2 * 0.5**5)
+    assert mcnemar(a, a) == 1.0
+
+
+@given(outcomes)
+@settings(deadline=None)
+def test_mcnemar_agrees_with_statsmodels(pairs: np.ndarray) -> None:
+    a, b = pairs.T
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    assert mcnemar(a, b) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue, abs=1e-12)
+    assert mcnemar(a, b) == pytest.approx(mcnemar(b, a), abs=1e-12)
+
+
+def test_paired_difference_has_the_distribution_of_a_loop_over_examples() -> None:
+    draw = np.random.default_rng(0)
+    n = 300
+    a = draw.random(n) < 0.8
+    b = np.where(draw.random(n) < 0.2, draw.random(n) < 0.3, a)
+    loop = []
+    for _ in range(4000):
+        picked = draw.integers(n, size=n)
+        loop.append(a[picked].mean() - b[picked].mean())
+    difference, low, high = paired_difference(a, b)
+    assert difference == pytest.approx(a.mean() - b.mean())
+    assert (low, high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=2 / n)
+    # An unpaired interval of these data would be half as wide again: the test would notice it.
+    unpaired = Z * np.sqrt((a.var() + b.var()) / n)
+    assert (high - low) / 2 < 0.8 * unpaired
+
+
+def test_paired_difference_of_many_examples_has_the_normal_interval() -> None:
+    a, b = np.random.default_rng(0).random((2, 100_000)) < [[0.8], [0.7]]
+    difference, low, high = paired_difference(a, b)
+    half = Z * np.std(a.astype(float) - b) / np.sqrt(a.size)
+    assert (difference - low, high - difference) == pytest.approx((half, half), rel=0.06)
+
+
+def test_paired_difference_is_fixed_by_its_seed() -> None:
+    draw = np.random.default_rng(1)
+    a, b = draw.random((2, 2000)) < 0.5
+    assert paired_difference(a, b, seed=4) == paired_difference(a, b, seed=4)
+    assert paired_difference(a, b, draws=200, seed=4) != paired_difference(a, b, draws=200, seed=5)
+
+
+def test_paired_difference_without_disagreement_has_no_width() -> None:
+    a = np.array([1, 0, 1, 1])
+    assert paired_difference(a, a) == (0, 0, 0)
+
+
+def test_a_higher_confidence_is_wider() -> None:
+    a, b = np.random.default_rng(2).random((2, 500)) < 0.5
+    _, low, high = paired_difference(a, b, confidence=0.8)
+    _, lower, higher = paired_difference(a, b, confidence=0.99)
+    assert lower < low < high < higher
+
+
+@given(outcomes)
+@settings(deadline=None, max_examples=30)
+def test_paired_difference_changes_sign_with_the_order_of_the_models(pairs: np.ndarray) -> None:
+    a, b = pairs.T
+    difference, low, high = paired_difference(a, b)
+    mirrored, mirrored_low, mirrored_high = paired_difference(b, a)
+    assert mirrored == -difference
+    assert (mirrored_low, mirrored_high) == pytest.approx((-high, -low), abs=2 / a.size)  # other draws
+    assert low <= difference <= high
+
+
+@given(outcomes, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=30)
+def test_the_order_of_the_examples_does_not_matter(pairs: np.ndarray, random) -> None:
+    order = list(range(len(pairs)))
+    random.shuffle(order)
+    assert paired_difference(*pairs.T) == paired_difference(*pairs[order].T)
+
+
+def test_unpaired_arrays_are_refused() -> None:
+    for compute in (mcnemar, paired_difference):
+        with pytest.raises(InputError, match=r"shapes \(2,\) and \(3,\): a paired comparison needs two vectors"):
+            compute([True, False], [True, False, True])
+        with pytest.raises(InputError, match=r"Evaluate both models on the same data\.$"):
+            compute([], [])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 (raised to 0.06 before it), 0.9 x 1.
+    assert holm([0.03, 0.9, 0.01, 0.02]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([]).size == 0
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    p_values = np.random.default_rng(0).random(50).round(2) ** 4  # many small ones and ties
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert (adjusted >= np.array(p_values)).all()
+    assert (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p_values)]) >= 0).all()
+
+
+def test_a_row_of_the_comparison() -> None:
+    right, wrong = [1] * 12 + [0] * 8, [0] * 12 + [0] * 8
+    rows = compare([make_cell(right, group="clean"), make_cell(wrong, model="w2", bits=2, group="clean")], "float")
+    low, high = proportion_confint(12, 20, method="wilson")
+    shared = {"kind": "clean", "condition": "clean", "group": "clean", "n": 20}
+    cost = {"forwards": 3.0, "backwards": 2.0, "seconds": 1.5}
+    nothing = dict.fromkeys(("difference", "diff_low", "diff_high", "p_value", "p_holm"))
+    assert rows[0] == shared | cost | nothing | {
+        "model": "float",
+        "weight_bits": 32,
+        "act_bits": 32,
+        "accuracy": 0.6,
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+    }
+    assert (rows[1]["model"], rows[1]["weight_bits"], rows[1]["accuracy"]) == ("w2", 2, 0)
+    assert rows[1]["difference"] == pytest.approx(-0.6)
+    assert rows[1]["diff_low"] < -0.6 < rows[1]["diff_high"] < 0
+    assert rows[1]["p_value"] == rows[1]["p_holm"] == pytest.approx(2 * 0.5**12)
+
+
+def test_the_reference_is_taken_under_the_same_condition() -> None:
+    cells = random_cells()
+    lonely = make_cell([1] * 40, model="w4a4", kind="attack", label="apgd")
+    rows = compare([*cells, lonely], "float")
+    assert [(row["model"], row["condition"]) for row in rows] == [
+        (cell.model.name, cell.condition.label) for cell in [*cells, lonely]
+    ]
+    assert rows[-1]["difference"] is rows[-1]["p_value"] is rows[-1]["p_holm"] is None
+    half = len(cells) // 2
+    compared = rows[half:-1]
+    for row, a, b in zip(compared, cells[half:], cells[:half], strict=True):
+        assert (row["difference"], row["diff_low"], row["diff_high"]) == paired_difference(a.correct, b.correct)
+        assert row["p_value"] == mcnemar(a.correct, b.correct)
+    expected = multipletests([row["p_value"] for row in compared], method="holm")[1]
+    assert [row["p_holm"] for row in compared] == pytest.approx(expected)
+
+
+def test_an_unknown_reference_is_named() -> None:
+    with pytest.raises(InputError, match=r"unknown reference model 'flaot': known are float\. Did you mean 'float'\?"):
+        compare([make_cell([1, 0])], "flaot")
+
+
+def test_equal_labels_with_other_settings_are_not_compared() -> None:
+    other = make_cell([1, 1], model="w4", kind="attack", label="pgd")
+    other = replace(other, condition=replace(other.condition, setting={"eps": 0.1}))
+    rows = compare([make_cell([1, 0], kind="attack", label="pgd"), other], "float")
+    assert rows[1]["difference"] is None

@@ -1,0 +1,176 @@
+"""The summary of every metric against hand-made tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
+
+from bitproof.metrics import METRICS, Metric, compare, summary, wilson
+from metric_cells import Z, make_cell, random_cells, sequence, shuffled, targeted, values
+
+matrices = st.integers(2, 5).flatmap(
+    lambda rows: st.lists(st.lists(st.booleans(), min_size=rows, max_size=rows), min_size=1, max_size=30).map(
+        lambda columns: np.array(columns).T
+    )
+)
+
+
+def test_every_metric_by_hand() -> None:
+    found = values(
+        [
+            make_cell([1, 1, 1, 1, 0]),
+            make_cell([1, 1, 0, 0, 1], kind="attack", label="fgsm"),
+            make_cell([0, 1, 1, 0, 0], kind="attack", label="pgd"),
+            make_cell([1, 1, 1, 0, 0], kind="corruption", label="fog 1", group="fog"),
+            make_cell([1, 0, 0, 0, 0], kind="corruption", label="fog 5", group="fog"),
+            make_cell([1, 0, 0, 0, 0], kind="corruption", label="snow 3", group="snow"),
+            make_cell([1, 1, 1, 1, 0], kind="systematic", label="pillow"),
+            make_cell([1, 1, 0, 0, 0], kind="systematic", label="opencv"),
+        ]
+    )
+    assert found == pytest.approx(
+        {
+            ("accuracy", ""): 4 / 5,
+            ("ece", ""): 4 / 5,  # none of the cells claims any confidence
+            ("ar", "fgsm"): 3 / 5,
+            ("ar", "pgd"): 2 / 5,
+            ("aai", "fgsm"): (4 - 3) / 4,
+            ("aai", "pgd"): (4 - 2) / 4,
+            ("asr", "fgsm"): 2 / 4,  # the last example became right, which AAI credits and ASR does not
+            ("asr", "pgd"): 2 / 4,
+            ("wcar", ""): 1 / 5,
+            ("mnr", ""): ((3 / 5 + 1 / 5) / 2 + 1 / 5) / 2,
+            ("nci", ""): (0.8 - 0.3) / 0.8,
+            ("sni", ""): (0.8 - 0.6) / 0.8,
+            ("sr", ""): 0.4 / 2**0.5,
+        }
+    )
+
+
+def test_rows_say_what_they_are() -> None:
+    rows = summary([make_cell([1, 1, 0, 0], model="w4a4", bits=4), make_cell([0, 0, 1, 0], kind="attack", label="pgd")])
+    low, high = proportion_confint(2, 4, method="wilson")
+    rows = [row for row in rows if row["metric"] != "ece"]
+    assert rows[0] == {
+        "model": "w4a4",
+        "weight_bits": 4,
+        "act_bits": 4,
+        "metric": "accuracy",
+        "symbol": "ACC",
+        "condition": "",
+        "value": 0.5,
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+        "higher_is_better": True,
+        "n": 4,
+    }
+    # The other model has no clean cell, so no AAI and no ASR.
+    assert [(row["model"], row["metric"]) for row in rows[1:]] == [("float", "ar"), ("float", "wcar")]
+
+
+def test_metrics_need_their_conditions() -> None:
+    assert set(values([make_cell([1, 0])])) == {("accuracy", ""), ("ece", "")}
+    one_noise = [make_cell([1, 0]), make_cell([1, 0], kind="systematic")]
+    assert set(values(one_noise)) == {("accuracy", ""), ("ece", ""), ("sni", "")}  # SR takes two
+    assert summary([]) == []
+
+
+def test_drops_are_undefined_where_nothing_is_right_when_clean() -> None:
+    kinds = ("attack", "corruption", "systematic")
+    for perturbed in ([0, 0, 0], [0, 1, 0]):
+        rows = summary([make_cell([0, 0, 0]), *(make_cell(perturbed, kind=kind) for kind in kinds)])
+        undefined = {row["metric"] for row in rows if row["value"] is row["low"] is row["high"] is None}
+        assert undefined == {"aai", "asr", "nci", "sni"}
+        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ece", "ar", "wcar", "mnr"}
+
+
+def test_a_drop_to_nothing_is_not_claimed_as_certain() -> None:
+    rows = summary([make_cell([1] * 30 + [0] * 10), make_cell([0] * 40, kind="attack")])
+    (aai,) = [row for row in rows if row["metric"] == "aai"]
+    assert (aai["value"], aai["high"]) == (1, 1)
+    assert aai["low"] == pytest.approx(1 - Z**2 / (30 + Z**2))
+
+
+def test_a_drop_counts_examples_that_only_the_attack_made_right() -> None:
+    cells = [make_cell([1, 1, 0]), make_cell([0, 0, 1], kind="attack")]
+    assert values(cells)["aai", "attack"] == pytest.approx(1 / 2)
+    assert values(cells)["asr", "attack"] == 1
+
+
+@given(matrices, matrices)
+@example(np.zeros((2, 4), bool), np.array([[0, 0, 0, 0], [0, 1, 1, 1]], bool))  # SR near its largest value
+@settings(deadline=None, max_examples=25)
+def test_values_lie_in_their_intervals_and_these_in_the_bounds(correct: np.ndarray, other: np.ndarray) -> None:
+    n = min(correct.shape[1], other.shape[1])
+    cells = [make_cell(correct[0, :n])]
+    for kind, rows in (("attack", correct[1:]), ("corruption", other), ("systematic", other)):
+        cells += [make_cell(row[:n], kind=kind, label=f"{kind} {i}", group=f"{i % 2}") for i, row in enumerate(rows)]
+    rows = summary(cells)
+    for row in rows:
+        if row["value"] is not None:
+            least, most = METRICS[row["metric"]].bounds
+            assert least - 1e-9 <= row["low"] <= row["value"] <= row["high"] <= most + 1e-9, row
+    worst = min(row["value"] for row in rows if row["metric"] == "ar")
+    assert all(row["value"] <= worst for row in rows if row["metric"] == "wcar")
+
+
+def test_directions_are_declared_right() -> None:
+    kinds = ("attack", "corruption", "systematic")
+    clean, reference = make_cell([1] * 9 + [0], model="w4"), make_cell([1] * 9 + [0])
+    clean = replace(clean, confidences=np.full(10, 0.9, np.float32))
+    good = [clean] + [make_cell([1] * 9 + [0], model="w4", kind=kind) for kind in kinds]
+    bad = [clean] + [make_cell([1] * 5 + [0] * 5, model="w4", kind=kind) for kind in kinds]
+    good.append(make_cell([1] * 9 + [0], model="w4", kind="systematic", label="other"))
+    bad.append(make_cell([0] * 10, model="w4", kind="systematic", label="other"))
+    still = make_cell([1] * 10, model="w4")
+    good.append(sequence(still, [[0, 0, 0]] * 10))
+    bad.append(sequence(still, [[0, 1, 0]] * 10))
+    goal = 1 - still.labels
+    good[1], bad[1] = (targeted(cells[1], goal, labels) for cells, labels in ((good, still.labels), (bad, goal)))
+    better, worse = values([reference, *good], "w4", "float"), values([reference, *bad], "w4", "float")
+    # What is measured on clean images alone is better for a model that stays with its reference and knows its limits.
+    lost = replace(clean, predictions=1 - clean.labels)
+    worse |= {key: value for key, value in values([reference, lost], "w4", "float").items() if key[0] != "accuracy"}
+    assert {name for name, _ in better} == set(METRICS)
+    for name, condition in better:
+        change = better[name, condition] - worse[name, condition]
+        assert change == 0 if name == "accuracy" else (change > 0) == METRICS[name].higher_is_better, name
+        assert name != METRICS[name].symbol
+
+
+def test_tables_do_not_depend_on_the_order_of_the_examples() -> None:
+    cells = random_cells()
+    draw = np.random.default_rng(0)
+    cells = [replace(cell, confidences=draw.random(40, np.float32)) for cell in cells]
+    cells[1] = targeted(cells[1], draw.integers(-1, 2, 40), draw.integers(0, 2, 40))
+    cells.append(sequence(make_cell([1] * 40), draw.integers(0, 3, (40, 5))))
+    mixed = [shuffled(cell, draw.permutation(40)) for cell in cells]  # each in its own order
+    assert summary(mixed, "float") == summary(cells, "float")
+    assert compare(mixed, "float") == compare(cells, "float")
+
+
+def test_rows_are_plain_data() -> None:
+    for row in compare(random_cells(), "float") + summary(random_cells()):
+        assert {type(value) for value in row.values()} <= {str, int, float, bool, type(None)}, row
+
+
+def test_a_metric_of_a_value_that_only_some_cells_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    certified = Metric(
+        name="certified",
+        symbol="CA",
+        description="share of examples right and certified within 0.5 in l2",
+        source="made up",
+        higher_is_better=True,
+        bounds=(0, 1),
+        needs=("smoothed",),
+        suits=lambda cell: "radius" in cell.values,
+        each=True,
+        scores=lambda chosen: chosen.correct & (chosen.cells[0].values["radius"] > 0.5),
+    )
+    monkeypatch.setitem(METRICS, "certified", certified)
+    smoothed = replace(make_cell([1, 1, 0, 1], kind="smoothed"), values={"radius": np.array([0.7, 0.2, 0.9, 0.6])})
+    found = summary([smoothed, make_cell([1, 1, 0, 1], kind="smoothed", label="without radius")])
+    assert [(row["condition"], row["value"], row["low"]) for row in found] == [("smoothed", 2 / 4, wilson(2, 4)[0])]

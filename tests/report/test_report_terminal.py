@@ -1,0 +1,32 @@
+"""The terminal shows what the page shows."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bitproof.report.terminal import notes, tables
+from report_cells import CLEAN, DATA, N, cell, model, nearest, resize
+from report_page import printed
+from samples import make_diagnosis
+
+
+def test_the_terminal_shows_every_kind_of_record():
+    cells = [cell(model("float"), CLEAN), cell(model("q", 4), CLEAN, 2)]
+    found = [*cells, nearest(model("float"), "fmn-9 linf", [2 / 255] * N), make_diagnosis(model("q", 4), DATA)]
+    titles = [table.title.split(" [")[0].split(",")[0] for table in tables(found, "float")]
+    assert titles == [
+        "accuracy in %",
+        "metrics",
+        "distance within which half of the images have a wrong one",
+        "masked gradients: q",
+    ]
+    text = printed(tables(found, "float"))
+    assert "NFR ↓" in text and "0.0500" in text and "q has none on 40% of its examples." in text
+    assert [table.title for table in tables(found[-1:], "float")] == ["masked gradients: q"]
+    odd = [replace(c, model=replace(c.model, name="[red]a")) for c in cells[:1]]
+    odd.append(make_diagnosis(odd[0].model, DATA))
+    assert printed(tables(odd, "[red]a")).count("[red]a") == 5  # as it is: two heads, a caption, a title, a sentence
+    seen = np.arange(1, N + 1, dtype=np.uint64)
+    alike = [replace(cell(model("float"), c), digests=seen) for c in (CLEAN, resize("box"))]
+    assert notes(alike) == [f"resize box gave the same pixels as clean on all {N} images"]
+    assert notes(cells) == []
