@@ -175,7 +175,7 @@ def test_a_model_that_answers_at_random_or_by_its_batch_is_known_as_such(data):
             return (x - x.mean()).mean((1, 2, 3))[:, None] * torch.arange(10.0)
 
     images = data.images(range(16))
-    steady, random, of_batch = (probe(m.eval(), images, "m") for m in (base(), Random(), OfBatch()))
+    steady, random, of_batch = (probe(m.eval(), images) for m in (base(), Random(), OfBatch()))
     assert [(p.random, p.of_batch) for p in (steady, random, of_batch)] == [
         (False, False),
         (True, False),
