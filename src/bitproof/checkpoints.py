@@ -109,7 +109,7 @@ def load_model(
     if about.scheme is not None:
         model = prepare(model, about.scheme)
     load_weights(model, weights)
-    model.origin = about.origin  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
+    model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
 
 
