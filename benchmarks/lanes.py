@@ -16,7 +16,7 @@ from common import ratio, record, rotate
 
 
 def one_lane(run):
-    with mock.patch("bitproof.experiment.evaluator.lane_count", lambda model, batch_size: 1):
+    with mock.patch("bitproof.judging.crafted.lane_count", lambda model, batch_size: 1):
         run()
 
 

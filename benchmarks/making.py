@@ -23,7 +23,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from bitproof.judging.making import Maker
-from bitproof.models import load_model
+from bitproof.models import build_model
 from bitproof.shifts import IMAGENET_C, GaussianNoise
 from common import ratio, record, rotate
 
@@ -107,7 +107,7 @@ def spent(data: bp.Data, count: int) -> tuple[float, float]:
 def models(root: str) -> None:
     data = bp.load_data("folder", root=root, limit=32)
     calibration = bp.load_data("folder", root=root, limit=16)
-    net = load_model("timm:mobilenetv3_small_050", seed=0)
+    net = build_model("timm:mobilenetv3_small_050", seed=0)
     variants = {
         f"w{bits}a{acts}": bp.quantize(net, bp.Scheme(weight_bits=bits, act_bits=acts), calibration)
         for bits in (8, 6, 5, 4)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bitproof as bp
-from bitproof.models import load_model
+from bitproof.models import build_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,7 +42,7 @@ def workplace(tmp_path, monkeypatch):
     (folder / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n")
     from safetensors.torch import save_file
 
-    save_file(load_model("resnet20").state_dict(), tmp_path / "cifar10_resnet20.safetensors")
+    save_file(build_model("resnet20").state_dict(), tmp_path / "cifar10_resnet20.safetensors")
     return tmp_path
 
 

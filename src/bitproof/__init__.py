@@ -13,8 +13,8 @@ _HOME = {
     "Data": "data",
     "from_arrays": "data",
     "load_data": "data",
-    "load_model": "deploy",
-    "save_model": "deploy",
+    "load_model": "checkpoints",
+    "save_model": "checkpoints",
     "Scheme": "quant",
     "freeze": "quant",
     "quantize": "quant",
@@ -78,9 +78,9 @@ if TYPE_CHECKING:
         train,
     )
     from bitproof.analysis import diagnose_masking
+    from bitproof.checkpoints import load_model, save_model
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, load_data
-    from bitproof.deploy import load_model, save_model
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.quant import Scheme, freeze, quantize

@@ -56,7 +56,7 @@ def export(found: Sequence[Record], path: str | Path) -> int:
     writer = lookup(WRITERS, path.suffix, "export format")
     with written(path, "the export") as draft:
         if path.suffix == ".json":
-            draft.write_text(json.dumps([records.plain(record) for record in found], indent=2) + "\n")
+            draft.write_text(json.dumps([records.plain(record) for record in found], indent=2, allow_nan=False) + "\n")
             return len(found)
         table = tidy(record for record in found if isinstance(record, Cell))
         getattr(table, writer)(draft, index=False)

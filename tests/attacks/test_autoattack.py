@@ -9,7 +9,7 @@ from torch import nn
 from bitproof.attacks import APGD, FAB, AutoAttack, Square
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
-from bitproof.models import load_model
+from bitproof.models import build_model
 from closed_form import Walls
 
 PROBES = 2  # each example of a small batch is predicted twice, to see whether the model repeats itself
@@ -139,7 +139,7 @@ def test_what_the_reference_breaks_at_one_grey_level(shared):
     with np.load(shared / "oracles" / "aa_standard_resnet20_eps1_n128.npz") as stored:
         broken = np.flatnonzero(stored["clean"] & ~stored["robust"])
     inputs = torch.from_numpy(tiles[broken].astype(np.float32) / 255)
-    model = load_model("resnet20", weights=shared / "data" / "weights" / "cifar10_resnet20.safetensors").eval()
+    model = build_model("resnet20", weights=shared / "data" / "weights" / "cifar10_resnet20.safetensors").eval()
     counted = Counted(model)
     adversarial = APGD(eps=1 / 255)(counted, inputs, labels[broken], rng=Rng(0, broken), batch_size=64)
     with torch.no_grad():

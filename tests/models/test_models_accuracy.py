@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from bitproof.data import load_data
-from bitproof.models import load_model
+from bitproof.models import build_model
 
 COUNT = 256
 
@@ -37,7 +37,7 @@ def correct(model, data):
 @pytest.mark.parametrize(("name", "expected"), [("resnet20", 233), ("resnet32", 238)])
 def test_cifar_resnets_reach_their_accuracy(name, expected, cifar, shared):
     """Measured on all 10,000: 91.73 % and 92.63 %; here on the first 256, up to ties in the arithmetic."""
-    model = load_model(name, weights=shared / "data" / "weights" / f"cifar10_{name}.safetensors")
+    model = build_model(name, weights=shared / "data" / "weights" / f"cifar10_{name}.safetensors")
     assert abs(correct(model, cifar) - expected) <= 1
 
 
@@ -53,4 +53,4 @@ def test_squeezenet_reaches_its_accuracy_on_photographs(tmp_path, shared):
         (folder / path.name).symlink_to(path)
     data = load_data("folder", root=tmp_path, classes=classes, limit=24)
     weights = shared / "data" / "weights" / "imagenet_squeezenet1_0.safetensors"
-    assert abs(correct(load_model("torchvision:squeezenet1_0", weights=weights), data) - 16) <= 1
+    assert abs(correct(build_model("torchvision:squeezenet1_0", weights=weights), data) - 16) <= 1

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from bitproof.data import load_data
 from bitproof.errors import InputError
-from bitproof.models import MODELS, Normalize, load_model, normalized
+from bitproof.models import MODELS, Normalize, build_model, normalized
 from bitproof.models.cifar_resnet import BasicBlock
 from bitproof.models.initial import he_normal
 
@@ -50,11 +50,11 @@ def test_impossible_normalisation_is_refused(mean, std):
     ],
 )
 def test_parameter_counts_and_shapes(name, parameters):
-    model = load_model(name)
+    model = build_model(name)
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert not any(module.training for module in model.modules())
     assert model(torch.rand(2, *MODELS[name].shape)).shape == (2, 10)
-    assert load_model(name, classes=3)(torch.rand(1, *MODELS[name].shape)).shape == (1, 3)
+    assert build_model(name, classes=3)(torch.rand(1, *MODELS[name].shape)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("resnet", "wrn", "vgg"))])
@@ -93,7 +93,7 @@ def digits_accuracy():
     torch.manual_seed(0)
     train, test = load_data("digits", split="train"), load_data("digits")
     images, labels = train.images(train.ids), torch.from_numpy(train.labels)
-    model = load_model("digits_cnn").train()
+    model = build_model("digits_cnn").train()
     epochs, batch_size = 5, 64
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * (len(train) // batch_size))
@@ -123,4 +123,4 @@ def test_the_digits_net_learns_the_digits(digits_accuracy):
 )
 def test_mistakes_in_load_model_are_named(name, options, message):
     with pytest.raises(InputError, match=message):
-        load_model(name, **options)
+        build_model(name, **options)

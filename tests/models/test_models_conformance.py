@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bitproof import Scheme, quantize
-from bitproof.models import MODELS, load_model
+from bitproof.models import MODELS, build_model
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -19,7 +19,7 @@ def name(request):
 @pytest.fixture(scope="module")
 def model(name):
     """One build for all tests of a network: drawing 36 million numbers takes a second."""
-    return load_model(name)
+    return build_model(name)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_the_number_of_classes_is_free(name):
 def test_weights_follow_the_seed_and_survive_their_state_dict(name, model):
     torch.manual_seed(1)  # the global generator has no say, and nothing is drawn from it
     state = torch.get_rng_state()
-    other = load_model(name, seed=0)
+    other = build_model(name, seed=0)
     assert torch.equal(torch.get_rng_state(), state)
     assert same(model.state_dict(), other.state_dict())
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_weights_follow_the_seed_and_survive_their_state_dict(name, model):
             parameter.add_(1)
     other.load_state_dict(model.state_dict())
     assert same(model.state_dict(), other.state_dict())
-    assert not same(model.state_dict(), load_model(name, seed=1).state_dict())
+    assert not same(model.state_dict(), build_model(name, seed=1).state_dict())
 
 
 def test_every_weight_takes_part_in_training(model, inputs):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bitproof import Scheme, quantize
-from bitproof.models import load_model
+from bitproof.models import build_model
 from bitproof.models.bernhard2019 import SVHN, BernhardCnn
 from bitproof.models.resnet8 import ResNet8
 from bitproof.models.torchvision_ops import declare_missing_operators
@@ -47,7 +47,7 @@ def torchvision():
 @pytest.mark.parametrize("name", ["vgg16", "vgg16_bn"])
 @torch.no_grad()
 def test_vgg16_is_torchvisions_with_smaller_dense_layers(name, torchvision):
-    backbone = settled(load_model(name)).backbone
+    backbone = settled(build_model(name)).backbone
     reference = torchvision.get_model(name, weights=None, num_classes=10)
     reference.avgpool = nn.Identity()
     reference.classifier[0], reference.classifier[3] = nn.Linear(512, 512), nn.Linear(512, 512)
@@ -61,7 +61,7 @@ def test_vgg16_is_torchvisions_with_smaller_dense_layers(name, torchvision):
 
 @torch.no_grad()
 def test_alexnet_is_torchvisions_with_small_kernels(torchvision):
-    backbone = load_model("alexnet").backbone
+    backbone = build_model("alexnet").backbone
     reference = torchvision.alexnet(weights=None, num_classes=10)
     reference.avgpool = nn.Identity()
     reference.features[0] = nn.Conv2d(3, 64, 3, stride=2, padding=1)
@@ -76,7 +76,7 @@ def test_alexnet_is_torchvisions_with_small_kernels(torchvision):
 
 @torch.no_grad()
 def test_resnet18_is_torchvisions_with_another_stem(torchvision):
-    backbone = settled(load_model("resnet18")).backbone
+    backbone = settled(build_model("resnet18")).backbone
     reference = torchvision.resnet18(weights=None, num_classes=10)
     reference.conv1, reference.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
     names = {"shortcut": "downsample", "linear": "fc"}
@@ -91,7 +91,7 @@ def test_resnet18_is_torchvisions_with_another_stem(torchvision):
 
 @torch.no_grad()
 def test_mobilenetv2_for_64_pixels_is_torchvisions(torchvision):
-    backbone = settled(load_model("mobilenetv2_64px")).backbone
+    backbone = settled(build_model("mobilenetv2_64px")).backbone
     reference = torchvision.mobilenet_v2(weights=None, num_classes=200)
     reference.load_state_dict(backbone.state_dict())
     images = torch.rand(2, 3, 64, 64)
@@ -100,7 +100,7 @@ def test_mobilenetv2_for_64_pixels_is_torchvisions(torchvision):
 
 @torch.no_grad()
 def test_mobilenetv2_for_32_pixels_is_torchvisions_with_two_strides_of_1(torchvision):
-    backbone = settled(load_model("mobilenetv2")).backbone
+    backbone = settled(build_model("mobilenetv2")).backbone
     reference = torchvision.mobilenet_v2(weights=None, num_classes=10)
     reference.load_state_dict(backbone.state_dict())
     reference.features[0][0].stride = reference.features[2].conv[1][0].stride = (1, 1)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from bitproof.models import MODELS, load_model
+from bitproof.models import MODELS, build_model
 from bitproof.models.mobilenetv2 import MobileNetV2
 from bitproof.models.resnet8 import ResNet8
 from bitproof.models.wide_resnet import WideResNet
@@ -142,7 +142,7 @@ def test_parameters_are_as_published(build, published):
 def test_resolution_before_the_average(name, side):
     """For their own size: 32/8 = 4 positions a side in ResNet18, so 8 for 64 pixels, and so on."""
     sides = []
-    model = load_model(name)
+    model = build_model(name)
     last = model.backbone.layer4 if name == "resnet18" else model.backbone.features
     last.register_forward_hook(lambda _, inputs, output: sides.append(output.shape[-2:]))
     size = 64 if name == "resnet18" else MODELS[name].shape[1]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bitproof.errors import InputError
-from bitproof.models import load_model, load_weights, read_weights
+from bitproof.models import build_model, load_weights, read_weights
 
 
 def net(width=3):
@@ -50,15 +50,15 @@ def test_counters_of_batchnorm_may_be_absent_and_half_precision_is_widened(tmp_p
 
 
 def test_a_whole_models_file_brings_its_own_normalisation(tmp_path):
-    model = load_model("digits_cnn", mean=(0.25,), std=(0.125,))
+    model = build_model("digits_cnn", mean=(0.25,), std=(0.125,))
     save_file(model.state_dict(), tmp_path / "whole.safetensors")
     save_file(model.backbone.state_dict(), tmp_path / "backbone.safetensors")
     inputs = torch.rand(2, 1, 20, 20)
     expected = model(inputs)
-    assert torch.equal(load_model("digits_cnn", weights=tmp_path / "whole.safetensors")(inputs), expected)
-    again = load_model("digits_cnn", weights=tmp_path / "backbone.safetensors", mean=(0.25,), std=(0.125,))
+    assert torch.equal(build_model("digits_cnn", weights=tmp_path / "whole.safetensors")(inputs), expected)
+    again = build_model("digits_cnn", weights=tmp_path / "backbone.safetensors", mean=(0.25,), std=(0.125,))
     assert torch.equal(again(inputs), expected)
-    assert not torch.equal(load_model("digits_cnn", weights=tmp_path / "backbone.safetensors")(inputs), expected)
+    assert not torch.equal(build_model("digits_cnn", weights=tmp_path / "backbone.safetensors")(inputs), expected)
 
 
 @pytest.mark.parametrize(

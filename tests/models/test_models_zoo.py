@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bitproof.errors import InputError
-from bitproof.models import load_model
+from bitproof.models import build_model
 from bitproof.models.spec import IMAGENET_MEAN
 from bitproof.models.torchvision_ops import SCHEMAS, declare_missing_operators
 
@@ -35,10 +35,10 @@ def test_torchvision_imports_and_declaring_twice_is_harmless():
 )
 @needs_zoo
 def test_zoo_models_are_built_with_their_normalisation(name, size, mean):
-    model = load_model(name)
+    model = build_model(name)
     assert model.normalize.mean.flatten().tolist() == pytest.approx(mean)
     assert model(torch.rand(1, 3, size, size)).shape == (1, 1000) and not model.training
-    assert load_model(name, classes=7)(torch.rand(1, 3, size, size)).shape == (1, 7)
+    assert build_model(name, classes=7)(torch.rand(1, 3, size, size)).shape == (1, 7)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_zoo_models_are_built_with_their_normalisation(name, size, mean):
 @needs_zoo
 def test_unknown_zoo_models_are_named(name, message):
     with pytest.raises(InputError, match=message):
-        load_model(name)
+        build_model(name)
 
 
 @pytest.mark.parametrize(("name", "package"), [("timm:resnet18", "timm"), ("torchvision:alexnet", "torchvision")])
 def test_a_missing_extra_is_explained(name, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=rf"{package} is not installed.*pip install 'bitproof\[zoo\]'"):
-        load_model(name)
+        build_model(name)

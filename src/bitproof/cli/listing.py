@@ -1,24 +1,27 @@
 """`bitproof list`."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bitproof.cli.options import StoreOption
 from bitproof.errors import lookup
 
 
 def list_names(
     what: Annotated[
-        str | None, typer.Argument(help="models, schemes, recipes, data, attacks, shifts or suites.")
+        str | None, typer.Argument(help="models, schemes, recipes, data, attacks, shifts or suites; made with --store.")
     ] = None,
+    store: StoreOption = None,
 ) -> None:
-    """What there is, by name."""
-    families = _families()
+    """What there is, by name; with a store, the models that were made for it."""
+    families = _families() | ({"made": _made(store)} if store else {})
     chosen = families if what is None else {what: lookup(families, what, "family")}
     for family, table in chosen.items():
         print(family)
-        width = max(map(len, table))
+        width = max(map(len, table), default=0)
         for name, text in table.items():
             print(f"  {name:<{width}}  {text}")
 
@@ -45,6 +48,20 @@ def _families() -> dict[str, dict[str, str]]:
         "suites": {name: _first_line(build) for name, build in SUITES.items()}
         | {"released:ROOT": "All released files of CIFAR-C, ImageNet-C or ImageNet-P in a folder."},
     }
+
+
+def _made(store: Path) -> dict[str, str]:
+    """The models made for a store: what each was trained by and on, and how far it is."""
+    from bitproof.experiment import made_beside, made_in
+
+    found = {}
+    for made in made_in(made_beside(store)):
+        accuracy = made.holdout_accuracy if made.holdout_accuracy is not None else made.accuracy
+        right = "" if accuracy is None else f", {accuracy:.1%} right"
+        state = "" if made.finished else f", unfinished ({made.done} of {made.epochs} epochs)"
+        on = f"{made.data} {made.split}, n = {made.examples:,}, seed {made.seed}"
+        found[made.key[:12]] = f"{made.architecture}: {made.recipe} on {on}{right}{state}"
+    return found
 
 
 def _scheme_line(method: Any) -> str:

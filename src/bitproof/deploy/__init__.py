@@ -1,6 +1,5 @@
-"""Models as files, and models on real integers."""
+"""Models on real integers."""
 
-from bitproof.deploy.checkpoint import load_model, save_model
 from bitproof.deploy.export import export_onnx
 from bitproof.deploy.integer import IntegerForm, integer_form
 from bitproof.deploy.runtime import Agreement, OnnxModel, agreement, load_onnx
@@ -14,8 +13,6 @@ __all__ = [
     "agreement",
     "export_onnx",
     "integer_form",
-    "load_model",
     "load_onnx",
-    "save_model",
     "sizes",
 ]

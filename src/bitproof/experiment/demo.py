@@ -9,7 +9,7 @@ from bitproof.core.rng import Rng
 from bitproof.data import load_data
 from bitproof.experiment.experiment import evaluate
 from bitproof.experiment.results import Result
-from bitproof.models import load_model
+from bitproof.models import build_model
 from bitproof.quant import Scheme, quantize
 from bitproof.runner.progress import Progress
 from bitproof.train import standard
@@ -31,7 +31,7 @@ def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Resul
     seed = Rng(0, np.zeros(1, np.int64))
     with Progress(recipe.work(len(train)), enabled=progress) as bar:
         bar.start("training the float model")
-        model = recipe(load_model("digits_cnn"), train, rng=seed, advance=bar.advance)
+        model = recipe(build_model("digits_cnn"), train, rng=seed, advance=bar.advance)
     schemes = {bits: Scheme("affine", weight_bits=bits, act_bits=bits) for bits in (8, 4, 2)}
     models = {"float": model} | {s.label: quantize(model, s, train) for s in schemes.values()}
     return evaluate(models, load_data("digits", split="test"), suite="demo", store=store, progress=progress)

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitproof.checkpoints import save_model
 from bitproof.data import Data
-from bitproof.deploy import save_model
 from bitproof.errors import InputError
 from bitproof.experiment.environment import environment
 from bitproof.experiment.training import STATE, train_in
@@ -198,7 +198,20 @@ def _open(recipe: Recipe, start: nn.Module, place: Path) -> nn.Module:
         raise _damaged(path, "other weights than were written")
     model = prepare(start, recipe.quantization.scheme) if recipe.quantization else copy.deepcopy(start).eval()
     fill(model, weights, str(path))
+    model.origin = origin_of(record)  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
     return model
+
+
+def origin_of(made: Made) -> dict[str, Any]:
+    """Where a made model came from, as results name it."""
+    return {
+        "key": made.key,
+        "recipe": made.recipe,
+        "start": made.start,
+        "teacher": made.teacher,
+        "data": made.data_fingerprint,
+        "seed": made.seed,
+    }
 
 
 def _hash(weights: Mapping[str, Tensor]) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from bitproof.checkpoints import save_model
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.deploy import save_model
 from bitproof.errors import InputError
 from bitproof.files import written
 from bitproof.report import plot_training

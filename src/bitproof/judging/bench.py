@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -87,6 +88,11 @@ class Bench:
         rows = self.data.read(range(min(COUNT, len(self.data)))).rows
         return self.data.ids[rows if len(rows) else self.data.read(range(len(self.data))).rows][:COUNT]
 
+    def __reduce__(self) -> Any:
+        """How it travels to another process: with the frozen models, as torch pickles no quantizers in training."""
+        frozen = {name: self.subjects[name].with_model(model) for name, model in self.exact.items()}
+        return _unpacked, (frozen, self.data, self.seed, self.batch_size, self.crafting)
+
     def close(self) -> None:
         """End what was started."""
         self.maker.close()
@@ -96,3 +102,7 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _unpacked(subjects: Mapping[str, Subject], data: Data, seed: int, batch_size: int, crafting: str) -> Bench:
+    return Bench(subjects=subjects, maker=Maker(data=data, seed=seed), batch_size=batch_size, crafting=crafting)

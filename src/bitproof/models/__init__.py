@@ -30,7 +30,7 @@ from bitproof.models.weights import fill, load_weights, read_weights
 from bitproof.models.wide_resnet import WideResNet
 from bitproof.models.zoo import timm_spec, torchvision_spec
 
-__all__ = ["MODELS", "ZOO", "ModelSpec", "Normalize", "load_model", "load_weights", "normalized", "read_weights"]
+__all__ = ["MODELS", "ZOO", "ModelSpec", "Normalize", "build_model", "load_weights", "normalized", "read_weights"]
 
 
 def _cifar(depth: int, activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
@@ -95,7 +95,7 @@ MODELS: dict[str, ModelSpec] = {
 ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}
 
 
-def load_model(
+def build_model(
     name: str,
     *,
     weights: str | Path | None = None,
@@ -119,7 +119,7 @@ def load_model(
 
     Example:
         >>> import torch
-        >>> load_model("digits_cnn")(torch.rand(2, 1, 20, 20)).shape
+        >>> build_model("digits_cnn")(torch.rand(2, 1, 20, 20)).shape
         torch.Size([2, 10])
     """
     source, colon, rest = name.partition(":")
@@ -141,4 +141,5 @@ def load_model(
         tensors = read_weights(weights)
         whole = any(key.startswith("backbone.") for key in tensors)
         fill(model if whole else backbone, tensors, str(weights))
+    model.architecture = name  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
     return model.eval()

@@ -21,8 +21,8 @@ def blocks_of(model: nn.Module) -> list[str]:
     ResNets and MobileNets here, in torchvision and in timm, and the blocks of timm's transformers.
 
     Example:
-        >>> from bitproof.models import load_model
-        >>> [name.removeprefix("backbone.") for name in blocks_of(load_model("resnet20"))][:3]
+        >>> from bitproof.models import build_model
+        >>> [name.removeprefix("backbone.") for name in blocks_of(build_model("resnet20"))][:3]
         ['conv1', 'layer1.0', 'layer1.1']
     """
     return _units(model, "", False, len(list(compute_layers(model))))

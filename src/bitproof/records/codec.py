@@ -44,7 +44,7 @@ def plain(record: Record) -> dict[str, Any]:
     for path, array in arrays.items():
         *parts, last = path.split(".")
         inner = functools.reduce(lambda node, part: node[part], parts, content)
-        inner[last] = array.tolist()
+        inner[last] = _finite(array.tolist())
     return content | {name: getattr(record, name) for name in getattr(record, "DERIVED", ())}
 
 
@@ -102,6 +102,13 @@ def _plain(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
         return [_plain(v, f"{path}.{i}", arrays) for i, v in enumerate(value)]
     if isinstance(value, np.generic):
         value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that JSON has no form for as text, in lists of any depth."""
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

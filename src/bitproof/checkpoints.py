@@ -6,6 +6,7 @@ calibration. Nothing is ever unpickled.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, 
 """Structural steps by the name that a checkpoint has for them."""
 
 _FORMAT = "bitproof-1"
+
+MOST_CLASSES = 1_000_000
+"""Outputs that a checkpoint may claim. A file of a few bytes could ask for terabytes."""
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -56,6 +60,8 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         metadata["structure"] = json.dumps([describe(step) for step in steps])
     if classes is not None:
         metadata["classes"] = str(classes)
+    if (origin := getattr(model, "origin", None)) is not None:
+        metadata["origin"] = json.dumps(origin)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     try:
         with written(path, "the checkpoint") as draft:
@@ -88,45 +94,69 @@ def load_model(
         InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
     """
     about = _metadata(weights)
-    if about.get("format") != _FORMAT:
-        return models.load_model(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed)
+    if about is None:
+        return models.build_model(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed)
     assert weights is not None
-    if about["architecture"] != name:
+    if about.architecture != name:
         raise InputError(
-            f"{str(weights)!r} holds a {about['architecture']}",
+            f"{str(weights)!r} holds a {about.architecture}",
             rule=f"the model to load is {name}",
-            remedy=f"Load it as {about['architecture']!r}",
+            remedy=f"Load it as {about.architecture!r}",
         )
-    saved_classes = int(about["classes"]) if "classes" in about else None
-    model = models.load_model(name, classes=classes or saved_classes, mean=mean, std=std)
-    model = _restructured(model, about.get("structure", "[]"), weights)
-    if "scheme" in about:
-        model = prepare(model, build(Scheme, json.loads(about["scheme"])))
+    model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
+    for step in about.structure:
+        model = step(model)
+    if about.scheme is not None:
+        model = prepare(model, about.scheme)
     load_weights(model, weights)
+    model.origin = about.origin  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
     return model
 
 
-def _restructured(model: nn.Module, text: str, path: str | Path) -> nn.Module:
-    """The model after the described structural steps."""
-    try:
-        for step in json.loads(text):
-            model = build(lookup(STEPS, step["type"], "structural step"), step)(model)
-        return model
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError) as error:  # whatever a stranger may have written there
-        raise InputError(
-            f"the structure in {str(path)!r} is damaged ({error})",
-            rule="it is a list of described steps",
-            remedy="Use a file that this version of bitproof wrote",
-        ) from error
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What a checkpoint says of itself."""
+
+    architecture: str
+    classes: int | None
+    structure: tuple[Any, ...]
+    scheme: Scheme | None
+    origin: dict[str, Any] | None
 
 
-def _metadata(path: str | Path | None) -> dict[str, Any]:
+def _metadata(path: str | Path | None) -> _About | None:
+    """What the file says, all of it checked before anything is built; None for a file that bitproof did not write."""
     if path is None or Path(path).suffix != ".safetensors" or not Path(path).is_file():
-        return {}
+        return None
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
+            said = file.metadata() or {}
     except SafetensorError:  # the loader will say what is wrong with it
-        return {}
+        return None
+    if said.get("format") != _FORMAT:
+        return None
+    try:
+        classes = int(said["classes"][:9]) if "classes" in said else None
+        if classes is not None and not 2 <= classes <= MOST_CLASSES:
+            raise ValueError(f"{classes:,} classes")
+        steps = json.loads(said.get("structure", "[]"))
+        origin = json.loads(said.get("origin", "null"))
+        return _About(
+            architecture=str(said["architecture"]),
+            classes=classes,
+            structure=tuple(build(lookup(STEPS, step["type"], "structural step"), step) for step in steps),
+            scheme=build(Scheme, json.loads(said["scheme"])) if "scheme" in said else None,
+            origin=origin if isinstance(origin, dict) else None,
+        )
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # a stranger may write anything
+        raise InputError(
+            f"what {str(path)!r} says of itself is damaged ({type(error).__name__}: {str(error)[:300]})",
+            rule="it names an architecture, and describes scheme and structural steps as bitproof writes them",
+            remedy="Use a file that this version of bitproof wrote",
+        ) from error

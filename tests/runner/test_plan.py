@@ -1,0 +1,87 @@
+"""A plan is made of values: what needs what decides the order, and another process can do the work."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import bitproof as bp
+from bitproof.attacks import FGSM, PGD
+from bitproof.conditions import Crafted
+from bitproof.experiment import Experiment, Masking
+from bitproof.experiment.experiment import told_apart
+from bitproof.records import ARRAYS
+from bitproof.runner import run
+from bitproof.runner.local import in_order
+from bitproof.shifts import GaussianNoise, RotateSequence
+from bitproof.store import Store
+
+
+@pytest.fixture
+def experiment():
+    model, data = bp.load_model("digits_cnn"), bp.load_data("digits", limit=24)
+    w4 = bp.quantize(model, bp.Scheme("affine", weight_bits=4, act_bits=32))
+    attacks = [PGD(eps=eps / 255, steps=3) for eps in (16, 4, 8)]
+    transfer = Crafted(attack=FGSM(eps=8 / 255), source="w4")
+    return Experiment(
+        models={"float": model, "w4": w4},
+        data=data,
+        conditions=(*attacks, transfer, GaussianNoise(), RotateSequence(profile="scaled")),
+        analyses=(Masking(queries=2, draws=2, steps=2, directions=1),),
+    )
+
+
+def test_needs_decide_the_order(experiment):
+    with experiment.bench() as bench, Store() as store:
+        plan = experiment.plan(bench, told_apart(bench, store))
+        for order in (plan, plan[::-1], [plan[i] for i in np.random.default_rng(0).permutation(len(plan))]):
+            done: set[str] = set()
+            for task in in_order(order):
+                assert set(task.needs.values()) <= done
+                done |= task.yields.keys()
+            assert len(done) == sum(len(task.yields) for task in plan)
+        backwards = Store()
+        tally = run(plan[::-1], bench, backwards, dict, progress=False)
+        assert tally.computed == len(backwards) == len(done)
+    forwards = experiment.run(Store(), progress=False)
+    for cell in forwards.cells:
+        other = backwards.get(cell.key)
+        assert all(np.array_equal(getattr(cell, name), getattr(other, name)) for name in ARRAYS)
+
+
+def _elsewhere(pickled: bytes) -> bytes:
+    """What a worker does with a bench, a task, and the records that it needs."""
+    bench, task, needed, missing = pickle.loads(pickled)  # noqa: S301 - written below
+    return pickle.dumps(list(task(bench, needed, missing, lambda passes: None)))
+
+
+def test_another_process_does_the_same_work(experiment):
+    experiment = replace(experiment, analyses=())
+    with experiment.bench() as bench, Store() as store:
+        plan = experiment.plan(bench, told_apart(bench, store))
+        run(plan, bench, store, dict, progress=False)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            for task in plan:
+                needed = {part: store.get(key) for part, key in task.needs.items()}
+                sent = pickle.dumps((bench, task, needed, frozenset(task.yields)))
+                for record in pickle.loads(pool.submit(_elsewhere, sent).result()):  # noqa: S301
+                    here = store.get(record.key)
+                    assert all(np.array_equal(getattr(here, name), getattr(record, name)) for name in ARRAYS)
+
+
+def test_an_experiment_can_be_run_twice_with_workers(experiment):
+    experiment = replace(experiment, conditions=(GaussianNoise(),), analyses=(), workers=1)
+    first, second = (experiment.run(Store(), progress=False) for _ in range(2))
+    assert first.computed == second.computed == 4
+    assert all((a.predictions == b.predictions).all() for a, b in zip(first.cells, second.cells, strict=True))
+
+
+def test_an_analysis_is_stored_and_found_like_everything_else(experiment, tmp_path):
+    with Store(tmp_path / "runs.db") as store:
+        first = experiment.run(store, progress=False)
+        assert [d.model.name for d in first.diagnoses] == ["float", "w4"] and first.diagnoses[1].twin is not None
+        assert experiment.run(store, progress=False).computed == 0
+        assert len(store.query("masking")) == 2 and len(store.query(None)) == len(store)
