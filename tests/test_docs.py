@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -88,3 +89,8 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_methods_is_what_the_code_says():
+    made = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))["page"]()
+    assert (ROOT / "docs" / "methods.md").read_text() == made, "run python docs/make_methods.py"

@@ -337,6 +337,8 @@ def test_what_only_new_kinds_of_cell_have_survives_the_store():
         assert store.get(odd.key).condition == odd.condition
         assert store.query(kind="of my own")[0].key == odd.key
     assert {"target", "radius", "abstained"} <= set(tidy([full]).columns)
+    dotted = records.plain(replace(full, values={"layer.1": np.array([0.5, np.inf, 1])}))
+    assert dotted["values"] == {"layer.1": [0.5, "inf", 1.0]} and dotted["ids"] == [0, 1, 2]
     with pytest.raises(InputError, match="have .* entries: each has one an example"):
         replace(cell, values={"short": np.zeros(2)})
 

@@ -43,7 +43,7 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         classes: number of classes, where it is not the architecture's own.
 
     Raises:
-        InputError: the suffix is another one, or the path cannot be written.
+        InputError: the suffix is another one, a quantized model inside something else, or the path cannot be written.
     """
     path = Path(path)
     scheme = getattr(model, "scheme", None)
@@ -52,6 +52,12 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
             f"cannot write {path.name!r}",
             rule="checkpoints are safetensors files",
             remedy="Give the file the suffix .safetensors",
+        )
+    if scheme is None and any(isinstance(getattr(part, "scheme", None), Scheme) for part in model.modules()):
+        raise InputError(
+            f"a {type(model).__name__} around a quantized model",
+            rule="a checkpoint holds the model that was quantized, not what it is wrapped in",
+            remedy="Save the model inside, and wrap it again when it is opened",
         )
     metadata = {"format": _FORMAT, "architecture": architecture}
     if scheme is not None:
@@ -109,7 +115,7 @@ def load_model(
     if about.scheme is not None:
         model = prepare(model, about.scheme)
     load_weights(model, weights)
-    model.origin = about.origin  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
+    model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
 
 

@@ -93,7 +93,13 @@ class Store:
 
     def append(self, record: Record, run: int) -> None:
         """Write one record in one transaction. Where its key is there already, that record stays."""
-        kind = next(name for name, known in RECORDS.items() if isinstance(record, known))
+        kind = next((name for name, known in RECORDS.items() if isinstance(record, known)), None)
+        if kind is None:
+            raise InputError(
+                f"a {type(record).__name__} as a record",
+                rule=f"a store keeps {', '.join(known.__name__ for known in RECORDS.values())}",
+                remedy="Add its class to bitproof.records.RECORDS",
+            )
         content, arrays = records.pack(record)
         row = (record.key, kind, run, time.time(), content, arrays, _checksum(content, arrays))
         how = "REPLACE" if self.damaged.pop(record.key, None) else "IGNORE"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitproof as bp
@@ -32,6 +32,7 @@ def data():
     return bp.load_data("digits", limit=30)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 29), min_size=1, max_size=12, unique=True))
 def test_a_selection_holds_what_the_whole_holds_there(rows):
     data = bp.load_data("digits", limit=30)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitproof.attacks import ATTACKS, FGSM, FMN, PGD, Noise
@@ -43,6 +43,7 @@ def test_equal_values_have_equal_digests_and_others_do_not():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
 
+@settings(deadline=None)
 @given(eps=st.floats(0, 1), steps=st.integers(1, 100), norm=st.sampled_from(["linf", "l2", "l1"]))
 def test_a_setting_survives_description_and_text(eps, steps, norm):
     setting = PGD(eps=eps, steps=steps, norm=norm)
@@ -134,6 +135,7 @@ zoos = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(zoos)
 def test_every_nested_setting_comes_back_from_its_description(zoo):
     assert build(Animal, json.loads(json.dumps(describe(zoo), allow_nan=False))) == zoo

@@ -175,7 +175,7 @@ def test_a_model_that_answers_at_random_or_by_its_batch_is_known_as_such(data):
             return (x - x.mean()).mean((1, 2, 3))[:, None] * torch.arange(10.0)
 
     images = data.images(range(16))
-    steady, random, of_batch = (probe(m.eval(), images, "m") for m in (base(), Random(), OfBatch()))
+    steady, random, of_batch = (probe(m.eval(), images) for m in (base(), Random(), OfBatch()))
     assert [(p.random, p.of_batch) for p in (steady, random, of_batch)] == [
         (False, False),
         (True, False),
@@ -188,7 +188,7 @@ def test_a_model_that_answers_at_random_or_by_its_batch_is_known_as_such(data):
     assert same_answers(few, few)
 
 
-def test_wrapped_models_keep_what_is_known_of_them(data):
+def test_wrapped_models_keep_what_is_known_of_them(data, tmp_path):
     schemes = [bp.Scheme("affine", weight_bits=bits, act_bits=8) for bits in (4, 6)]
     train = bp.load_data("digits", split="train", limit=32)
     four, six = (bp.quantize(base(), scheme, train) for scheme in schemes)
@@ -205,6 +205,10 @@ def test_wrapped_models_keep_what_is_known_of_them(data):
         about = Subject.of(wrapped).record("w")
         assert (about.weight_bits, about.act_bits, about.architecture) == (4, 8, "digits_cnn")
         assert about.scheme == Subject.of(four).record("w").scheme and not about.is_float
+    with pytest.raises(bp.InputError, match="quantized already"):
+        bp.quantize(nn.Sequential(four), schemes[1], train)
+    with pytest.raises(bp.InputError, match="a Sequential around a quantized model"):
+        bp.save_model(nn.Sequential(four), tmp_path / "q.safetensors", architecture="digits_cnn")
     both = Subject.of(Ensemble(four, six))
     assert (both.weight_bits, both.act_bits, both.scheme) == (4, 8, None)
     result = bp.evaluate({"float": base(), "wrapped": nn.Sequential(four)}, data, suite="clean", progress=False)

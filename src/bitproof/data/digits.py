@@ -14,7 +14,11 @@ from bitproof.pictures.pixels import Framing
 
 
 def load_digits(root: Path | None = None, *, split: str = "test", limit: int | None = None) -> ArrayData:
-    """The digits; "test" is every fourth (449), "train" the other 1,348. `root` must stay None."""
+    """The digits; "test" is every fourth (449), "train" the other 1,348.
+
+    Raises:
+        InputError: an unknown split, or a root.
+    """
     import sklearn.datasets  # about a second, which no other command should pay
 
     if root is not None:

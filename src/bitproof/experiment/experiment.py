@@ -223,6 +223,7 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     diagnose: bool = False,
+    analyses: Sequence[Analysis] = (),
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -249,6 +250,8 @@ def evaluate(
         workers: processes that make images (decode, resize, corrupt) beside this one; results do not depend on
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
+        analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
+            reported beside the results.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -282,7 +285,7 @@ def evaluate(
                 if attack.asks_only or Subject.of(model).gradients
             ),
         ),
-        analyses=(Masking(),) if diagnose else (),
+        analyses=(*analyses, *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
         independent=independent,

@@ -198,7 +198,7 @@ def _open(recipe: Recipe, start: nn.Module, place: Path) -> nn.Module:
         raise _damaged(path, "other weights than were written")
     model = prepare(start, recipe.quantization.scheme) if recipe.quantization else copy.deepcopy(start).eval()
     fill(model, weights, str(path))
-    model.origin = origin_of(record)  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
+    model.origin = origin_of(record)  # pyright: ignore - what a subject knows of it
     return model
 
 

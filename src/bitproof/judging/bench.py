@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from bitproof.core.calling import device_of
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.judging.checks import predict
@@ -78,9 +79,10 @@ class Bench:
                 remedy="Check the files",
             )
         images = read.images[:COUNT]
-        for name, model in self.exact.items():
-            predict(model, images[:1], self.data, name)
-        return {name: probe(model, images, name) for name, model in self.exact.items()}
+        return {
+            name: probe(partial(predict, model, data=self.data, name=name), images.to(device_of(model)))
+            for name, model in self.exact.items()
+        }
 
     @cached_property
     def probed(self) -> np.ndarray:

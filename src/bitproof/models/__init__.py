@@ -141,5 +141,5 @@ def build_model(
         tensors = read_weights(weights)
         whole = any(key.startswith("backbone.") for key in tensors)
         fill(model if whole else backbone, tensors, str(weights))
-    model.architecture = name  # pyright: ignore[reportAttributeAccessIssue] - what a subject knows of it
+    model.architecture = name  # pyright: ignore - what a subject knows of it
     return model.eval()

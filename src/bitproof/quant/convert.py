@@ -61,9 +61,9 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
 
 def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
     """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into."""
-    if getattr(model, "scheme", None) is not None:
+    if found := [part.scheme for part in model.modules() if isinstance(getattr(part, "scheme", None), Scheme)]:
         raise InputError(
-            f"the model is quantized already ({model.scheme.label})",  # pyright: ignore
+            f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
             remedy="Pass the float model it was made from",
         )

@@ -39,12 +39,7 @@ def pack(record: Record) -> tuple[str, bytes | None]:
 
 def plain(record: Record) -> dict[str, Any]:
     """The record as JSON types alone, arrays as lists: what an export holds, with what its class calls `DERIVED`."""
-    arrays: dict[str, np.ndarray] = {}
-    content = _plain(record, "", arrays)
-    for path, array in arrays.items():
-        *parts, last = path.split(".")
-        inner = functools.reduce(lambda node, part: node[part], parts, content)
-        inner[last] = _finite(array.tolist())
+    content = _plain(record, "", None)
     return content | {name: getattr(record, name) for name in getattr(record, "DERIVED", ())}
 
 
@@ -89,10 +84,13 @@ def _read_arrays(blob: bytes | None) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files}
 
 
-def _plain(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+def _plain(value: Any, path: str, arrays: dict[str, np.ndarray] | None) -> Any:
+    """The value as JSON types; arrays are put into `arrays` by their path, or where there is none, written as lists."""
     if dataclasses.is_dataclass(value):
         fields = (f.name for f in dataclasses.fields(value) if f.name != "run")
         return {name: _plain(getattr(value, name), f"{path}.{name}".strip("."), arrays) for name in fields}
+    if isinstance(value, np.ndarray) and arrays is None:
+        return _finite(value.tolist())
     if isinstance(value, np.ndarray):
         arrays[path] = value
         return None

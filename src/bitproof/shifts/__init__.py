@@ -7,7 +7,7 @@ read by position or name.
 
 from collections.abc import Callable
 
-from bitproof.shifts.base import Corruption
+from bitproof.shifts.base import Corruption, Made, Rerun, Shift, all_made
 from bitproof.shifts.blur import DefocusBlur, GaussianBlur, GlassBlur, MotionBlur, ZoomBlur
 from bitproof.shifts.digital import JPEG, Brightness, Contrast, Elastic, Pixelate, Saturate
 from bitproof.shifts.fields import BlueNoiseSample, BrownishNoise, PerlinNoise, PlasmaNoise, SingleFrequencyGreyscale
@@ -143,6 +143,7 @@ __all__ = [
     "ImpulseNoise",
     "Inference",
     "InverseSparkles",
+    "Made",
     "MotionBlur",
     "MotionBlurSequence",
     "PerlinNoise",
@@ -150,11 +151,13 @@ __all__ = [
     "Pixelate",
     "PlasmaNoise",
     "Released",
+    "Rerun",
     "RotateSequence",
     "Saturate",
     "ScaleSequence",
     "Sequence",
     "ShearSequence",
+    "Shift",
     "ShotNoise",
     "ShotNoiseSequence",
     "SingleFrequencyGreyscale",
@@ -169,4 +172,5 @@ __all__ = [
     "TranslateSequence",
     "ZoomBlur",
     "ZoomBlurSequence",
+    "all_made",
 ]

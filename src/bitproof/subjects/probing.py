@@ -1,15 +1,14 @@
 """A few live answers of a model: whether it is the one that a stored result is of, whether it is steady."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from bitproof.core.calling import check_logits, device_of, forward
-
-COUNT = 16
+COUNT = 8
 """Images that a model is asked about."""
 
 CLOSE = 1e-3
@@ -35,21 +34,19 @@ class Probe:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, images: Float[Tensor, "k c h w"], name: str) -> Probe:
-    """Ask a model, in the mode that it is in, three times about `images`: twice together and once in two parts.
+def probe(ask: Callable[[Tensor], Tensor], images: Float[Tensor, "k c h w"]) -> Probe:
+    """Ask a model about `images` together and in two parts, and where that makes a difference, together again.
 
-    Raises:
-        InputError: it cannot take the images, or returns no finite logits.
+    Args:
+        ask: gives the model's logits, float32 [k, classes].
+        images: a few, on the model's device.
     """
-    images = images.to(device_of(model))
-    first, again = _answers(model, images, name), _answers(model, images, name)
-    random = _differ(first, again) > 0
-    half = len(images) // 2
-    of_batch = False
-    if half and not random:
-        parts = torch.cat([_answers(model, part, name) for part in (images[:half], images[half:])])
-        of_batch = _differ(first, parts) > 0.5
-    confidences, predictions = first.softmax(1).max(1)
+    first, half = ask(images), max(1, len(images) // 2)
+    parts = torch.cat([ask(part) for part in images.split(half)])
+    differing = _differ(first, parts)
+    random = differing > 0 and _differ(first, ask(images)) > 0
+    of_batch = differing > 0.5 and not random
+    confidences, predictions = first.cpu().softmax(1).max(1)
     return Probe(
         predictions=predictions.numpy().astype(np.int64),
         confidences=confidences.numpy().astype(np.float32),
@@ -64,14 +61,6 @@ def same_answers(one: Probe, other: Probe) -> bool:
     return bool(same.mean() >= 0.5) if len(same) else True
 
 
-def _answers(model: nn.Module, images: Tensor, name: str) -> Float[Tensor, "k classes"]:
-    logits = forward(model, images, name)
-    check_logits(logits, images, f"model {name!r}")
-    return logits.float().cpu()
-
-
 def _differ(one: Tensor, other: Tensor) -> float:
     """The share of images to which the answers differ by more than the rounding of an unordered sum."""
-    if not len(one):
-        return 0.0
     return float(((one - other).abs() > 1e-3 * one.abs().amax().clamp(min=1e-9)).any(1).float().mean())
