@@ -101,7 +101,7 @@ class Store:
                 remedy="Add its class to bitproof.records.RECORDS",
             )
         content, arrays = records.pack(record)
-        row = (record.key, kind, run, time.time(), content, arrays, _checksum(content, arrays))
+        row = (record.key, kind, run, time.time(), content, arrays, _checksum(kind, content, arrays))
         how = "REPLACE" if self.damaged.pop(record.key, None) else "IGNORE"
         with self._explained(), self._db:
             self._db.execute(f"INSERT OR {how} INTO records VALUES ({','.join('?' * len(row))})", row)
@@ -111,8 +111,10 @@ class Store:
         lacking = set(keys)
         with self._explained():
             for key in list(lacking):
-                row = self._db.execute("SELECT content, arrays, checksum FROM records WHERE key = ?", (key,)).fetchone()
-                if row is not None and _checksum(row["content"], row["arrays"]) == row["checksum"]:
+                row = self._db.execute(
+                    "SELECT kind, content, arrays, checksum FROM records WHERE key = ?", (key,)
+                ).fetchone()
+                if row is not None and _checksum(row["kind"], row["content"], row["arrays"]) == row["checksum"]:
                     lacking.discard(key)
                 elif row is not None:
                     self.damaged[key] = "its checksum is another"
@@ -126,7 +128,8 @@ class Store:
         """
         with self._explained():
             row = self._db.execute("SELECT * FROM records WHERE key = ?", (key,)).fetchone()
-        assert row is not None, key
+        if row is None:
+            raise InputError(f"the result {key[:8]} is not in the store", rule=_DAMAGED[0], remedy=_DAMAGED[1])
         return _record(row)
 
     def query(
@@ -168,7 +171,7 @@ class Store:
         """What each run ran on, by run number."""
         with self._explained():
             rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
-        return {row["run"]: json.loads(row["environment"]) for row in rows}
+        return {row["run"]: _environment(row["environment"]) for row in rows}
 
     def _kinds(self) -> list[str]:
         """The kinds of condition that lie here, those of somebody's own among them."""
@@ -287,18 +290,30 @@ def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _checksum(content: Any, arrays: Any) -> int:
-    text = content.encode(errors="surrogatepass") if isinstance(content, str) else bytes(content or b"")
-    return zlib.crc32(arrays if isinstance(arrays, bytes) else b"", zlib.crc32(text))
+def _checksum(*columns: Any) -> int:
+    """Of columns as SQLite gives them back, which may be damaged into another type."""
+    checksum = 0
+    for column in columns:
+        raw = column if isinstance(column, bytes) else str(column or "").encode(errors="surrogatepass")
+        checksum = zlib.crc32(raw, checksum)
+    return checksum
+
+
+def _environment(text: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"damaged": True}
 
 
 def _record(row: sqlite3.Row) -> Record:
-    kind = lookup(RECORDS, row["kind"], "kind of record")
-    if _checksum(row["content"], row["arrays"]) != row["checksum"]:
+    if _checksum(row["kind"], row["content"], row["arrays"]) != row["checksum"]:
         raise InputError(
             f"the stored {row['kind']} {row['key'][:8]} is damaged (its checksum is another)",
             rule="it is what bitproof wrote",
             remedy="Run the same command again: it is computed anew",
         )
+    kind = lookup(RECORDS, row["kind"], "kind of record")
     found = records.unpack(kind, row["content"], row["arrays"])
     return replace(cast(Cell, found), run=row["run"])

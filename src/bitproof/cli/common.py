@@ -56,6 +56,24 @@ def print_result(result: Any) -> None:
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
 
 
+def check_output(output: Path | None, *inputs: Path | None) -> None:
+    """Refuse to write over what is read, be it by another name or a link.
+
+    Raises:
+        InputError: the output is one of the inputs.
+    """
+    for given in inputs:
+        if output is None or given is None:
+            continue
+        same = output.exists() and given.exists() and output.samefile(given)
+        if same or output.absolute() == given.absolute():
+            raise InputError(
+                f"{str(output)!r} is read and would be written over",
+                rule="no output is one of the inputs",
+                remedy="Choose another path for the output",
+            )
+
+
 def tell_damaged(store: Any) -> None:
     """Say which stored results could not be read."""
     if store.damaged:

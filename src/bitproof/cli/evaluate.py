@@ -6,7 +6,14 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.common import calibration_images, load_examples, open_model, print_result, quantized_copy
+from bitproof.cli.common import (
+    calibration_images,
+    check_output,
+    load_examples,
+    open_model,
+    print_result,
+    quantized_copy,
+)
 from bitproof.cli.options import (
     PTQ,
     CalibrationCount,
@@ -60,6 +67,7 @@ def evaluate(
     report: ReportOption = None,
 ) -> None:
     """Test a model and quantized copies of it under a suite of conditions."""
+    check_output(report, store, weights, *(onnx or []))
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     examples = load_examples(data, split, limit)

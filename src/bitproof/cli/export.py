@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.common import tell_damaged
+from bitproof.cli.common import check_output, tell_damaged
 
 
 def export(
@@ -17,6 +17,7 @@ def export(
     from bitproof.export import export as export_records
     from bitproof.records import Cell
 
+    check_output(output, store)
     with bitproof.Store(store, readonly=True) as opened:
         found, what = opened.query(), "rows"
         if output.suffix == ".json":

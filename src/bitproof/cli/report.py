@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.common import tell_damaged
+from bitproof.cli.common import check_output, tell_damaged
 
 
 def report(
@@ -15,6 +15,7 @@ def report(
     reference: Annotated[str | None, typer.Option(help="The model to compare with. [default: the float one]")] = None,
 ) -> None:
     """Write the HTML report of everything in a store."""
+    check_output(output, store)
     with bitproof.Store(store, readonly=True) as opened:
         found = opened.query(None)
         environments = list(opened.environments().values())

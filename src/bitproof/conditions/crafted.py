@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
+from bitproof.errors import InputError
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
 
@@ -29,8 +30,15 @@ class Crafted:
     family: ClassVar[str] = "crafted"
 
     attack: Attack
-    targets: str | None = None
+    targets: str | int | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.targets, int):
+            object.__setattr__(self, "targets", str(self.targets))
+        for name in ("targets", "source"):
+            if getattr(self, name) == "":
+                raise InputError(f"{name} is empty", rule="it names one, or is None", remedy=f"Leave {name} out")
 
     @property
     def _aim(self) -> str:
@@ -60,7 +68,7 @@ class Crafted:
             setting=describe(attack, sources=True),
             norm=attack.norm,
             eps=float(attack.eps),
-            targets=self.targets,
+            targets=None if self.targets is None else str(self.targets),
             source=self.source,
         )
 
@@ -69,7 +77,7 @@ class Crafted:
         return (
             isinstance(other, Crafted)
             and (other.targets, other.source) == (self.targets, self.source)
-            and _without_eps(describe(self.attack)) == _without_eps(describe(other.attack))
+            and _without_eps(describe(self.attack, sources=True)) == _without_eps(describe(other.attack, sources=True))
         )
 
 

@@ -70,7 +70,10 @@ def load_data(
         lookup(inspect.signature(load).parameters, option, f"option of {name}")
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", rule="it must be at least 1", remedy="Leave it out to use all examples")
-    folder = None if root is None else Path(root).expanduser()
+    try:
+        folder = None if root is None else Path(root).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
     if folder is not None and not folder.is_dir():
         raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
     return load(folder, split=split, limit=limit, **options)

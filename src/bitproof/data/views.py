@@ -136,11 +136,22 @@ def mapped(data: Data, change: Change, *, labels: NDArray[np.int64] | None = Non
         seed: of the randomness.
     """
     describe(change)  # refuses what cannot be recorded
+    given = data.labels if labels is None else np.asarray(labels)
+    if (
+        given.shape != data.labels.shape
+        or given.dtype.kind not in "iu"
+        or not (0 <= given.min() <= given.max() < len(data.classes))
+    ):
+        raise InputError(
+            f"labels of type {given.dtype} {list(given.shape)} from {given.min()} to {given.max()}",
+            rule=f"they are {len(data)} whole numbers from 0 to {len(data.classes) - 1}",
+            remedy="Give one class number an example",
+        )
     return Mapped(
         name=data.name,
         split=data.split,
         classes=data.classes,
-        labels=data.labels if labels is None else np.asarray(labels, np.int64),
+        labels=given.astype(np.int64),
         framing=data.framing,
         left_out=data.left_out,
         numbers=data.ids,

@@ -13,6 +13,7 @@ from bitproof import runner
 from bitproof.attacks import ATTACKS, Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition
 from bitproof.conditions.suites import conditions_of
+from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -138,6 +139,8 @@ class Experiment:
                 how["source"] = list(models[condition.source].identity)  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
+            if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
+                how["target"] = class_number(found.targets, self.data.classes)
         return replace(found, how=how)
 
     def easier(self, condition: Condition) -> Crafted | None:
@@ -174,7 +177,7 @@ class Experiment:
             reference=next(iter(self.models)),
             computed=tally.computed,
             reused=tally.reused,
-            environments=[environments[run] for run in sorted(runs)],
+            environments=[environments[run] for run in sorted(runs) if run in environments],
         )
 
 
@@ -186,6 +189,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if probe.of_batch:  # then the size of a batch is a part of what the model is
+            plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in (plain, *(replace(plain, fingerprint=f"{plain.fingerprint}~{i}") for i in range(2, MOST))):
             here = [bench.probes[n] for n, other in found.items() if other.identity == record.identity]
             key = cell_key(record, about, bench.data.record, bench.seed)

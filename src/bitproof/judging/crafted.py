@@ -216,8 +216,8 @@ def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | N
                 images = read.images.to(device_of(bench.exact[name]))
                 said = predict(bench.exact[name], images, data, name)
                 logits[read.rows] = said[:, : len(data.classes)].cpu().numpy()
-    rng = keyed(crafted.attack, data, bench.seed)
-    return chosen_targets(crafted.targets, data.labels, data.classes, rng=rng, logits=logits)
+    rng = Rng(bench.seed, data.ids, ("targets",))  # whatever the budget
+    return chosen_targets(str(crafted.targets), data.labels, data.classes, rng=rng, logits=logits)
 
 
 def _standing(draft: Draft, clean: Cell, targets: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -5,7 +5,10 @@ An example's images depend on the example, the condition and the seed alone, so 
 
 import math
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -205,10 +208,18 @@ _worker: tuple[Data, int]
 def _prepare(data: Data, seed: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keep_freed_memory()
     _worker = data, seed
+
+
+def _leave_with(parent: int) -> None:
+    """End this process once its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _hand_over(shift: Shift, rows: Rows) -> Batch:

@@ -116,7 +116,9 @@ def freeze(model: nn.Module) -> nn.Module:
             del module.parametrizations
             for name, value in values.items():
                 module.register_parameter(name, nn.Parameter(value))
-    return frozen.requires_grad_(False)
+    for parameter in frozen.parameters():  # one by one, as scripted modules refuse it as a whole
+        parameter.requires_grad_(False)
+    return frozen
 
 
 def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, LayerScheme]]:

@@ -201,7 +201,7 @@ class Scheme:
 def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:
     """The name (or ""), the bits and the other fields of `[METHOD:]wXaY[gZ][,field=value...]`."""
     parts = call(f":{text}" if re.match(r"w\d+a", text) else text)
-    match = re.fullmatch(r"w(\d+)a(\d+)(?:g(\d+))?", parts.head)
+    match = re.fullmatch(r"w(\d{1,3})a(\d{1,3})(?:g(\d{1,3}))?", parts.head)
     if not match:
         raise InputError(
             f"scheme {text!r}",

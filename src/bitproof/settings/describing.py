@@ -16,6 +16,8 @@ from bitproof.settings.source import is_own, source_of
 
 T = TypeVar("T")
 
+_INIT_ONLY = dataclasses._FIELD_INITVAR  # pyright: ignore - the module has no public name for it
+
 _WORDS = {math.inf: "inf", -math.inf: "-inf"}
 """Numbers that JSON has no form for."""
 
@@ -43,6 +45,7 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
             remedy="Put @dataclass(frozen=True, kw_only=True) above its class and declare its arguments as fields",
         )
     kind = type(setting)
+    _check_declared(kind)
     described: dict[str, Any] = {"type": type_name(kind)}
     if sources and not is_own(kind):
         described["source"] = digest(source_of(kind))[:12]
@@ -87,6 +90,21 @@ def digest(*parts: Any) -> str:
     """A 32-digit hexadecimal BLAKE2b hash of plain data, equal for equal data on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@functools.cache
+def _check_declared(kind: type) -> None:
+    """Refuse a class whose arguments are not all among its fields: they would be lost with the result."""
+    first = next(c for c in kind.__mro__ if "__init__" in vars(c))
+    undeclared = "__dataclass_params__" not in vars(first)
+    pseudo = [f.name for f in vars(kind).get("__dataclass_fields__", {}).values() if f._field_type is _INIT_ONLY]
+    if (undeclared and "__init__" in vars(first) and first is not object) or pseudo:
+        raise InputError(
+            f"{kind.__name__} takes arguments that are no fields"
+            + (f" ({', '.join(pseudo)})" if pseudo else f" (its __init__ is {first.__name__}'s own)"),
+            rule="what is not among the fields of a setting would be lost with the result",
+            remedy="Put @dataclass(frozen=True, kw_only=True) above the class and declare its arguments as fields",
+        )
 
 
 @functools.cache

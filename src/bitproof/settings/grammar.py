@@ -10,6 +10,7 @@ The form with a colon ends where the text ends, so what lies inside another sett
 """
 
 import dataclasses
+import inspect
 import re
 import types
 import typing
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bitproof.errors import InputError, lookup
+
+DEEPEST, LONGEST = 50, 10_000
+"""Brackets and letters of a text that is read at all."""
 
 _FAMILIES: dict[type, tuple[str, Mapping[str, Callable[..., Any]]]] = {}
 
@@ -49,6 +53,12 @@ def call(text: str) -> Call:
         >>> parts.name, parts.head, parts.fields
         ('imagenet', 'photos/val', {'size': '299'})
     """
+    if text.count("(") > DEEPEST or len(text) > LONGEST:
+        raise InputError(
+            f"a text of {len(text):,} letters and {text.count('('):,} brackets",
+            rule=f"settings are written in at most {LONGEST:,} letters and {DEEPEST} brackets",
+            remedy="Build such a setting in Python",
+        )
     match = re.match(r"([^:(]*)([:(]?)", text)
     assert match  # as both parts may be empty
     name, opening, body = match[1], match[2], text[match.end() :]
@@ -103,6 +113,17 @@ def construct(make: Callable[..., Any], parts: Call) -> Any:
     for field in parts.fields:
         lookup(hints, field, f"field of {parts.name}")
     values = {field: _read(value, hints[field], f"{field} of {parts.name}") for field, value in parts.fields.items()}
+    lacking = [
+        name
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and name not in values
+    ]
+    if lacking:
+        raise InputError(
+            f"{parts.name} without {', '.join(lacking)}",
+            rule="some fields have no default",
+            remedy=f"Write {parts.name}:{lacking[0]}=...",
+        )
     return make(**values)
 
 

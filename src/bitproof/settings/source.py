@@ -5,12 +5,16 @@ plain values that it names in its module, what it closes over and its defaults, 
 and bitproof itself are only named: they have versions.
 """
 
+import functools
+import hashlib
 import inspect
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 _INSTALLED = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -35,6 +39,9 @@ def is_installed(module: str) -> bool:
 
 
 def _sources(thing: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(thing, _PLAIN):
+        yield repr(thing)
+        return
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -42,21 +49,50 @@ def _sources(thing: Any, seen: set[int]) -> Iterator[str]:
         yield from _sources(thing.__func__, seen)
     elif isinstance(thing, property):
         for part in (thing.fget, thing.fset):
-            yield from _sources(part, seen) if part else ()
+            yield from _sources(part, seen)
+    elif isinstance(thing, functools.cached_property):
+        yield from _sources(thing.func, seen)
+    elif isinstance(thing, functools.partial):
+        yield from _sources((thing.func, thing.args, thing.keywords), seen)
+    elif hasattr(thing, "__wrapped__") and not isinstance(thing, type):
+        yield from _sources(thing.__wrapped__, seen)
     elif isinstance(thing, (type, types.FunctionType)):
         yield f"{thing.__module__}.{thing.__qualname__}"
         if not is_installed(thing.__module__ or ""):
             yield _text(thing)
             yield from _used_by_class(thing, seen) if isinstance(thing, type) else _used_by(thing, seen)
-    elif isinstance(thing, _PLAIN):
-        yield repr(thing)
-    elif isinstance(thing, (tuple, list)) and len(thing) < 1000:
+    elif isinstance(thing, types.ModuleType):
+        yield thing.__name__
+        if not is_installed(thing.__name__):
+            yield _text(thing)
+    elif isinstance(thing, (tuple, list)):
         for part in thing:
             yield from _sources(part, seen)
-    elif isinstance(thing, dict) and len(thing) < 1000:
+    elif isinstance(thing, (set, frozenset)):
+        yield from sorted("".join(_sources(part, set(seen))) for part in thing)
+    elif isinstance(thing, Mapping):
         for key, part in thing.items():
             yield repr(key) if isinstance(key, _PLAIN) else type(key).__qualname__
             yield from _sources(part, seen)
+    else:
+        yield from _of_object(thing, seen)
+
+
+def _of_object(thing: Any, seen: set[int]) -> Iterator[str]:
+    """An array by its values, anything else by its class and its attributes."""
+    if hasattr(thing, "detach") and hasattr(thing, "numpy"):  # a tensor, of a library that is not imported here
+        thing = thing.detach().cpu().numpy()
+    yield f"{type(thing).__module__}.{type(thing).__qualname__}"
+    if isinstance(thing, (np.ndarray, np.generic)):
+        yield f"{thing.dtype} {thing.shape} {hashlib.blake2b(thing.tobytes()).hexdigest()}"
+        return
+    if not is_installed(type(thing).__module__):
+        yield from _sources(type(thing), seen)
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    held = {**{name: getattr(thing, name, None) for name in slots}, **getattr(thing, "__dict__", {})}
+    for name, part in sorted(held.items()):
+        yield name
+        yield from _sources(part, seen)
 
 
 def _used_by_class(kind: type, seen: set[int]) -> Iterator[str]:
@@ -78,6 +114,8 @@ def _used_by(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
     for name in sorted(_names(function.__code__)):
         if name in function.__globals__:
             yield from _sources(function.__globals__[name], seen)
+        elif name in sys.modules:  # imported inside the function
+            yield from _sources(sys.modules[name], seen)
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -85,7 +123,7 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-def _text(thing: type | types.FunctionType) -> str:
+def _text(thing: type | types.FunctionType | types.ModuleType) -> str:
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bitproof.errors import InputError
 from bitproof.settings.source import is_installed, source_of
 
 KNOWN = ("scheme", "structure", "architecture", "origin")
@@ -23,10 +24,12 @@ KNOWN = ("scheme", "structure", "architecture", "origin")
 
 _MACHINERY = set(vars(nn.Module())) | {"training", "_backend", "compiled_code"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-_DEEPEST = 12
+_DEEPEST = 200
 _TORCH_VALUES = (torch.dtype, torch.layout, torch.memory_format, torch.Size)
 _PRINTED = (type(None), bool, int, float, complex, str, bytes, np.generic, range, slice, *_TORCH_VALUES)
 """What is the same where it is printed alike."""
+_HELD = (bool, int, float, str, torch.Tensor, np.ndarray, nn.Module, tuple, list, dict)
+"""What counts of an object of an installed package, such as a composed transform: the rest is its own machinery."""
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -39,6 +42,15 @@ def fingerprint(model: nn.Module) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     _Reader(hasher.update).module(model)
     return hasher.hexdigest()
+
+
+def is_known(name: str, value: Any) -> bool:
+    """Whether an attribute says what is known of a model, and is not somebody's own of the same name."""
+    if name == "scheme":
+        return value is None or (hasattr(value, "weight_bits") and hasattr(value, "act_bits"))
+    if name == "structure":
+        return isinstance(value, tuple) and all(map(dataclasses.is_dataclass, value))
+    return value is None or isinstance(value, str if name == "architecture" else dict)
 
 
 class _Reader:
@@ -61,8 +73,13 @@ class _Reader:
             for name, tensor in getattr(module, table).items():
                 self.text(table, name)
                 self.value(tensor, depth + 1)
+        for kind in type(module).__mro__:
+            if not is_installed(kind.__module__):
+                for member in vars(kind).values():
+                    if isinstance(member, types.FunctionType):
+                        self.value(member, depth)
         own = vars(module) if not isinstance(module, torch.jit.ScriptModule) else {}
-        for name in sorted(own.keys() - _MACHINERY - set(KNOWN)):
+        for name in sorted(own.keys() - _MACHINERY - {name for name in KNOWN if is_known(name, own.get(name))}):
             self.text("attribute", name)
             self.value(own[name], depth + 1)
         for table in _HOOKS:
@@ -74,8 +91,14 @@ class _Reader:
             self.value(child, depth + 1)
 
     def value(self, value: Any, depth: int) -> None:
-        if depth > _DEEPEST or isinstance(value, torch.device):
+        if isinstance(value, torch.device):
             return
+        if depth > _DEEPEST:
+            raise InputError(
+                f"a model whose parts lie {_DEEPEST} levels deep in each other",
+                rule="its identity covers everything that it holds",
+                remedy="Hold plain values, modules and lists of these",
+            )
         if isinstance(value, torch.Tensor):
             self.tensor(value)
         elif isinstance(value, nn.Module):
@@ -113,6 +136,8 @@ class _Reader:
             self.value(value.__self__, depth + 1)
         elif isinstance(value, types.FunctionType):
             self.function(value, depth)
+        elif isinstance(value, types.BuiltinFunctionType):
+            self.text("builtin", f"{value.__module__}.{value.__qualname__}")
         else:
             self.object(value, depth)
 
@@ -124,18 +149,19 @@ class _Reader:
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         used = [function.__globals__.get(name) for name in function.__code__.co_names]
         for held in (*cells, *used, *(function.__defaults__ or ())):
-            if isinstance(held, (torch.Tensor, np.ndarray, nn.Module, functools.partial)):
+            if isinstance(held, (torch.Tensor, np.ndarray, nn.Module, functools.partial, types.FunctionType)):
                 self.value(held, depth + 1)
 
     def object(self, value: Any, depth: int) -> None:
         self.text("object", type(value).__qualname__)
         fields = {f.name for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
-        inner = {**getattr(value, "__dict__", {}), **{name: getattr(value, name, None) for name in fields}}
+        slots = {name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())}
+        inner = {**getattr(value, "__dict__", {}), **{name: getattr(value, name, None) for name in fields | slots}}
         foreign = not is_installed(type(value).__module__)
         if foreign:
             self.value(type(value), depth + 1)
         for name in sorted(inner):
-            if foreign or isinstance(inner[name], (bool, int, float, str, torch.Tensor, np.ndarray)):
+            if foreign or isinstance(inner[name], _HELD):
                 self.text("attribute", name)
                 self.value(inner[name], depth + 1)
 

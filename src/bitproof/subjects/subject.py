@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bitproof.errors import InputError
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
-from bitproof.subjects.fingerprint import fingerprint
+from bitproof.subjects.fingerprint import fingerprint, is_known
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,7 +113,7 @@ def _found(model: nn.Module, name: str) -> list[Any]:
     A part inside one that has spoken is not asked: the whole knows better.
     """
     own = vars(model).get(name)
-    if own is not None:
+    if own is not None and is_known(name, own):
         return [own]
     found: list[Any] = []
     for child in model.children():
