@@ -115,6 +115,19 @@ def test_report_and_export_read_a_store(run, weights, tmp_path):
     assert (code, "40 rows" in out, len(pd.read_parquet(table))) == (0, True, 40)
 
 
+def test_no_output_is_one_of_the_inputs(run, weights, tmp_path):
+    store, link = tmp_path / "runs.db", tmp_path / "report.html"
+    run(*evaluate(weights, "--suite", "clean", "--store", store))
+    link.symlink_to(store)
+    before = store.read_bytes()
+    calls = [("report", store, "-o", store), ("report", store, "-o", link), ("export", store, "-o", store)]
+    calls.append(evaluate(weights, "--suite", "clean", "--store", store, "--report", store))
+    for call in calls:
+        code, _, err = run(*call)
+        assert code == 2 and "is read and would be written over: no output is one of the inputs" in err
+    assert store.read_bytes() == before
+
+
 @pytest.mark.parametrize("family", [None, "models", "schemes", "data", "attacks", "shifts", "suites"])
 def test_list(run, family):
     code, out, _ = run("list", *([family] if family else []))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -249,12 +250,10 @@ def test_checkpoints_rebuild_split_channels(tmp_path):
     assert steps_of(loaded)[0].ratio == 0.1
 
 
-def tampered(path, structure: str) -> None:
-    from safetensors import safe_open
-
+def tampered(path, **said: str) -> None:
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
-    save_file(load_file(path), path, metadata={**metadata, "structure": structure})
+    save_file(load_file(path), path, metadata={**metadata, **said})
 
 
 @pytest.mark.parametrize(
@@ -272,7 +271,7 @@ def tampered(path, structure: str) -> None:
 def test_foreign_structures_are_refused(structure, message, tmp_path):
     path = tmp_path / "q.safetensors"
     bp.save_model(quantize(bp.load_model("digits_cnn"), Scheme(act_bits=32)), path, architecture="digits_cnn")
-    tampered(path, structure)
+    tampered(path, structure=structure)
     with pytest.raises(InputError, match=message):
         bp.load_model("digits_cnn", weights=path)
 
@@ -293,3 +292,23 @@ def test_the_given_model_stays_as_it_is(tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"classes": "1000000000"},
+        {"classes": "ten"},
+        {"classes": "9" * 5000},
+        {"scheme": "null"},
+        {"scheme": "[" * 5000},
+        {"scheme": '{"type": "Scheme"}{'},
+        {"architecture": ""},
+    ],
+)
+def test_what_a_checkpoint_says_is_checked_before_anything_is_built(said, tmp_path):
+    path = tmp_path / "q.safetensors"
+    bp.save_model(quantize(bp.load_model("digits_cnn"), Scheme(act_bits=32)), path, architecture="digits_cnn")
+    tampered(path, **said)
+    with pytest.raises(InputError, match="says of itself is damaged|holds a"):
+        bp.load_model("digits_cnn", weights=path)

@@ -70,6 +70,17 @@ def test_arguments_that_are_no_fields_are_refused():
     assert describe(Plain())["eps"] == PGD().eps
 
 
+def test_attacks_around_attacks_come_back():
+    from bitproof.attacks import BPDA, EOT, Attack
+    from bitproof.settings import build
+
+    for attack in (
+        EOT(attack=PGD(steps=3), draws=2),
+        BPDA(attack=EOT(attack=PGD(norm="l2", eps=0.5)), parts=("ReLU",)),
+    ):
+        assert build(Attack, describe(attack)) == attack
+
+
 @pytest.mark.parametrize(
     "text", ["eot", "eot:draws=3", "bpda", "eot:attack=bpda", "eot(" * 60 + ")" * 60, "pgd" * 9000]
 )
