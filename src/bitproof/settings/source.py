@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 _INSTALLED = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_VALUES = (tuple, list, set, frozenset, dict, np.ndarray, np.generic, staticmethod, classmethod, property)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -67,15 +68,21 @@ def _sources(thing: Any, seen: set[int]) -> Iterator[str]:
             yield _text(thing)
     elif isinstance(thing, (tuple, list)):
         for part in thing:
-            yield from _sources(part, seen)
+            yield from _sources(part, seen) if not _is_live(part) else ()
     elif isinstance(thing, (set, frozenset)):
         yield from sorted("".join(_sources(part, set(seen))) for part in thing)
     elif isinstance(thing, Mapping):
         for key, part in thing.items():
             yield repr(key) if isinstance(key, _PLAIN) else type(key).__qualname__
-            yield from _sources(part, seen)
+            yield from _sources(part, seen) if not _is_live(part) else ()
     else:
         yield from _of_object(thing, seen)
+
+
+def _is_live(part: Any) -> bool:
+    """Whether an entry of a collection is an object that comes and goes, as in a log, and not a value."""
+    known = (*_PLAIN, *_VALUES, type, types.FunctionType, types.ModuleType, functools.partial)
+    return not isinstance(part, known) and not hasattr(part, "__wrapped__") and not hasattr(part, "detach")
 
 
 def _of_object(thing: Any, seen: set[int]) -> Iterator[str]:
