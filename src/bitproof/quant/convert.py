@@ -61,7 +61,8 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
 
 def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
     """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into."""
-    if found := [part.scheme for part in model.modules() if isinstance(getattr(part, "scheme", None), Scheme)]:
+    said = (getattr(part, "scheme", None) for part in model.modules())
+    if found := [scheme for scheme in said if isinstance(scheme, Scheme)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",

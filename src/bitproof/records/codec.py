@@ -89,9 +89,9 @@ def _plain(value: Any, path: str, arrays: dict[str, np.ndarray] | None) -> Any:
     if dataclasses.is_dataclass(value):
         fields = (f.name for f in dataclasses.fields(value) if f.name != "run")
         return {name: _plain(getattr(value, name), f"{path}.{name}".strip("."), arrays) for name in fields}
-    if isinstance(value, np.ndarray) and arrays is None:
-        return _finite(value.tolist())
     if isinstance(value, np.ndarray):
+        if arrays is None:
+            return _finite(value.tolist())
         arrays[path] = value
         return None
     if isinstance(value, Mapping):
