@@ -4,6 +4,7 @@ So a file is always a complete one, old or new, whatever is killed or full. A dr
 taken away by the next one that writes the same file.
 """
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,7 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
 def sweep(path: Path) -> None:
     """Remove drafts of this file that processes left behind which are no longer there."""
     with suppress(OSError):
-        for draft in path.parent.glob(f".{glob_escaped(path.name)}.*.tmp{glob_escaped(path.suffix)}"):
+        for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
             process = draft.name.removesuffix(f".tmp{path.suffix}").rpartition(".")[2]
             if process.isdecimal() and not _is_alive(int(process)):
                 draft.unlink(missing_ok=True)
@@ -64,11 +65,6 @@ def cannot_write(path: str | Path, what: str, error: Exception) -> InputError:
         rule=f"{what} is one file in an existing folder",
         remedy="Choose a writable path on a disk with room",
     )
-
-
-def glob_escaped(name: str) -> str:
-    """The name as a pattern that matches it alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _is_alive(process: int) -> bool:
