@@ -1,6 +1,6 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -191,7 +191,7 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
-        for record in (plain, *(replace(plain, fingerprint=f"{plain.fingerprint}~{i}") for i in range(2, MOST))):
+        for record in _namesakes(plain):
             here = [bench.probes[n] for n, other in found.items() if other.identity == record.identity]
             key = cell_key(record, about, bench.data.record, bench.seed)
             if not store.missing([key]):
@@ -200,6 +200,13 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
             if probe.random or all(same_answers(probe, other) for other in here):
                 break
     return found
+
+
+def _namesakes(model: ModelRecord) -> Iterator[ModelRecord]:
+    """The model, then others of its fingerprint with a number behind it."""
+    yield model
+    for number in range(2, MOST):
+        yield replace(model, fingerprint=f"{model.fingerprint}~{number}")
 
 
 def _probe_of(cell: Cell, ids: np.ndarray) -> Probe:
