@@ -1,6 +1,7 @@
 """Calling a model: where it lives, and what is said when it cannot take the images or answers nonsense."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +12,41 @@ Model = Callable[[Tensor], Tensor]
 """Images in [0, 1] to logits."""
 
 
+@contextmanager
+def plain_context() -> Iterator[None]:
+    """Computation as models define it, with gradients where they are asked for, whatever the caller has switched on.
+
+    Results are stored as those of a model: they must not follow from an autocast, `no_grad` or `inference_mode` that
+    happens to be open around the call.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
+
+
 def forward(model: Model, images: Tensor, name: str) -> Tensor:
-    """What the model returns for `images`; where it cannot take them, an `InputError` says so under its `name`."""
+    """What the model returns for `images`; where it cannot take them, an `InputError` says so under its `name`.
+
+    The model gets a copy, as some write into what they are given, and the images are for others too.
+    """
     try:
-        return model(images)
+        return model(images.clone())
     except RuntimeError as error:
         raise InputError(
             f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({str(error).splitlines()[0]})",
             rule="a model takes the images of the data set that it is tested on",
             remedy="Use a model made for this data set, or another size",
         ) from error
+
+
+def answer(model: nn.Module, images: Tensor) -> Tensor:
+    """What a module returns for images from anywhere, which are brought to its device and into its type of floats."""
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return forward(model, images.to(device_of(model), next(kinds, images.dtype)), type(model).__name__)
 
 
 def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass
 class Counted:
-    """A model that counts its passes and otherwise behaves like `model`.
+    """A model that counts its passes, never writes into its inputs, and otherwise behaves like `model`.
 
     Attributes:
         advance: told of every batch's passes, for progress bars.
@@ -27,7 +27,7 @@ class Counted:
     def __call__(self, inputs: Tensor) -> Tensor:
         self.forwards += len(inputs)
         self.advance(len(inputs))
-        logits = self.model(inputs)
+        logits = self.model(inputs.clone())  # which some models write into: the next one gets the same images
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits

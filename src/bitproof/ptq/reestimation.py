@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
-from bitproof.ptq.flow import record_flow
+from bitproof.core.calling import answer
+from bitproof.core.flow import record_flow
 from bitproof.ptq.watching import BATCH, Moments, run_until
 
 
@@ -61,5 +61,5 @@ def _input_moments(model: nn.Module, names: list[str], images: Tensor) -> dict[s
     for name in names:
         watched.get_submodule(name).register_forward_pre_hook(partial(see, name))
     for batch in images.split(BATCH):
-        watched(batch.to(device_of(model)))
+        answer(watched, batch)
     return moments

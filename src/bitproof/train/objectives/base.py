@@ -41,7 +41,7 @@ def of_logits(criterion: Callable[[Tensor, Tensor], Tensor]) -> Loss:
     """The loss that compares the batch's logits and labels by `criterion`."""
 
     def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
-        logits = model(batch.inputs)
+        logits = model(batch.inputs.clone())  # a teacher may see them too, and models may write into them
         return criterion(logits, batch.labels), logits
 
     return loss

@@ -57,7 +57,7 @@ class Distillation(Objective):
         def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
             value, logits = own(model, batch, rng)
             with torch.no_grad():
-                taught = teacher(batch.inputs)
+                taught = teacher(batch.inputs.clone())
             distance = distillation(logits, taught, self.temperature)
             return (1 - self.weight) * value + self.weight * distance, logits
 
