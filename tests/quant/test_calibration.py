@@ -83,12 +83,12 @@ def test_every_room_takes_them():
 NAN = IMAGES.clone()
 NAN[3, 1, 2, 2] = torch.nan
 WRONG = {
-    "nothing": ([], "no calibration images"),
-    "empty": (IMAGES[:0], "no calibration images"),
+    "nothing": ([], "no calibration data"),
+    "empty": (IMAGES[:0], "no calibration data"),
     "nan in the first batch": ([NAN, IMAGES], "calibration batch 1 holds NaN"),
     "nan in a later one": ([IMAGES, NAN, IMAGES], "calibration batch 2 holds NaN"),
     "0 to 255": ([IMAGES * 255], "values from .* to 25.*Divide"),
-    "normalised": ([(IMAGES - 0.5) / 0.25], "values from -.*Do not normalise"),
+    "normalised": ([(IMAGES - 0.5) / 0.25], "values from -.*Do not normalise.*models.normalized"),
     "two shapes": ([IMAGES, IMAGES[:, :, 1:]], "shapes .3, 7, 8. and .3, 8, 8."),
     "two channel orders": ([IMAGES, IMAGES.permute(0, 2, 3, 1)], "permute"),
     "labels alone": ([LABELS.float()], "batch 1 has shape"),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -203,6 +204,13 @@ def test_settings_that_change_no_quantizer_make_no_other_key(model, images):
         keys = {Subject.of(quantize(model, Scheme.parse(text), [images])).record("m").identity for text in (one, other)}
         assert len(keys) == 1, one
     assert Subject.of(model).record("m").identity not in keys
+
+
+def test_bits_are_whole_numbers_of_any_kind():
+    assert describe(Scheme(weight_bits=np.int64(4))) == describe(Scheme(weight_bits=4))
+    for bits in (4.0, "4", None):
+        with pytest.raises(InputError, match="weight_bits is .*bits are a whole number"):
+            Scheme(weight_bits=bits)
 
 
 def test_first_and_last_are_those_that_are_named():

@@ -85,7 +85,7 @@ def equalizable_pairs(model: nn.Module, images: Tensor) -> list[tuple[str, str]]
         relu = call and flow.only_use(call[1])
         if relu and relu.function in ("relu", "relu_") and flow.only_use(relu.output) and relu.output in takers:
             pairs.append((name, takers[relu.output]))
-    return pairs
+    return [pair for pair in pairs if len(output_ranges(layers[pair[0]])) == len(input_ranges(layers[pair[1]]))]
 
 
 def _equalize(first: Any, second: Any) -> Float[Tensor, " channels"]:

@@ -168,14 +168,16 @@ def _checked(batches: Iterable[Tensor]) -> Iterator[Tensor]:
             raise InputError(
                 f"calibration batch {number} has values from {low:.4g} to {high:.4g}",
                 rule="models take images in [0, 1], on which they are tested too",
-                remedy="Divide 8-bit images by 255. Do not normalise them: put that into the model as its first layer, "
-                "nn.Sequential(Normalize(mean, std), model)",
+                remedy="Divide 8-bit images by 255. Do not normalise them: that is the model's first layer, "
+                "bitproof.models.normalized(model, mean, std)",
             )
         if len(batch):
             yield batch
     if shape is None:
         raise InputError(
-            "no calibration images", rule="ranges come from images that the model sees", remedy="Pass a few hundred"
+            "no calibration data",
+            rule="ranges come from images that the model sees",
+            remedy="Pass a few hundred images: what was passed holds none",
         )
 
 

@@ -161,7 +161,7 @@ class Scheme:
 
         Args:
             names: of all compute layers.
-            first, last: the names of those that count as first and as last; by default those of the first and last name.
+            first, last: the names of those that count as first and as last; by default the first and the last name.
 
         Raises:
             InputError: a rule that matches none of them.
