@@ -1,5 +1,7 @@
 """A plan is made of values: what needs what decides the order, and another process can do the work."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -77,3 +79,24 @@ def test_an_analysis_is_stored_and_found_like_everything_else(experiment, tmp_pa
         assert [d.model.name for d in first.diagnoses] == ["float", "w4"] and first.diagnoses[1].twin is not None
         assert experiment.run(store, progress=False).computed == 0
         assert len(store.query("masking")) == 2 and len(store.query(None)) == len(store)
+
+
+def test_processes_that_end_before_they_have_read_their_work_are_told(tmp_path):
+    script = """
+import sys, numpy as np, bitproof as bp
+pixels = np.zeros((64, 3, 32, 32), np.uint8)
+data = bp.data.from_arrays(pixels, np.zeros(64, np.int64), classes=("a", "b"))
+settings = {"jobs": 2} if sys.argv[1] == "jobs" else {"workers": 1}
+bp.evaluate(bp.models.build_model("resnet20"), data, conditions=["gaussian-noise"], progress=False, **settings)
+"""
+    for what in ("jobs", "workers"):  # a script from standard input is none that a worker can import
+        told = subprocess.run(
+            [sys.executable, "-", what], input=script, capture_output=True, text=True, timeout=60, cwd=tmp_path
+        )
+        assert "a worker process ended before its work was done" in told.stderr
+
+
+def test_a_model_that_cannot_be_sent_is_refused_in_a_sentence(experiment):
+    experiment = replace(experiment, models={"mine": lambda x: x.flatten(1)[:, :10]}, conditions=(GaussianNoise(),))
+    with pytest.raises(bp.InputError, match=r"cannot be sent to them .*jobs=1"):
+        replace(experiment, analyses=(), jobs=2).run(Store(), progress=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.balls import BALLS
-from bitproof.core.processes import DIED, worker_pool
+from bitproof.core.processes import DIED, Handed, worker_pool
 from bitproof.core.rng import Rng
 from bitproof.data import Data, Examples
 from bitproof.errors import InputError
@@ -106,7 +106,7 @@ class Maker:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        return worker_pool(self.workers, _prepare, self.data, self.seed)
+        return worker_pool(self.workers, _prepare, Handed(self.data), self.seed)
 
     def _from_workers(self, shift: Shift, size: int) -> Iterator[Batch]:
         """Batches put together from units, of which a few more than there are workers are under way."""

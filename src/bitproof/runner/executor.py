@@ -1,7 +1,6 @@
 """Where the tasks of a plan are done: in this process one after the other, or several at once in others."""
 
 import contextlib
-import pickle
 import queue
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -13,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from bitproof.core.processes import CONTEXT, DIED, worker_pool
+from bitproof.core.processes import CONTEXT, DIED, Handed, worker_pool
 from bitproof.records import Record
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
@@ -87,7 +86,7 @@ class Processes:
         under_way: dict[Future[list[Record]], Work] = {}
         passes, stop = CONTEXT.Queue(), CONTEXT.Event()
         threads = max(1, torch.get_num_threads() // self.count)
-        with worker_pool(self.count, _prepare, pickle.dumps(bench), passes, stop, threads=threads) as pool:
+        with worker_pool(self.count, _prepare, Handed(bench), passes, stop, threads=threads) as pool:
             try:
                 while waiting or under_way:
                     lacking = {key for work in (*waiting, *under_way.values()) for key in work.wanted}
@@ -127,9 +126,9 @@ class Stopped(Exception):
 _worker: "tuple[Any, Queue[int], Event]"
 
 
-def _prepare(bench: bytes, passes: "Queue[int]", stop: Event) -> None:
+def _prepare(bench: Any, passes: "Queue[int]", stop: Event) -> None:
     global _worker
-    _worker = pickle.loads(bench), passes, stop  # noqa: S301 - the parent wrote it
+    _worker = bench, passes, stop
 
 
 def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> list[Record]:
