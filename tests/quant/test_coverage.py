@@ -116,7 +116,7 @@ def test_results_say_it(tmp_path):
         (of_float,), (of_quantized,) = ([c.model for c in result.cells if c.model.name == n] for n in ("float", "w4a8"))
         assert of_float.coverage is None
         assert of_quantized.coverage.weights == of_quantized.coverage.products == 1000 / 41000
-        assert [c.model.coverage for c in store.cells() if c.model.name == "w4a8"] == [of_quantized.coverage]
+        assert [c.model.coverage for c in store.query() if c.model.name == "w4a8"] == [of_quantized.coverage]
     (note,) = bp.report.terminal.notes(result.records)
     assert note.startswith("w4a8: Quantized: 2.4% of the weights and 2.4% of the multiply-accumulates. Float: 1 (97.6%")
     assert "Float: 1 (97.6% of the weights" in result.report(tmp_path / "r.html").read_text()
