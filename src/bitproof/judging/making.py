@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -114,7 +115,7 @@ class Maker:
     def _pool(self) -> ProcessPoolExecutor:
         # Not forked: a child inherits the locks of threads that it does not have.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.workers, context, _prepare, (self.data, self.seed))
+        return ProcessPoolExecutor(self.workers, context, _prepare, (self.data, self.seed, os.getpid()))
 
     def _from_workers(self, shift: Shift, size: int) -> Iterator[Batch]:
         """Batches put together from units, of which a few more than there are workers are under way."""
@@ -128,7 +129,8 @@ class Maker:
                 parts: list[Batch] = []
                 while len(parts) < len(batch):
                     while len(waiting) < 2 * self.workers and (rows := next(units, None)) is not None:
-                        waiting.append(self._pool.submit(_hand_over, shift, rows))
+                        with _deaf():
+                            waiting.append(self._pool.submit(_hand_over, shift, rows))
                     parts.append(waiting.popleft().result())
                 yield _joined(parts)
         except BrokenProcessPool as error:
@@ -137,6 +139,16 @@ class Maker:
                 rule="each needs memory of its own",
                 remedy="Use fewer workers, or none, or give the container more memory",
             ) from error
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started in here never hear Ctrl-C, not even while they start: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
@@ -205,10 +217,9 @@ def _joined(parts: list[Batch]) -> Batch:
 _worker: tuple[Data, int]
 
 
-def _prepare(data: Data, seed: int) -> None:
+def _prepare(data: Data, seed: int, parent: int) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keep_freed_memory()
@@ -216,7 +227,7 @@ def _prepare(data: Data, seed: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this process once its parent is gone, however that ended."""
+    """End this process once its parent is gone, however that ended, be it before this process could look."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
