@@ -69,6 +69,9 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(min=0, max=256, help="Processes that decode and corrupt images beside this one.")
     ] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
+    ] = 1,
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
@@ -123,6 +126,7 @@ def evaluate(
             independent=independent,
             crafting=crafting,
             workers=workers,
+            jobs=jobs,
             diagnose=diagnose,
         )
     print_result(result)

@@ -4,20 +4,13 @@ An example's images depend on the example, the condition and the seed alone, so 
 """
 
 import math
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt64
@@ -25,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.balls import BALLS
-from bitproof.core.memory import keep_freed_memory
+from bitproof.core.processes import DIED, Handed, worker_pool
 from bitproof.core.rng import Rng
 from bitproof.data import Data, Examples
 from bitproof.errors import InputError
@@ -113,9 +106,7 @@ class Maker:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        # Not forked: a child inherits the locks of threads that it does not have.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.workers, context, _prepare, (self.data, self.seed, os.getpid()))
+        return worker_pool(self.workers, _prepare, Handed(self.data), self.seed)
 
     def _from_workers(self, shift: Shift, size: int) -> Iterator[Batch]:
         """Batches put together from units, of which a few more than there are workers are under way."""
@@ -129,26 +120,11 @@ class Maker:
                 parts: list[Batch] = []
                 while len(parts) < len(batch):
                     while len(waiting) < 2 * self.workers and (rows := next(units, None)) is not None:
-                        with _deaf():
-                            waiting.append(self._pool.submit(_hand_over, shift, rows))
+                        waiting.append(self._pool.submit(_hand_over, shift, rows))
                     parts.append(waiting.popleft().result())
                 yield _joined(parts)
         except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process ended before its work was done",
-                rule="each needs memory of its own",
-                remedy="Use fewer workers, or none, or give the container more memory",
-            ) from error
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started in here never hear Ctrl-C, not even while they start: their parent ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise DIED from error
 
 
 def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
@@ -217,20 +193,9 @@ def _joined(parts: list[Batch]) -> Batch:
 _worker: tuple[Data, int]
 
 
-def _prepare(data: Data, seed: int, parent: int) -> None:
+def _prepare(data: Data, seed: int) -> None:
     global _worker
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    keep_freed_memory()
     _worker = data, seed
-
-
-def _leave_with(parent: int) -> None:
-    """End this process once its parent is gone, however that ended, be it before this process could look."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _hand_over(shift: Shift, rows: Rows) -> Batch:
