@@ -30,6 +30,8 @@ from wrong_lines import LINES, SPOILT, STARTS, TEXTS
 
 TIMEOUT_S = 30
 MOST_CPU_S = 3.0
+RANDOM = "note: no --weights, so the model has random ones"
+"""What may be said beside the message."""
 
 
 def prepare() -> None:
@@ -103,8 +105,8 @@ def faults(arguments: list[str], before: dict[str, str], streams: tuple[Path, Pa
     """What is wrong with the answer to a wrong line."""
     code, seconds = run(arguments, *streams)
     out, err = (path.read_text(errors="replace") for path in streams)
-    words = [line for line in err.splitlines() if line.strip()]
-    usage = words[:1] != [] and words[0].startswith("Usage:")  # of an option or argument that there is not
+    words = [line for line in err.splitlines() if line.strip() and line != RANDOM]
+    usage = "╭─ Error" in err  # of an option or argument that there is not, or a number out of its range
     found = {
         f"code {code}": code != 2,
         "a traceback": "Traceback" in err,

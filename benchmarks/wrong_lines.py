@@ -44,6 +44,8 @@ LINES = {
         --batch-size -1
         --workers -1
         --workers 99999
+        --jobs 0
+        --jobs 99999
         --classes 0
         --classes 1
         --classes -3
@@ -53,6 +55,7 @@ LINES = {
         --calibration-count 0 --scheme w8a8
         --calibration-count -1 --scheme w8a8
         --calibration-data cifar10:nowhere --scheme w8a8
+        --calibration-data folder:ten,size=32 --scheme w8a8
         --suite quik
         --suite released:nowhere
         --suite released:empty

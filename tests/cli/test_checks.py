@@ -63,6 +63,8 @@ MISTAKES = {
     f"{EVALUATE} --transfer crafted:attack=pgd": "a transfer is an attack.*crafted:attack=pgd.*source=float",
     f"{EVALUATE} --condition crafted:attack=pgd,source=nobody": "unknown source of a transfer 'nobody'",
     f"{EVALUATE} --condition crafted:attack=pgd,targets={'9' * 5000}": "targets is '9+ ",
+    f"{EVALUATE} --suite ''": "unknown suite ''",
+    f"{EVALUATE} --data imagenet:folder,size={'9' * 5000}": "it is a whole number of pixels",
     f"{EVALUATE} --seed {2**63}": "'--seed'",
     f"{EVALUATE} --classes 0": "'--classes'",
     f"{EVALUATE} --calibration-count 0": "'--calibration-count'",

@@ -22,14 +22,21 @@ def root_of(text: str | None) -> str | None:
     return bitproof.data.parse_data(text)[1] if text is not None else None
 
 
-def calibration_images(data: str, calibration_data: str | None, count: int) -> Any:
+def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...]) -> Any:
     if calibration_data is None and data.startswith("folder:"):
         raise InputError(
             f"no calibration images for {data!r}",
             rule="a folder has no train split, and models are not calibrated on what they are tested on",
             remedy="Pass --calibration-data folder:OTHER, or a scheme with float activations such as w8a32",
         )
-    return load_examples(calibration_data or data, "train", count)
+    images = load_examples(calibration_data or data, "train", count)
+    if images.shape != shape:
+        raise InputError(
+            f"--calibration-data {calibration_data} has images of shape {images.shape}",
+            rule=f"models are calibrated on images like those that they are tested on, of shape {shape}",
+            remedy="Use data of this size",
+        )
+    return images
 
 
 def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
@@ -75,7 +82,7 @@ def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any) -
     """The quantized copy and what to call it: by the pipeline if there is one, else by rounding to nearest alone."""
     label = label_of(scheme, ptq)
     if ptq is None:
-        return label, bitproof.quantize(model, scheme, calibration)
+        return label, bitproof.quantize(model, scheme, calibration if scheme.needs_calibration else None)
     pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
     return label, pipeline(model, calibration if calibration is not None else [])
 

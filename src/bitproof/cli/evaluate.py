@@ -99,7 +99,10 @@ def evaluate(
     lookup(CRAFTING, crafting, "way to make attacks")
     examples = load_examples(data, split, limit)
     if suite is not None or not (conditions or attacks):
-        conditions_of(suite or "quick", examples)
+        conditions_of("quick" if suite is None else suite, examples)
+    calibration = None
+    if ptq or any(wanted.needs_calibration for wanted in schemes):
+        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape)
     original = open_model(model, weights, classes, examples)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
@@ -109,9 +112,6 @@ def evaluate(
         check_names(planned, [*tested, *labels], examples.classes)
     with keeping(kept_in(store)):
         for wanted in schemes:
-            calibration = None
-            if wanted.needs_calibration or ptq:
-                calibration = calibration_images(data, calibration_data, calibration_count)
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
         result = bitproof.evaluate(

@@ -54,8 +54,7 @@ def quantize(
     if finished:
         label = finished.label
     else:
-        images = calibration if wanted.needs_calibration or ptq else None
-        label, quantized = quantized_copy(quantized, wanted, ptq, images)
+        label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
