@@ -36,12 +36,6 @@ def quantize(
     """
     from bitproof.deploy.runtime import need
 
-    if onnx and data is None:
-        raise InputError(
-            "--onnx without --data",
-            rule="images tell the ranges of an integer model's outputs",
-            remedy="Pass calibration images, such as --data digits",
-        )
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
     check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
@@ -51,6 +45,12 @@ def quantize(
     calibration = load_examples(data, "train", calibration_count) if data is not None else None
     quantized = open_model(model, weights, classes, calibration)
     finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
+    if data is None and (onnx or (not finished and (ptq or wanted.needs_calibration))):
+        raise InputError(
+            f"{'--onnx' if onnx else label} without --data",
+            rule="images tell the ranges of activations",
+            remedy="Pass calibration images, such as --data digits",
+        )
     if finished:
         label = finished.label
     else:
