@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8, UInt64
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from bitproof.errors import InputError, UnreadableError, lookup
@@ -137,7 +137,7 @@ def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 
 
-def _opened(encoded: bytes) -> Image.Image:
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(encoded), formats=FORMATS)
     except UnidentifiedImageError:  # whose words name an address in memory
