@@ -317,6 +317,7 @@ def _hears(process: int) -> bool:
 def parts() -> Iterator[tuple[str, Callable[[], Part]]]:
     yield "evaluate", lambda: evaluate("--scheme w4a4 --suite quick", 128)
     yield "evaluate with workers", lambda: evaluate("--suite shifts --workers 2", 200)
+    yield "evaluate with jobs", lambda: evaluate("--suite shifts --jobs 2", 200)
     yield "train", train
     text = "quantize digits_cnn --weights w.safetensors --data digits --ptq adaround:iterations=40 -o q.safetensors"
     yield "quantize", lambda: Part(work=line(text), outputs=(Path("q.safetensors"),))

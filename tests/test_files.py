@@ -45,13 +45,14 @@ def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path):
 def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     dead, alive = tmp_path / ".a.0123abcd.tmp.txt", tmp_path / ".a.4567abcd.tmp.txt"
     dead.touch()
+    (tmp_path / ".a.mine.tmp.txt").touch()  # looks like one, and is somebody's own
     lock = os.open(alive, os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     check_place(tmp_path / "a.txt", "the note")
-    assert list(tmp_path.iterdir()) == [alive]
+    assert not dead.exists() and alive.exists()
     os.close(lock)
     write(tmp_path / "a.txt")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.mine.tmp.txt", "a.txt"]
 
 
 def test_a_long_name_has_a_draft_too(tmp_path):

@@ -6,6 +6,7 @@ taken away by the next one that wants to write the same file: its lock, which en
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,7 +115,7 @@ def _draft(place: Path) -> Iterator[Path]:
     """An empty file beside `place`, locked and gone after the block; those that dead processes left go first."""
     start, end = f".{place.stem[:_NAMED]}.", f".tmp{place.suffix}"  # writers go by the suffix
     for left in place.parent.iterdir():
-        if left.name.startswith(start) and left.name.endswith(end):
+        if re.fullmatch(f"{re.escape(start)}[0-9a-f]{{8}}{re.escape(end)}", left.name):
             _sweep(left)
     draft = place.with_name(f"{start}{secrets.token_hex(4)}{end}")
     lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)

@@ -47,7 +47,7 @@ def check_store(path: Path | None, *inputs: Path | str | None) -> None:
     if path is None:
         return
     _check_over(path, inputs)
-    if path.is_file():
+    if path.is_file() and path.stat().st_size:
         bitproof.Store(path).close()
     else:
         check_place(path, "a store")
