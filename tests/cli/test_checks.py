@@ -122,6 +122,16 @@ def test_classes_of_a_folder_are_those_of_the_outputs(run, tmp_path):
         assert code == 2 and "has 10 outputs, data set 'folder' has 11 classes" in err
 
 
+def test_results_may_lie_beside_the_data_but_not_over_them(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path, "abcdefghij")
+    line = ["evaluate", "resnet20", "--data", "folder:.,size=32", "--suite", "clean", "--limit", 2]
+    for _ in range(2):
+        assert run(*line, "--store", "runs.db", "--report", "r.html")[0] == 0
+    code, _, err = run(*line, "--report", "a/0.png")
+    assert code == 2 and "'a/0.png' is read and would be written over" in err
+
+
 def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(bp.deploy, "load_onnx", lambda path: bp.load_model("digits_cnn"))
     first, second = tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx"

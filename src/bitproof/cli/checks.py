@@ -12,6 +12,9 @@ from bitproof.files import check_folder, check_place
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What belongs to a store beside its file."""
 
+_CHECKPOINTS = ("last.safetensors", "best.safetensors")
+"""What a run of training writes over."""
+
 _NOT_DATA = (".html", ".safetensors", ".onnx")
 """Files that may be replaced in a folder that data are read from, as no data set has any."""
 
@@ -59,7 +62,7 @@ def check_run_folder(path: Path, weights: Path | None) -> None:
     Raises:
         InputError: such a folder.
     """
-    if weights is not None and _same(path / weights.name, weights):
+    if weights is not None and any(_same(path / name, weights) for name in _CHECKPOINTS):
         raise InputError(
             f"the weights {str(weights)!r} lie in the output folder",
             rule="a run writes its own checkpoints there, over what it starts from",

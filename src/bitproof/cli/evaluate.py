@@ -79,9 +79,9 @@ def evaluate(
     report: ReportOption = None,
 ) -> None:
     """Test a model and quantized copies of it under a suite of conditions."""
-    read = [weights, *(onnx or []), Path(model), root_of(data), root_of(calibration_data)]
-    check_output(report, "the report", store, *read)
-    check_store(store, *read)
+    files = [weights, *(onnx or []), Path(model)]
+    check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
+    check_store(store, *files)
     from bitproof.conditions import as_attack, check_names
     from bitproof.conditions.suites import conditions_of
     from bitproof.judging import CRAFTING
