@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition
+from bitproof.attacks import Attack
+from bitproof.conditions import Clean, Condition, Crafted, as_attack, as_condition, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
@@ -24,7 +24,7 @@ from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
-from bitproof.settings import describe, digest, parse
+from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
 
@@ -72,8 +72,7 @@ class Experiment:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.all_conditions:
-            if isinstance(condition, Crafted) and condition.source:
-                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
+            check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -299,10 +298,9 @@ def evaluate(
     """
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of(suite or "quick", data), *chosen]
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
-    attacks: list[Attack] = [attack.to_the_end() for attack in made]
+    attacks = [as_attack(attack).to_the_end() for attack in transfer]
     experiment = Experiment(
         models=models,
         data=data,
