@@ -1,6 +1,9 @@
 """What an own class uses is part of what it is: an edit of any of it is seen."""
 
 import importlib
+import os
+import shutil
+import subprocess
 import sys
 from dataclasses import InitVar, dataclass
 
@@ -8,7 +11,8 @@ import pytest
 
 from bitproof.attacks import PGD
 from bitproof.errors import InputError
-from bitproof.settings import describe, parse, source_of
+from bitproof.settings import build, describe, parse, source_of
+from bitproof.settings.source import is_installed
 
 HEAD = "from dataclasses import dataclass\nimport functools\nimport numpy as np\nimport torch\n"
 BODY = "@dataclass(frozen=True)\nclass Mine:\n    x: int = 1\n    def act(self): return {use}\n"
@@ -45,6 +49,92 @@ def test_an_edit_of_what_is_used_is_seen(what, tmp_path, monkeypatch):
         found.add("".join(source_of(made)[1:]).replace(name, ""))
         sys.modules.pop(name)
     assert len(found) == 2
+
+
+def test_the_code_that_runs_counts_and_not_what_its_file_says_by_now(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path, code = tmp_path / "own_edited.py", HEAD + "def helper(): return 1\n" + BODY.format(use="helper()")
+    path.write_text(code)
+    made = importlib.import_module("own_edited").Mine
+    before = source_of(made)
+    path.write_text(code.replace("return 1", "return 2"))
+    assert source_of(made) == before and made().act() == 1
+    sys.modules.pop("own_edited")
+    importlib.invalidate_caches()
+    (tmp_path / "__pycache__").exists() and shutil.rmtree(tmp_path / "__pycache__")
+    edited = importlib.import_module("own_edited").Mine
+    assert source_of(edited) != before and edited().act() == 2
+
+
+def made_of(text: str, name: str = "own_typed") -> type:
+    """The class `Mine` of a module that has no file, like what is typed into an interpreter."""
+    space: dict[str, object] = {"__name__": name}
+    exec(HEAD + text, space)
+    return space["Mine"]  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        ("def helper(): return {v}\n" + BODY.format(use="helper()"), 1, 2),
+        (BODY.format(use="{v}"), 1, 2),
+        (BODY.format(use="[self.x for i in ({v},)]"), 1, 2),
+        ("V = {v}\n" + BODY.format(use="V"), 1, 2),
+        (  # a decorator that keeps the name of what it wraps
+            "def loud(f):\n    @functools.wraps(f)\n    def g(*a): return f(*a) * {v}\n    return g\n"
+            "class Mine:\n    @loud\n    def act(self): return 1\n",
+            1,
+            2,
+        ),
+        ("class Mine:\n    @torch.no_grad()\n    def act(self): return {v}\n", 1, 2),
+        ("class Mine:\n    def act(self):\n        try: f(); {v}\n        except ValueError: pass\n", "g()", "pass"),
+        ("class Mine:\n    @property\n    def act(self): return {v}\n", 1, 2),
+        ("class Mine:\n    {v}\n", "a, b = 1, 2", "a, b = 2, 1"),
+    ],
+)
+def test_what_is_typed_in_is_told_apart_too(text, one, other):
+    first, again, another = (source_of(made_of(text.replace("{v}", str(v)))) for v in (one, one, other))
+    assert first == again
+    assert first != another
+
+
+def test_comments_do_not_count():
+    assert source_of(made_of("class Mine:\n    def f(self): return 1\n")) == source_of(
+        made_of("# why\n\nclass Mine:\n\n    def f(self):\n        return 1  # one\n")
+    )
+
+
+def test_it_is_the_same_in_every_process(tmp_path):
+    """Sets have another order in each; so do the names that hashes are kept under."""
+    (tmp_path / "own_set.py").write_text(
+        "class Mine:\n    def f(self, x): return x in {'a', 'b', 'c', 'd', 'e'}, lambda: {'f', 'g'}\n"
+    )
+    ask = "import own_set; from bitproof.settings import source_of; print(hash('a')); print(source_of(own_set.Mine))"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ).stdout.split("\n", 1)
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert found[0][0] != found[1][0] and found[0][1] == found[1][1]
+
+
+def test_modules_are_known_by_where_they_lie():
+    assert all(map(is_installed, ("bitproof.attacks", "torch", "torch._C", "numpy.random", "sys", "builtins", "ast")))
+    assert not any(map(is_installed, ("__main__", "own_typed", "nowhere.to_be_found", __name__)))
+
+
+def test_a_class_of_bitproof_counts_with_its_revision(monkeypatch):
+    class Mine(PGD):
+        """Only another name."""
+
+    before = describe(PGD(), sources=True), describe(Mine(), sources=True)
+    monkeypatch.setattr(PGD, "revision", 2, raising=False)
+    after = describe(PGD(), sources=True), describe(Mine(), sources=True)
+    assert after[0] == {**before[0], "source": "revision 2"} and after[1]["source"] != before[1]["source"]
+    assert describe(PGD()) == {name: value for name, value in after[0].items() if name != "source"}
+    assert build(PGD, after[0]) == PGD()
 
 
 def test_arguments_that_are_no_fields_are_refused():

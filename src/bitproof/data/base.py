@@ -48,6 +48,8 @@ class Data(abc.ABC):
         left_out: what was found but cannot be used, by name, and why. Files are decoded when they are needed: `read`
             says which of them cannot be.
         numbers: int64 [n], each example's number in its split; None = they are its first ones.
+        open: whether there may be classes beyond the named ones, as where labels are numbers. Otherwise a model for
+            these data has one output a class, as a class that is missing would shift the labels of others.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Data(abc.ABC):
     framing: Framing
     left_out: dict[str, str] = field(default_factory=dict)
     numbers: Int64[np.ndarray, " n"] | None = None
+    open: bool = False
 
     @abc.abstractmethod
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
