@@ -30,25 +30,33 @@ CASES = {
     "a cached function": ("@functools.lru_cache\ndef V(): return {v}\n", "V()"),
     "an object": ("class Holder:\n    pass\nV = Holder()\nV.w = {v}\n", "V.w"),
     "slots": ("class Holder:\n    __slots__ = ('w',)\nV = Holder()\nV.w = {v}\n", "V.w"),
-    "a module": ("import helper_{v} as helper\n", "helper.f()"),
-    "a module inside the function": ("", "__import__('helper_{v}').f()"),
+    "a module": ("import own_helper as helper\n", "helper.f()"),
+    "a module imported by a function": ("def f():\n    import own_helper\n    return own_helper.f()\n", "f()"),
+    "a function of a module": ("from own_helper import f\n", "f()"),
+    "a function that is compiled": ("V = (torch.relu, torch.tanh)[{v} - 1]\n", "V(0)"),
+    "a function of NumPy": ("V = (np.sin, np.tanh)[{v} - 1]\n", "V(0)"),
+    "a table of settings": ("@dataclass\nclass S:\n    x: int\nV = {{'a': S({v})}}\n", "V['a']"),
+    "a tensor of half precision": ("V = torch.tensor([1.0, {v}]).bfloat16()\n", "V.sum()"),
+    "a pattern": ("import re\nV = re.compile('a{{{v}}}')\n", "V.match('')"),
+    "a network": ("V = torch.nn.Sequential(torch.nn.Flatten({v}))\n", "V(0)"),
 }
 
 
 @pytest.mark.parametrize("what", CASES)
 def test_an_edit_of_what_is_used_is_seen(what, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
     before, use = CASES[what]
-    found = set()
-    for value in (1, 2):
-        (tmp_path / f"helper_{value}.py").write_text(f"def f(): return {value}\n")
-        name = f"own_source_{abs(hash(what))}_{value}"
-        code = HEAD + before.format(v=value) + BODY.format(use=use.format(v=value))
-        (tmp_path / f"{name}.py").write_text(code)
-        made = importlib.import_module(name).Mine
-        found.add("".join(source_of(made)[1:]).replace(name, ""))
-        sys.modules.pop(name)
-    assert len(found) == 2
+    found = []
+    for number, value in enumerate((1, 1, 2)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "own_helper.py").write_text(f"V = {value}\ndef f(): return V\n")
+        (folder / "own_source.py").write_text(HEAD + before.format(v=value) + BODY.format(use=use.format(v=value)))
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            found.append(source_of(importlib.import_module("own_source").Mine))
+        for name in ("own_source", "own_helper"):
+            sys.modules.pop(name, None)
+    assert found[0] == found[1] != found[2]
 
 
 def test_the_code_that_runs_counts_and_not_what_its_file_says_by_now(tmp_path, monkeypatch):
@@ -96,6 +104,15 @@ def test_what_is_typed_in_is_told_apart_too(text, one, other):
     first, again, another = (source_of(made_of(text.replace("{v}", str(v)))) for v in (one, one, other))
     assert first == again
     assert first != another
+
+
+def test_what_code_logs_and_locks_does_not_count():
+    text = "import logging, threading\nLOG, LOCK = logging.getLogger('own'), threading.Lock()\n" + BODY.format(
+        use="LOG.isEnabledFor(10), LOCK.locked()"
+    )
+    first, made = source_of(made_of(text)), made_of(text)
+    made().act()
+    assert source_of(made) == first
 
 
 def test_comments_do_not_count():

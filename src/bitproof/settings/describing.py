@@ -49,7 +49,7 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     _check_declared(kind)
     described: dict[str, Any] = {"type": type_name(kind)}
     if sources and not is_own(kind):
-        described["source"] = digest(source_of(kind))[:12]
+        described["source"] = source_of(kind)[:12]
     elif sources and revision_of(kind) > 1:
         described["source"] = f"revision {revision_of(kind)}"
     hints = _hints(kind)
