@@ -17,7 +17,7 @@ from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, fram
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ArrayData(Data):
     """Examples held in memory.
 

@@ -36,7 +36,7 @@ class Read:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Data(abc.ABC):
     """Examples of one split of a data set. Reading changes nothing in it.
 
@@ -87,6 +87,12 @@ class Data(abc.ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return (
+            f"{type(self).__name__}: {self.name} {self.split}, {len(self):,} of {len(self.classes):,} classes, {size}"
+        )
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, " n"]:

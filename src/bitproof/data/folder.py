@@ -32,7 +32,7 @@ _SHOWN = 5  # names in an error
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FolderData(Data):
     """Examples read from their files when they are asked for.
 

@@ -20,7 +20,7 @@ Change = Callable[..., Float[Tensor, "n c h w"]]
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Selected(Data):
     """Some examples of a data set; see `select`."""
 
@@ -48,7 +48,7 @@ class Selected(Data):
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Mapped(Data):
     """A data set whose images are changed as they are read; see `mapped`."""
 
