@@ -41,7 +41,11 @@ class BinaryConnectWeights(WeightQuantizer):
 
     def __init__(self, limit: float) -> None:
         super().__init__()
-        self.limit = limit
+        self._limit = limit
+
+    @property
+    def limit(self) -> float:
+        return self._limit
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _gated(weight, weight >= 0, self.limit)
@@ -63,7 +67,11 @@ class StochasticBinaryConnectWeights(WeightQuantizer, Drawing):
 
     def __init__(self, limit: float, key: int) -> None:
         super().__init__(key)
-        self.limit = limit
+        self._limit = limit
+
+    @property
+    def limit(self) -> float:
+        return self._limit
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if not self.training:

@@ -32,7 +32,9 @@ class BinaryNetWeights(WeightQuantizer):
         ([-1.0, 1.0, 1.0], [0.0, 1.0, 1.0])
     """
 
-    limit = 1.0
+    @property
+    def limit(self) -> float:
+        return 1.0
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return sign_ste(weight)

@@ -27,13 +27,12 @@ class Quantizer(nn.Module):
 
 
 class WeightQuantizer(Quantizer):
-    """Maps the weight of a layer onto a grid.
+    """Maps the weight of a layer onto a grid."""
 
-    Attributes:
-        limit: how far from zero training lets the float weight go; None = anywhere.
-    """
-
-    limit: float | None = None
+    @property
+    def limit(self) -> float | None:
+        """How far from zero training lets the float weight go; None = anywhere."""
+        return None
 
     def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
         """Change the float weight in place once an optimiser has moved it: clip it to the limit."""
