@@ -26,7 +26,7 @@ def images():
 def test_an_own_network_comes_back_as_it_was_saved(folded, images, tmp_path):
     torch.manual_seed(0)
     network = MyNet().eval()
-    start = bp.ptq.fold_batch_norm(network, [images]) if folded else network
+    start = bp.ptq.fold_batch_norm(network, images) if folded else network
     quantized = bp.quantize(start, bp.Scheme("lsq", weight_bits=4, act_bits=4, first="same"), [images])
     quantized.origin = {"seed": 3}
     bp.save_model(quantized, tmp_path / "q.safetensors", architecture="mynet")
