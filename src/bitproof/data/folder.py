@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import final
 
 import numpy as np
@@ -73,7 +73,7 @@ class FolderData(Data):
 
     def content(self) -> Iterator[bytes | memoryview]:
         for row, name in enumerate(self.files):
-            yield name.encode() + b"\0"
+            yield name.encode(errors="surrogateescape") + b"\0"
             yield hashlib.blake2b(self.encoded(row)).digest()
 
     def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:
@@ -201,7 +201,7 @@ def _left_out(
             left_out[f"{name}/"] = "holds no pictures that can be read"
         elif name not in number:
             left_out[f"{name}/"] = f"is none of the {len(number):,} classes"
-    others = Counter(suffix for name in found for suffix in OTHER_PICTURES if name.lower().endswith(suffix))
+    others = Counter(suffix for name in found if (suffix := PurePath(name).suffix.lower()) in OTHER_PICTURES)
     for suffix, count in sorted(others.items()):
         left_out[f"*{suffix}"] = f"{count:,} file{'s' * (count > 1)} of a format that is not read: convert to PNG"
     stray = sum(path.suffix.lower() in SUFFIXES and not _is_hidden(path.name) for path in root.iterdir())
