@@ -166,7 +166,10 @@ def FGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
 
 
 def RFGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
-    """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1)."""
+    """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1).
+
+    The gradient is that where the random direction led, as in Tramer et al. 2018; lin2019 prints it at the image.
+    """
     return PGD(norm=norm, eps=eps, steps=1, step_size=eps / 2, start="halfway")
 
 

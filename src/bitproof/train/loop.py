@@ -69,8 +69,7 @@ def _train_epoch(
     model.train()
     for batch in batches.of_epoch(epoch, now.step):
         torch.manual_seed(_seed(batches.rng.fold("step", epoch, now.step)))  # of dropout and its like
-        for group in run.optimizer.param_groups:
-            group["lr"] = batches.how.rate(batch.progress)
+        batches.how.pace(run.optimizer, batch.progress)
         rng = Rng(batches.rng.seed, batch.ids, (*batches.rng.path, "objective", epoch))
         loss, logits = minimised(batch, rng)
         run.optimizer.zero_grad(set_to_none=True)
