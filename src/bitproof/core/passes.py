@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from bitproof.core.calling import logits_of
+
 
 @dataclass
 class Counted:
@@ -27,7 +29,7 @@ class Counted:
     def __call__(self, inputs: Tensor) -> Tensor:
         self.forwards += len(inputs)
         self.advance(len(inputs))
-        logits = self.model(inputs)
+        logits = logits_of(self.model, inputs)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits

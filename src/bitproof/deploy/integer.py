@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
+from bitproof.core.calling import plain_context, unwrapped
 from bitproof.deploy.capture import capture, mark
 from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
@@ -70,6 +71,7 @@ class IntegerForm(nn.Module):
         return f"shape={self.shape}, graph={digest(self.graph.code)}"
 
 
+@plain_context()
 @torch.no_grad()
 def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> IntegerForm:
     """The model that integer kernels can compute, made from a fake-quantized one, which is left as it is.
@@ -87,6 +89,7 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         InputError: a model without quantized weights, a method with no integer form, weights that do not fit into
             8 bits with one zero point, or a model that cannot be captured.
     """
+    model = unwrapped(model)
     scheme = _scheme(model)
     batches = calibration.inputs() if isinstance(calibration, Images) else calibration
     batches = [batch.cpu() for batch in batches]

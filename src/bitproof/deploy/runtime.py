@@ -4,7 +4,6 @@ On x86 processors without VNNI the product of unsigned and signed 8-bit integers
 saturates; there the session is told to be exact (`session.x64quantprecision`), at the price of some speed.
 """
 
-import copy
 import importlib.util
 import json
 from collections.abc import Iterable
@@ -17,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
+from bitproof.core.copying import copied
 from bitproof.core.cpu import integer_instructions
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
@@ -213,11 +213,11 @@ def agreement(model: nn.Module, deployed: OnnxModel, images: Images | Iterable[T
     """
     import onnxruntime
 
-    model = copy.deepcopy(model).eval()
+    model = copied(model).eval()
     count = same = same_logits = 0
     largest = 0.0
     for batch in images.inputs() if isinstance(images, Images) else images:
-        expected, found = model(batch.to(device_of(model))).cpu(), deployed(batch)
+        expected, found = answer(model, batch).cpu(), deployed(batch)
         count += len(batch)
         same += int((expected.argmax(1) == found.argmax(1)).sum())
         same_logits += int((expected == found).all(1).sum())

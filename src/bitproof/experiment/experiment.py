@@ -14,6 +14,7 @@ from bitproof.attacks import ATTACKS, Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
+from bitproof.core.calling import plain_context
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -160,6 +161,7 @@ class Experiment:
         smaller = [c for c in self.all_conditions if condition.differs_in_budget(c) and c.attack.eps < eps < np.inf]  # pyright: ignore
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
+    @plain_context()
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()

@@ -9,7 +9,6 @@ Layers share pairs, so it is repeated until nothing moves. It evens out per-tens
 grids gain little.
 """
 
-import copy
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.core.copying import copied
 from bitproof.ptq.flow import record_flow
 from bitproof.quant.attached import compute_layers
 
@@ -35,7 +35,7 @@ def equalize(model: nn.Module, images: Tensor) -> nn.Module:
         model: float model.
         images: a few images [n, c, h, w] that it takes, to see what follows what.
     """
-    equalized = copy.deepcopy(model)
+    equalized = copied(model)
     pairs = [tuple(map(equalized.get_submodule, names)) for names in equalizable_pairs(model, images)]
     for _ in range(SWEEPS):
         if all([_equalize(*pair) < TOLERANCE for pair in pairs]):

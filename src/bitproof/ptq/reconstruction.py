@@ -17,7 +17,6 @@ Two departures. The papers take 20,000 steps of rate 0.001; here 2,000 of rate 0
 compared before its activation function, which is not seen from outside.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitproof.core.calling import device_of
+from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
@@ -83,7 +83,7 @@ class Reconstruction:
             images: [n, c, h, w], about a thousand. What goes into and out of a unit is kept for all of them.
             rng: keyed by one id, the run.
         """
-        learned, reference = copy.deepcopy(quantized).eval(), copy.deepcopy(model).eval().requires_grad_(False)
+        learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
         for name in self._units(learned, images):
             unit = learned.get_submodule(name)
             grads = _fisher(reference, name, images, rng.fold("fisher", name)) if self.fisher else None

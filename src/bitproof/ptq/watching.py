@@ -20,7 +20,7 @@ def run_until(model: nn.Module, name: str, images: Tensor, see: Callable[[Tensor
     """Show `see` what the named module receives and returns, batch by batch; what comes after it is not run."""
 
     def show(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        see(args[0], output)
+        see(args[0].float(), output.float())
         raise _Reached
 
     hook = model.get_submodule(name).register_forward_hook(show)

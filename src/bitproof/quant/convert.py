@@ -6,7 +6,6 @@ just before the layer runs. So every model works that calls its layers (grouped,
 padding, one ReLU used many times), state dicts round-trip, and copies are independent.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.calling import device_of, forward
+from bitproof.core.calling import answer, device_of, unwrapped
+from bitproof.core.copying import copied
 from bitproof.errors import InputError
 from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.scheme import Scheme
+from bitproof.quant.settling import settle
 
 
 @runtime_checkable
@@ -46,7 +47,7 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
 
     Raises:
         InputError: no compute layers, a rule that matches none, a model that is quantized already, weights that are not
-            finite or all zero, no calibration where it is needed, or a layer that no calibration image reaches or
+            finite or not float32, no calibration where it is needed, or a layer that no calibration image reaches or
             activates.
     """
     quantized = prepare(model, scheme)
@@ -68,15 +69,21 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
             rule="quantization starts from a float model",
             remedy="Pass the float model it was made from",
         )
-    quantized = copy.deepcopy(model).eval()
+    quantized = settle(copied(unwrapped(model)).eval())
     layers = list(assigned(quantized, scheme))
     if not layers:
         raise InputError(
             f"{type(model).__name__} has no compute layers",
             rule="quantization acts on Conv1d, Conv2d and Linear layers",
-            remedy="Pass a model that contains some",
+            remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
         )
     for name, layer, here in layers:
+        if layer.weight.dtype != torch.float32:
+            raise InputError(
+                f"the weight of {name!r} is of type {layer.weight.dtype}",
+                rule="grids are set and simulated in float32",
+                remedy="Pass model.float()",
+            )
         if not torch.isfinite(layer.weight).all():
             raise InputError(
                 f"the weight of {name!r} holds NaN or infinity",
@@ -84,12 +91,6 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 remedy="Check the checkpoint this model was loaded from",
             )
         weight = layer.weight.detach()
-        if not weight.any():
-            raise InputError(
-                f"the weights of {name!r} are all zero",
-                rule="a grid needs a range, and a layer of zeros passes nothing on",
-                remedy="Check the checkpoint this model was loaded from",
-            )
         if here.weight_bits < 32:
             parametrize.register_parametrization(layer, "weight", here.method.weights(weight, here.weight_bits))
         if here.act_bits < 32:
@@ -107,7 +108,7 @@ def freeze(model: nn.Module) -> nn.Module:
 
     The logits equal those of the model in eval mode bit for bit. Works on float models too.
     """
-    frozen = copy.deepcopy(model).eval()
+    frozen = copied(model).eval()
     for module in list(frozen.modules()):
         if parametrize.is_parametrized(module):
             # Not remove_parametrizations: it edits the class, which the copy shares with the original.
@@ -161,7 +162,7 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
     The model is run twice: first for the extremes of each input, then for the histogram between them.
     Neither depends on how the images are batched.
     """
-    watched = copy.deepcopy(model).eval()
+    watched = copied(unwrapped(model)).eval()
     extremes: dict[str, tuple[float, float]] = {}
 
     def see_extremes(name: str, x: Tensor) -> None:
@@ -204,6 +205,6 @@ def _watch(
 
     hooks = [model.get_submodule(name).register_forward_pre_hook(partial(show, name)) for name in names]
     for batch in batches():
-        forward(model, batch.to(device_of(model)), type(model).__name__)
+        answer(model, batch)
     for hook in hooks:
         hook.remove()
