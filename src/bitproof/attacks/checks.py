@@ -29,7 +29,9 @@ def check_gradients(pooled: bool) -> None:
 def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
     """Raise `InputError` for a model in train mode, images outside [0, 1], or targets equal to labels."""
     module = module_of(model)
-    training = [] if module is None else [type(part).__name__ for part in module.modules() if part.training]
+    training = (
+        [] if module is None else [type(part).__name__ for part in module.modules() if getattr(part, "training", False)]
+    )
     if training:
         raise InputError(
             f"the model is in train mode ({', '.join(dict.fromkeys(training))})",

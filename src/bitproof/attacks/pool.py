@@ -179,7 +179,7 @@ def call_pooled(
 ) -> Images:
     """The `__call__` of an attack that has `search(asked, inputs, goal, rng) -> Found`, as `Attack.__call__`.
 
-    It first predicts up to eight examples twice (see `checks`), beyond the attack's `passes`.
+    It first asks about up to eight examples, and about three of them twice more (see `checks`), beyond `passes`.
 
     Args:
         batch_size: most images a pass; None = all of them. The result does not depend on it.

@@ -74,7 +74,9 @@ def logits_in(output: Any, count: int) -> Tensor:
     tensors = {name: part for name, part in named.items() if isinstance(part, Tensor)}
     if "logits" in tensors:
         return tensors["logits"]
-    fitting = [part for part in tensors.values() if part.is_floating_point() and part.dim() == 2 and len(part) == count]
+    fitting = [
+        part for part in tensors.values() if part.is_floating_point() and part.dim() == 2 and part.shape[0] == count
+    ]
     if len(fitting) == 1:
         return fitting[0]
     shapes = ", ".join(f"{name}: {list(part.shape)}" for name, part in tensors.items())
@@ -140,10 +142,7 @@ def device_of(model: object) -> torch.device:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module itself, out of `DataParallel` and `torch.compile`, which run the same layers another way."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif "_orig_mod" in model._modules:  # what torch.compile returns, a class without a public name
-            model = model._modules["_orig_mod"]  # pyright: ignore[reportAssignmentType]
-        else:
-            return model
+    compiled = "_orig_mod"  # how the class that torch.compile returns, which costs seconds to import, keeps the module
+    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(model, compiled):
+        model = getattr(model, compiled if hasattr(model, compiled) else "module")
+    return model

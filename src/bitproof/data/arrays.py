@@ -143,8 +143,7 @@ def _checked_labels(labels: NDArray[Any], count: int, classes: int | None) -> ND
         raise InputError(
             f"labels are {labels.dtype} {list(labels.shape)}",
             rule=f"they must be integers [{count}], one an image",
-            remedy="Pass class numbers"
-            + ("; from one-hot rows, use labels.argmax(1)" if labels.ndim == 2 and len(labels) == count else ""),
+            remedy="From one-hot rows, use labels.argmax(1)" if labels.ndim == 2 else "Pass whole class numbers",
         )
     wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
     if wrong.any():

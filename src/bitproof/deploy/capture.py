@@ -58,7 +58,7 @@ def mark(layer: nn.Module, name: str, quantizer: InputQuantizer | None) -> None:
 
 def capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     """The model as a graph of ATen operators, from images to logits, for any batch size. The model gets a hook."""
-    model.register_forward_hook(lambda _, args, output: logits_in(output, len(args[0])))
+    model.register_forward_hook(lambda _, args, output: logits_in(output, args[0].shape[0]))
     example = torch.zeros(2, *shape)
     try:
         with warnings.catch_warnings():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof import settings
+from bitproof.core.calling import unwrapped
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.bias import correct_bias
@@ -76,6 +77,7 @@ class PostTraining:
             data: 512 to 1024 unlabelled images: anything with an `inputs()` method that yields batches, or these.
             rng: keyed by one id, the run; used where roundings are learned.
         """
+        model = unwrapped(model)
         batches = list(data.inputs() if isinstance(data, Images) else data)
         if not batches:
             raise InputError("no images", rule="every step needs some", remedy="Pass a few hundred unlabelled ones")

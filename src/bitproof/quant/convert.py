@@ -62,14 +62,14 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Te
 
 def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
     """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into."""
-    said = (getattr(part, "scheme", None) for part in model.modules())
+    quantized = settle(copied(unwrapped(model)).eval())
+    said = (getattr(part, "scheme", None) for part in quantized.modules())
     if found := [scheme for scheme in said if isinstance(scheme, Scheme)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
             remedy="Pass the float model it was made from",
         )
-    quantized = settle(copied(unwrapped(model)).eval())
     layers = list(assigned(quantized, scheme))
     if not layers:
         raise InputError(
