@@ -109,6 +109,24 @@ def test_a_model_that_switches_autocast_on_has_no_integer_form():
         integer_form(quantized(make(Half), "w8a8"), [IMAGES])
 
 
+def test_weights_that_no_layer_is_called_for_are_named_and_stay_float(tmp_path):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Conv2d(3, 8, 2, 2), nn.Linear(8, 5)
+            self.attend, self.spare = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(3, 3)
+
+        def forward(self, x):
+            x = self.embed(x).flatten(2).transpose(1, 2)
+            return self.head(self.attend(x, x, x, need_weights=False)[0].mean(1))
+
+    form = integer_form(quantized(make(Attention), "w8a32"), [IMAGES])
+    assert (form.floats, set(form.layers())) == (("attend.out_proj",), {"embed", "head"})
+    assert set(form.added) == {"embed:input", "embed:output", "head:input"}
+    export_onnx(form, tmp_path / "q.onnx")
+    assert agreement(form, load_onnx(tmp_path / "q.onnx"), [IMAGES]).same == 6
+
+
 def wide(features, act_bits=8):
     """A layer of equal positive weights on images of ones: its sums are as large as they can be."""
     layer = nn.Linear(features, 2)

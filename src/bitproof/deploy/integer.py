@@ -40,16 +40,24 @@ class IntegerForm(nn.Module):
         scheme: how it was quantized.
         shape: (channels, height, width) of its images.
         added: names of the layers that got one more 8-bit grid, ":input" or ":output".
+        floats: names of quantized layers that are not called: something else uses their weights, in float, as
+            `nn.MultiheadAttention` does those of its `out_proj`.
     """
 
     def __init__(
-        self, graph: fx.GraphModule, scheme: Scheme, shape: tuple[int, int, int], added: tuple[str, ...]
+        self,
+        graph: fx.GraphModule,
+        scheme: Scheme,
+        shape: tuple[int, int, int],
+        added: tuple[str, ...],
+        floats: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.graph = graph
         self.scheme = scheme
         self.shape = shape
         self.added = added
+        self.floats = floats
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.graph(images)
@@ -123,7 +131,7 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
-    return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]
+    return IntegerForm(graph.module, scheme, shape, tuple(graph.added), tuple(graph.floats))  # type: ignore[arg-type]
 
 
 def _scheme(model: nn.Module) -> Scheme:

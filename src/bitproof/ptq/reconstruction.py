@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer, device_of
 from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
@@ -184,7 +184,7 @@ def _received(model: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the unit receives, for all images."""
     parts: list[Tensor] = []
     hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, args: parts.append(args[0].cpu()),
+        lambda _, args: parts.append(args[0].float().cpu()),
         prepend=True,  # before the layer's own quantizer
     )
     run_until(model, name, images, lambda x, y: None)
@@ -211,7 +211,7 @@ def _fisher(model: nn.Module, name: str, images: Tensor, rng: Rng) -> Tensor:
     squares = []
     draws = Rng(rng.seed, torch.arange(len(images)).numpy(), rng.path).uniform(())
     for batch, draw in zip(images.split(BATCH), draws.split(BATCH), strict=True):
-        logits = model(batch.to(device_of(model)))
+        logits = answer(model, batch)
         below = logits.detach().softmax(1).cumsum(1) < draw.to(logits.device)[:, None]
         labels = below.sum(1).clamp(max=logits.shape[1] - 1)
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), outputs.pop())

@@ -17,7 +17,7 @@ class _Reached(Exception):
 
 @torch.no_grad()
 def run_until(model: nn.Module, name: str, images: Tensor, see: Callable[[Tensor, Tensor], None]) -> None:
-    """Show `see` what the named module receives and returns, batch by batch; what comes after it is not run."""
+    """Show `see` what the named module receives and returns, in float32, batch by batch, and run no further."""
 
     def show(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         see(args[0].float(), output.float())
