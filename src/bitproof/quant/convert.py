@@ -95,7 +95,7 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
             parametrize.register_parametrization(layer, "weight", here.method.weights(weight, here.weight_bits))
         if here.act_bits < 32:
             layer.add_module(INPUT_QUANTIZER, here.method.inputs(here.act_bits).to(weight.device))
-            layer.register_forward_pre_hook(_quantize_input)
+            layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
         if here.grad_bits < 32:
             layer.add_module(GRADIENT_QUANTIZER, here.method.gradients(weight, here.grad_bits))
             layer.register_forward_hook(_quantize_gradient)
@@ -134,8 +134,13 @@ def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Layer
         yield name, layer, here
 
 
-def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return layer.get_submodule(INPUT_QUANTIZER)(args[0]), *args[1:]
+def _quantize_input(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    quantizer = layer.get_submodule(INPUT_QUANTIZER)
+    if args:
+        return (quantizer(args[0]), *args[1:]), kwargs
+    return args, kwargs | {"input": quantizer(kwargs["input"])}
 
 
 def _quantize_gradient(layer: nn.Module, _: tuple[Any, ...], output: Tensor) -> Tensor:
@@ -200,10 +205,12 @@ def _watch(
 ) -> None:
     """Run all batches through the model, showing `see` what each named layer receives."""
 
-    def show(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
-        see(name, args[0])
+    def show(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        see(name, args[0] if args else kwargs["input"])
 
-    hooks = [model.get_submodule(name).register_forward_pre_hook(partial(show, name)) for name in names]
+    hooks = [
+        model.get_submodule(name).register_forward_pre_hook(partial(show, name), with_kwargs=True) for name in names
+    ]
     for batch in batches():
         answer(model, batch)
     for hook in hooks:
