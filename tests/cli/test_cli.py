@@ -356,4 +356,4 @@ def test_post_training_from_the_command_line(run, weights, tmp_path):
     code, _, err = run(*start, "--ptq", "brec", "-o", tmp_path / "q.safetensors")
     assert (code, "Did you mean 'brecq'" in err) == (2, True)
     code, _, err = run(*start[:4], "--ptq", "brecq", "-o", tmp_path / "q.safetensors")
-    assert (code, "no images" in err) == (2, True)
+    assert (code, "no calibration data" in err) == (2, True)

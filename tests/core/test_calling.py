@@ -1,184 +1,78 @@
-"""Models as people have them: what they return, in which floats, around what; and copies of them."""
-
-import collections
-import threading
-from dataclasses import dataclass
-from typing import Any
+"""Calling models: nothing that they do, or that is switched on around the call, spoils the images or the results."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune, spectral_norm, weight_norm
 
 import bitproof as bp
-from bitproof.core.calling import answer, forward, logits_in, logits_of, unwrapped
-from bitproof.core.copying import copied
-from bitproof.errors import InputError
-
-LOGITS, FEATURES = torch.rand(4, 10), torch.rand(4, 8)
+from bitproof.core.calling import forward
+from bitproof.core.passes import Counted
+from bitproof.ptq import PostTraining
 
 
-@dataclass
-class Output:
-    logits: torch.Tensor
-    hidden_states: Any = None
+class InPlace(nn.Module):
+    """Normalises what it is given in place, as code for memory does."""
 
-
-Aux = collections.namedtuple("Aux", "logits aux_logits")
-
-
-@pytest.mark.parametrize(
-    "output",
-    [
-        LOGITS,
-        {"logits": LOGITS, "features": FEATURES},
-        {"out": LOGITS, "map": FEATURES[:, :, None, None], "loss": torch.tensor(1.0), "ids": torch.arange(4)},
-        (LOGITS, None),
-        [LOGITS],
-        (LOGITS.argmax(1), LOGITS),
-        Aux(LOGITS, LOGITS + 1),
-        Output(LOGITS, FEATURES),
-        collections.OrderedDict(logits=LOGITS, hidden_states=(FEATURES, FEATURES)),
-    ],
-    ids=lambda output: type(output).__name__,
-)
-def test_the_logits_are_found_in_what_models_return(output):
-    assert logits_in(output, 4) is LOGITS
-
-
-@pytest.mark.parametrize(
-    ("output", "words"),
-    [
-        ((LOGITS, FEATURES), r"a tuple \(0: \[4, 10\], 1: \[4, 8\]\) for 4 images.*net\(images\)\[0\]"),
-        ({"a": FEATURES[:3]}, r"a dict \(a: \[3, 8\]\)"),
-        (None, "a NoneType for 4 images"),
-        (LOGITS.numpy(), "a ndarray for 4 images"),
-    ],
-)
-def test_what_holds_no_logits_or_several_is_refused(output, words):
-    with pytest.raises(InputError, match=words):
-        logits_in(output, 4)
-
-
-def small(wrap=lambda layer: layer):
-    torch.manual_seed(0)
-    return nn.Sequential(wrap(nn.Conv2d(1, 8, 5, 3)), nn.ReLU(), nn.Flatten(), wrap(nn.Linear(288, 10))).eval()
-
-
-class Around(nn.Module):
-    """A model that does something to what its net is given or gives."""
-
-    def __init__(self, what, net=None):
+    def __init__(self, body: nn.Module) -> None:
         super().__init__()
-        self.what, self.net = what, net or small()
+        self.body = body
 
     def forward(self, x):
-        if self.what == "writes into its images":
-            return self.net(x.sub_(0.5)) + self.net(torch.zeros_like(x))
-        if self.what == "keeps its features":
-            self.kept = {"features": [self.net[:3](x)]}
-        if self.what == "switches autocast on":
-            with torch.autocast("cpu", torch.bfloat16):
-                return self.net(x)
-        return {"logits": self.net(x), "probabilities": self.net(x).softmax(1)}
+        return self.body(x.sub_(0.3).mul_(1.5))
 
 
-PEOPLES = {
-    "dict": lambda: Around("returns a dict"),
-    "in place": lambda: Around("writes into its images"),
-    "keeps": lambda: Around("keeps its features"),
-    "autocast": lambda: Around("switches autocast on"),
-    "function": lambda: (lambda net: lambda x: (net(x),))(small()),
-    "script": lambda: torch.jit.script(small()),
-    "trace": lambda: torch.jit.trace(small(), torch.rand(2, 1, 20, 20)),
-    "frozen script": lambda: torch.jit.freeze(torch.jit.script(small())),
-    "half": lambda: small().half(),
-    "bfloat16": lambda: small().bfloat16(),
-    "double": lambda: small().double(),
-    "weight norm": lambda: small(weight_norm),
-    "spectral norm": lambda: small(spectral_norm),
-    "pruned": lambda: small(lambda layer: prune.l1_unstructured(layer, "weight", 0.3)),
-    "compiled": lambda: torch.compile(small(), backend="eager"),
-    "parallel": lambda: nn.DataParallel(small()),
-}
+@pytest.fixture
+def in_place(model):
+    return InPlace(model).eval()
 
 
-@pytest.fixture(scope="module")
-def few():
-    return bp.load_data("digits", limit=24)
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-@pytest.mark.parametrize("name", PEOPLES)
-def test_it_is_evaluated_and_attacked_like_any_model(name, few):
-    """Also after a call with gradients, which leaves what it computed in some of them."""
-    model = PEOPLES[name]()
-    x = few.images(range(24))
-    before = x.clone()
-    logits = logits_of(model, x).detach()
-    assert logits.dtype == torch.float32 and torch.equal(x, before)
-    conditions = ["pgd:eps=2/255,steps=2", "autoattack:eps=1/255,steps=2,queries=2"]
-    found = bp.evaluate(model, few, conditions=conditions, progress=False, batch_size=32)
-    assert np.array_equal(found.cells[0].predictions, logits.argmax(1).numpy())
-    adversarial = bp.attacks.PGD(eps=1 / 255, steps=2)(model, x, logits.argmax(1), rng=bp.Rng(0, np.arange(24)))
-    assert adversarial.shape == x.shape
-
-
-@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)])
-def test_results_do_not_depend_on_what_is_switched_on_around(switch, few):
-    model, how = small(), {"conditions": ["pgd:eps=2/255,steps=3"], "progress": False}
-    expected = bp.evaluate(model, few, **how)
-    with switch():
-        found = bp.evaluate(model, few, **how)
-    for one, other in zip(expected.cells, found.cells, strict=True):
-        assert np.array_equal(one.confidences, other.confidences)
-
-
-def test_an_attack_without_gradients_says_who_switched_them_off(few):
-    x, labels, rng = few.images(range(4)), torch.from_numpy(few.labels[:4]), bp.Rng(0, np.arange(4))
-    for switch in (torch.no_grad, torch.inference_mode):
-        with switch(), pytest.raises(InputError, match=r"switched off around.*torch.no_grad\(\).*outside"):
-            bp.attacks.PGD(steps=2)(small(), x, labels, rng=rng)
-        with switch():
-            bp.attacks.Noise(draws=2)(small(), x, labels, rng=rng)
+def test_a_model_that_writes_into_its_input_spoils_nothing(in_place, data):
+    images = data.images(range(8))
+    before = images.clone()
     with torch.no_grad():
-        bp.attacks.APGD(steps=2)(small(), x, labels, rng=rng)
+        forward(in_place, images, "m")
+        Counted(in_place)(images)
+    x = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(Counted(in_place)(x).sum(), x)
+    assert torch.equal(images, before)
+    assert gradient.abs().sum() > 0
+    quantized = bp.quantize(in_place, bp.Scheme(), [images])
+    PostTraining(rounding="brecq", iterations=2)(in_place, [images])
+    assert torch.equal(images, before)
+    conditions = ["fgsm:eps=8/255", "noise:eps=8/255"]
+    together = bp.evaluate({"a": in_place, "b": quantized}, data, conditions=conditions, progress=False)
+    for name, model in {"a": in_place, "b": quantized}.items():
+        alone = bp.evaluate({name: model}, data, conditions=conditions, progress=False)
+        for cell in alone.cells:
+            (other,) = [c for c in together.cells if c.key == cell.key and c.model.name == name]
+            assert np.array_equal(cell.predictions, other.predictions)
 
 
-def test_what_a_model_cannot_take_is_said_under_its_name():
-    class Picky(nn.Module):
+def test_a_student_that_writes_into_its_input_leaves_the_teacher_its_images(in_place, model, data):
+    recipe = bp.train.Recipe(
+        optimisation=bp.train.Optimisation(epochs=1),
+        objective=bp.train.Distillation(weight=0.5),
+    )
+    start = bp.load_model("digits_cnn", seed=5)
+
+    class Copying(InPlace):
         def forward(self, x):
-            assert x.shape[2] == 224, f"height {x.shape[2]} is not 224"
-            return x
+            return super().forward(x.clone())
 
-    with pytest.raises(InputError, match=r"'mine' failed on images of shape \(1, 20, 20\) \(height 20 is not 224\)"):
-        forward(Picky(), torch.rand(2, 1, 20, 20), "mine")
-    with pytest.raises(InputError, match="'Sequential' failed"):
-        answer(small(), torch.rand(2, 3, 20, 20))
-
-
-def test_models_come_out_of_what_runs_them_another_way():
-    net = small()
-    assert unwrapped(nn.DataParallel(torch.compile(net, backend="eager"))) is net is unwrapped(net)
+    rng = bp.Rng(0, np.zeros(1, np.int64))
+    trained = [recipe(kind(start), data, rng=rng, teacher=kind(model)) for kind in (InPlace, Copying)]
+    for one, other in zip(*(m.state_dict().values() for m in trained), strict=True):
+        assert torch.equal(one, other)
 
 
-def test_copies_have_no_history_and_leave_the_original():
-    for model in (Around("keeps its features"), small(weight_norm), small(spectral_norm), torch.jit.script(small())):
-        x = torch.rand(2, 1, 20, 20)
-        logits_of(model, x)  # with gradients
-        made = copied(model.eval())
-        torch.testing.assert_close(logits_of(made, x), logits_of(model, x))
-        assert all(p.is_leaf and p.requires_grad for p in made.parameters())
-    kept = Around("keeps its features")
-    kept(torch.rand(2, 1, 20, 20))
-    assert copied(kept).kept["features"][0].grad_fn is None is not kept.kept["features"][0].grad_fn
-
-
-def test_what_cannot_be_copied_is_named():
-    model = small()
-    model.lock = threading.Lock()
-    with pytest.raises(InputError, match="cannot be copied .*lock.*open files, locks"):
-        copied(model)
-    with pytest.raises(InputError, match="a function as a model.*Pass the nn.Module itself"):
-        bp.quantize(lambda x: x, bp.Scheme(), [torch.rand(2, 1, 20, 20)])
+def test_what_is_switched_on_around_the_call_changes_nothing(model, data):
+    wanted = bp.evaluate(model, data, conditions=["fgsm:eps=8/255"], progress=False)
+    quantized = bp.quantize(model, bp.Scheme(), data)
+    for around in (torch.autocast("cpu", torch.bfloat16), torch.no_grad(), torch.inference_mode()):
+        with around:
+            found = bp.evaluate(model, data, conditions=["fgsm:eps=8/255"], progress=False)
+            again = bp.quantize(model, bp.Scheme(), data)
+        for one, other in zip(found.cells, wanted.cells, strict=True):
+            assert np.array_equal(one.confidences, other.confidences)
+        assert torch.equal(again(data.images(range(4))), quantized(data.images(range(4))))

@@ -225,3 +225,37 @@ def test_a_plain_function_can_be_tested(data):
     expected = bp.evaluate(model, data, suite="clean", progress=False).cells[0]
     found = bp.evaluate(lambda x: model(x), data, suite="clean", progress=False).cells[0]
     assert (found.predictions == expected.predictions).all()
+
+
+def test_what_calls_a_quantized_model_is_none_of_float(data):
+    quantized = bp.quantize(base(), bp.Scheme(weight_bits=4, act_bits=8), bp.load_data("digits", limit=8))
+
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = [{"model": quantized}]
+
+        def forward(self, x):
+            return self.hidden[0]["model"](x)
+
+    class Callable:
+        def __init__(self):
+            self.model = quantized
+
+        def __call__(self, x):
+            return self.model(x)
+
+        def ask(self, x):
+            return self.model(x)
+
+    def default(x, model=quantized):
+        return model(x)
+
+    def outer(x):
+        return default(x)
+
+    calls = (lambda x: quantized(x), Held(), Callable(), Callable().ask, default, outer)
+    for model in (*calls, partial(lambda m, x: m(x), quantized)):
+        about = Subject.of(model).record("m")
+        assert (about.weight_bits, about.act_bits) == (4, 8), model
+    assert Subject.of(lambda x: x.flatten(1)).record("m").is_float

@@ -38,7 +38,7 @@ def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any) -
     if ptq is None:
         return scheme.label, bitproof.quantize(model, scheme, calibration)
     pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
-    return pipeline.label, pipeline(model, calibration if calibration is not None else [])
+    return pipeline.label, pipeline(model, calibration)
 
 
 def print_result(result: Any) -> None:

@@ -77,7 +77,7 @@ def evaluate(
     name = own_scheme.label if own_scheme else "float"
     tested = {Path(model).name if model.endswith(".onnx") else name: original}
     for wanted in schemes:
-        calibration = None
+        calibration = examples  # whose first images show which layers are first and last
         if wanted.needs_calibration or ptq:
             calibration = calibration_images(data, calibration_data, calibration_count)
         label, quantized = quantized_copy(original, wanted, ptq, calibration)

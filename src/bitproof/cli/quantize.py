@@ -15,6 +15,7 @@ from bitproof.cli.options import (
     Weights,
 )
 from bitproof.errors import InputError
+from bitproof.report import text
 
 
 def quantize(
@@ -49,7 +50,7 @@ def quantize(
     finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
     wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
     label, calibration = wanted.label, None
-    if data is not None and (wanted.needs_calibration or onnx or ptq):
+    if data is not None:
         calibration = load_examples(data, "train", calibration_count)
     if not finished:
         label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
@@ -57,6 +58,9 @@ def quantize(
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
+    shown = None if calibration is None else next(calibration.inputs(1))
+    if (found := bitproof.quant.coverage(bitproof.quant.freeze(quantized), shown)) is not None:
+        print(text.coverage(found))
     if onnx:
         _deploy(quantized, onnx, calibration)
 

@@ -13,7 +13,7 @@ from bitproof.core.calling import logits_of
 
 @dataclass
 class Counted:
-    """A model that counts its passes and otherwise behaves like `model`.
+    """A model that counts its passes, gives its logits alone, and otherwise behaves like `model`.
 
     Attributes:
         advance: told of every batch's passes, for progress bars.

@@ -22,6 +22,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest, parse
 from bitproof.store import Store
@@ -146,7 +147,7 @@ class Experiment:
                 before = self.record(easier, models)
                 how["after"] = {**before.setting, **before.how}
             if condition.source:
-                how["source"] = list(models[condition.source].identity)  # names are not part of a key
+                how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
@@ -201,6 +202,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if not plain.is_float:
+            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in _namesakes(plain):

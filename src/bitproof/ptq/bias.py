@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
 from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
 from bitproof.errors import InputError
-from bitproof.ptq.flow import record_flow
 from bitproof.ptq.watching import BATCH, Moments, run_until
 from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
 from bitproof.quant.structure import note_step
@@ -86,7 +86,7 @@ def output_means(model: nn.Module, names: Iterable[str], images: Tensor) -> dict
     for name in moments:
         watched.get_submodule(name).register_forward_hook(partial(see, name))
     for batch in images.split(BATCH):
-        watched(batch.to(device_of(model)))
+        answer(watched, batch)
     return {name: seen.mean for name, seen in moments.items()}
 
 

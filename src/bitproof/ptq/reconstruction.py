@@ -27,15 +27,14 @@ from torch.nn import functional as F
 
 from bitproof.core.calling import answer, device_of
 from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
-from bitproof.ptq.flow import record_flow
 from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import BETA, SoftRounding, undecided
-from bitproof.ptq.watching import BATCH, run_until
+from bitproof.ptq.watching import BATCH, received, run_until
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
-from bitproof.quant.grid import AffineQuantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +173,8 @@ def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, StepLearner]]:
     learners = []
     for _, layer in compute_layers(unit):
         quantizer = input_quantizer(layer)
-        if isinstance(quantizer, AffineQuantizer):
-            learners.append((layer, StepLearner(quantizer)))
+        if quantizer is not None and (grid := quantizer.fixed_grid()) is not None:
+            learners.append((layer, StepLearner(quantizer, grid)))
             layer.set_submodule(INPUT_QUANTIZER, learners[-1][1])
     return learners
 
@@ -184,8 +183,9 @@ def _received(model: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the unit receives, for all images."""
     parts: list[Tensor] = []
     hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, args: parts.append(args[0].float().cpu()),
+        lambda _, args, kwargs: parts.append(received(args, kwargs).cpu().clone()),  # as the unit may write into it
         prepend=True,  # before the layer's own quantizer
+        with_kwargs=True,
     )
     run_until(model, name, images, lambda x, y: None)
     hook.remove()

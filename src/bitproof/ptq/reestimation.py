@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
 from bitproof.core.copying import copied
-from bitproof.ptq.flow import record_flow
-from bitproof.ptq.watching import BATCH, Moments, run_until
+from bitproof.core.flow import record_flow
+from bitproof.ptq.watching import BATCH, Moments, received, run_until
 
 
 @torch.no_grad()
@@ -55,11 +55,11 @@ def _input_moments(model: nn.Module, names: list[str], images: Tensor) -> dict[s
     watched = copied(model).eval()
     moments = {name: Moments() for name in names}
 
-    def see(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
-        moments[name].add(args[0])
+    def see(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        moments[name].add(received(args, kwargs))
 
     for name in names:
-        watched.get_submodule(name).register_forward_pre_hook(partial(see, name))
+        watched.get_submodule(name).register_forward_pre_hook(partial(see, name), with_kwargs=True)
     for batch in images.split(BATCH):
-        watched(batch.to(device_of(model)))
+        answer(watched, batch)
     return moments

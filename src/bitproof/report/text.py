@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bitproof.records import Cell
+from bitproof.records import Cell, Coverage
 
 MISSING = "\N{EN DASH}"
 
@@ -30,6 +30,22 @@ def unsigned_points(difference: float) -> str:
 def interval(row: dict[str, Any]) -> str:
     """The interval of a row's value, in percent."""
     return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def coverage(found: Coverage) -> str:
+    """How much of a model is quantized, and which parts of it stay float, the largest of them by name."""
+    products = "" if found.products is None else f" and {percent(found.products)}% of the multiply-accumulates"
+    said = f"Quantized: {percent(found.weights)}% of the weights{products}."
+    if parts := found.floating():
+        shown = [f"{name or 'the model itself'} ({_float_share(w, p)})" for name, w, p in parts[:_NAMED]]
+        rest = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
+        said += f" Float: {', '.join([*shown, *rest])}."
+    return said
+
+
+def _float_share(weights: float, products: float) -> str:
+    kinds = {"weights": weights, "multiply-accumulates": products}
+    return ", ".join(f"{percent(share)}% of the {kind}" for kind, share in kinds.items() if share >= 0.0005)
 
 
 def distance(value: float | None, norm: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import device_of, plain_context
 from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -97,6 +97,7 @@ class Recipe:
         """How many examples pass through the model in training on `count` ones, for progress bars."""
         return self.optimisation.epochs * (count - self.holdout)
 
+    @plain_context()
     def __call__(
         self,
         model: nn.Module,
