@@ -17,7 +17,7 @@ Model = Callable[[Tensor], Tensor]
 ROUNDING = 1e-6
 """By how much values may leave [0, 1]: float32 arithmetic, such as a resize, does so, and a wrong scale by far more."""
 
-_OWN_PRECISIONS = (torch.float16, torch.bfloat16, torch.float64)
+_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, LookupError, NotImplementedError)
 """What layers raise when they are given images that they cannot take."""
 
@@ -49,7 +49,7 @@ def logits_of(model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "
     module = module_of(model)
     kinds = (p.dtype for p in module.parameters() if p.is_floating_point()) if module is not None else iter(())
     kind = next(kinds, images.dtype)
-    given = images.to(kind if kind in _OWN_PRECISIONS else images.dtype, copy=True)
+    given = images.to(kind if kind in _PRECISIONS else images.dtype, copy=True)
     return logits_in(model(given), len(images)).float()
 
 

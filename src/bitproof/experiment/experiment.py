@@ -47,7 +47,7 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
