@@ -16,6 +16,11 @@ from bitproof.core.calling import answer, forward, logits_in, logits_of, unwrapp
 from bitproof.core.copying import copied
 from bitproof.errors import InputError
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning"),
+]
+
 LOGITS, FEATURES = torch.rand(4, 10), torch.rand(4, 8)
 
 
@@ -99,7 +104,6 @@ PEOPLES = {
     "weight norm": lambda: small(weight_norm),
     "spectral norm": lambda: small(spectral_norm),
     "pruned": lambda: small(lambda layer: prune.l1_unstructured(layer, "weight", 0.3)),
-    "compiled": lambda: torch.compile(small(), backend="eager"),
     "parallel": lambda: nn.DataParallel(small()),
 }
 
@@ -109,7 +113,6 @@ def few():
     return bp.load_data("digits", limit=24)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize("name", PEOPLES)
 def test_it_is_evaluated_and_attacked_like_any_model(name, few):
     """Also after a call with gradients, which leaves what it computed in some of them."""

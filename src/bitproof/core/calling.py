@@ -140,8 +140,23 @@ def device_of(model: object) -> torch.device:
     return next((p.device for p in parameters), torch.device("cpu"))
 
 
+def check_module(model: object) -> None:
+    """Raise `InputError` for a model that is no module: it has no layers that could be changed."""
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"a {type(model).__name__} as a model",
+            rule="what changes or copies layers needs the module that they are in",
+            remedy="Pass the nn.Module itself; functions can be evaluated and attacked only",
+        )
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself, out of `DataParallel` and `torch.compile`, which run the same layers another way."""
+    """The module itself, out of `DataParallel` and `torch.compile`, which run the same layers another way.
+
+    Raises:
+        InputError: a model that is no module.
+    """
+    check_module(model)
     compiled = "_orig_mod"  # how the class that torch.compile returns, which costs seconds to import, keeps the module
     while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(model, compiled):
         model = getattr(model, compiled if hasattr(model, compiled) else "module")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from bitproof.core.calling import check_module
 from bitproof.errors import InputError
 
 M = TypeVar("M", bound=nn.Module)
@@ -21,12 +22,7 @@ def copied(model: M) -> M:
     Raises:
         InputError: a function, or a module that holds something that cannot be copied.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"a {type(model).__name__} as a model",
-            rule="what changes or copies layers needs the module that they are in",
-            remedy="Pass the nn.Module itself; functions can be evaluated and attacked only",
-        )
+    check_module(model)
     seen: set[int] = set()
     kept = [tensor for module in model.modules() for tensor in _with_history(vars(module), seen)]
     try:
