@@ -24,10 +24,11 @@ from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
 from bitproof.quant.ocs import SplitOutliers
+from bitproof.quant.roles import Roles
 from bitproof.quant.structure import Step, steps_of
 from bitproof.settings import build, describe
 
-STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases, Roles)}
 """Structural steps by the name that a checkpoint has for them."""
 
 _FORMAT = "bitproof-1"
@@ -180,6 +181,12 @@ def _restored(model: nn.Module, weights: str | Path, about: "_About") -> nn.Modu
     load_weights(model, weights)
     model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
+
+
+def noted_roles(path: str | Path) -> Roles | None:
+    """The roles of a model's layers that a checkpoint notes; None where it notes none."""
+    about = _metadata(path)
+    return next((step for step in reversed(about.structure) if isinstance(step, Roles)), None) if about else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,12 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.attacks import EOT, FGSM, Attack, AutoAttack, Noise
+from bitproof.core.rng import Rng
 from bitproof.errors import InputError
+from bitproof.report.text import remarks
 from trained_digits import run
+
+TWICE = torch.tensor([1.0, 0.5]).view(2, 1, 1, 1)
 
 CHANGES = {
     "none": lambda x: x,
@@ -71,6 +75,29 @@ def test_a_randomised_model_is_named_and_eot_is_offered(data):
     with pytest.raises(InputError, match="'model' answers the same images differently"):
         run(Random(), data, [Noise(draws=3)])  # draws of its own, not of the model
     run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, eot=2)])
+
+
+def test_a_model_that_answers_by_its_batch_is_evaluated_with_a_remark_and_not_attacked(data):
+    class OfBatch(nn.Module):
+        def forward(self, x):
+            y = x.flatten(1)[:, 100:110] * 9
+            return y - y.mean(0)
+
+    class OneByOne(OfBatch):
+        def forward(self, x):
+            return torch.cat([super(OneByOne, self).forward(image[None].repeat(2, 1, 1, 1) * TWICE)[:1] for image in x])
+
+    result = run(OfBatch(), data, [])
+    assert result.cells[0].model.of_batch
+    assert "model answers by the other images in a batch" in " ".join(remarks(result.cells))
+    for attack in (FGSM(), AutoAttack(steps=2, queries=2)):
+        with pytest.raises(InputError, match=r"'model' answers to an image depends on the others.*one image at a time"):
+            run(OfBatch(), data, [attack])
+    with pytest.raises(InputError, match="the model answers to an image depends on the others"):
+        AutoAttack(steps=2)(
+            OfBatch().eval(), data.images(range(4)), torch.zeros(4, dtype=int), rng=Rng(0, np.arange(4))
+        )
+    run(OneByOne(), data, [FGSM()])
 
 
 def test_an_attack_that_does_nothing_breaks_nothing(models, data):

@@ -19,7 +19,7 @@ from bitproof.attacks.base import Attack, Classes, Images
 from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
-from bitproof.core.calling import Model
+from bitproof.core.calling import Model, logits_of
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
@@ -112,7 +112,7 @@ class PGD(Attack):
             if restart + 1 < self.restarts:
                 active = active[~hit]
                 with torch.no_grad():
-                    active = active[~goal[active].reached(model(best[active]))]
+                    active = active[~goal[active].reached(logits_of(model, best[active]))]
                 if not len(active):
                     break
         return best

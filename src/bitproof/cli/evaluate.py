@@ -100,7 +100,7 @@ def evaluate(
     examples = load_examples(data, split, limit)
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
-    calibration = None
+    calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape)
     original = open_model(model, weights, classes, examples)

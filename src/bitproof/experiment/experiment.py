@@ -14,6 +14,7 @@ from bitproof.attacks import Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_attack, as_condition, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
+from bitproof.core.calling import plain_context
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -21,6 +22,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
@@ -45,7 +47,7 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
@@ -144,7 +146,7 @@ class Experiment:
                 before = self.record(easier, models)
                 how["after"] = {**before.setting, **before.how}
             if condition.source:
-                how["source"] = list(models[condition.source].identity)  # names are not part of a key
+                how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
@@ -159,6 +161,7 @@ class Experiment:
         smaller = [c for c in self.all_conditions if condition.differs_in_budget(c) and c.attack.eps < eps < np.inf]  # pyright: ignore
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
+    @plain_context()
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
@@ -198,6 +201,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if not plain.is_float:
+            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in _namesakes(plain):

@@ -6,6 +6,7 @@ from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
 from bitproof.quant.convert import freeze, prepare, quantize
+from bitproof.quant.coverage import coverage
 from bitproof.quant.dorefa import DoReFa
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.lsq import LSQ
@@ -41,6 +42,7 @@ __all__ = [
     "Tanh",
     "after_step",
     "compute_layers",
+    "coverage",
     "freeze",
     "limited_weights",
     "penalty",

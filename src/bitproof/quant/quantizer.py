@@ -72,6 +72,14 @@ class InputQuantizer(Quantizer):
         """The integers that it rounds to, or the reason why there are none."""
         return "bitproof knows no grid of codes for it"
 
+    def fixed_grid(self) -> CodeGrid | None:
+        """The grid whose scale was set once and may be set anew by `set_scale`; None where training moves it."""
+        return None
+
+    def set_scale(self, scale: Tensor) -> None:
+        """Give a `fixed_grid` another scale."""
+        raise NotImplementedError(f"{type(self).__name__} has no fixed grid")
+
 
 def magnitude(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:
     """The scale of weights that are -scale, 0 or scale, by channel."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from bitproof.errors import InputError
 from bitproof.settings.source import is_own, revision_of, source_of
 
@@ -140,6 +142,8 @@ def _plain(value: Any, what: str, sources: bool) -> Any:
         return "nan"
     if isinstance(value, float):
         return _WORDS.get(value, float(value))  # NumPy's float64 is a float, and JSON should not see the difference
+    if isinstance(value, np.integer):
+        return int(value)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise InputError(

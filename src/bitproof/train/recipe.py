@@ -1,6 +1,5 @@
 """What every way to train is: a setting that can be called."""
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -8,7 +7,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import device_of, plain_context
+from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -98,6 +98,7 @@ class Recipe:
         """How many examples pass through the model in training on `count` ones, for progress bars."""
         return self.optimisation.epochs * (count - self.holdout)
 
+    @plain_context()
     def __call__(
         self,
         model: nn.Module,
@@ -126,7 +127,7 @@ class Recipe:
                 another run.
         """
         train, holdout = split(len(data), self.holdout, rng)
-        start = copy.deepcopy(model)
+        start = copied(model)
         loss = self.objective.start(start if teacher is None else teacher)
         student = self.quantization(start, data, rng) if self.quantization else start
         student.to(memory_format=torch.channels_last)  # pyright: ignore - a tenth faster on a CPU
