@@ -44,7 +44,12 @@ def test_every_metric_by_hand() -> None:
             ("wcar", ""): 1 / 5,
             ("mnr", ""): ((3 / 5 + 1 / 5) / 2 + 1 / 5) / 2,
             ("nci", ""): (0.8 - 0.3) / 0.8,
+            ("nci-corruption", "fog"): (0.8 - 0.4) / 0.8,
+            ("nci-corruption", "snow"): (0.8 - 0.2) / 0.8,
+            ("acc-s", ""): 0.6,
             ("sni", ""): (0.8 - 0.6) / 0.8,
+            ("sni-noise", "pillow"): 0.0,
+            ("sni-noise", "opencv"): (0.8 - 0.4) / 0.8,
             ("sr", ""): 0.4 / 2**0.5,
         }
     )

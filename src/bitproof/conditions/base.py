@@ -45,6 +45,23 @@ def as_condition(given: Any) -> Condition:
     )
 
 
+def as_crafted(given: Any) -> Crafted:
+    """An attack, what it is to be made on, or a text of either, as what it is to be made on.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(given, str):
+        given = parse(given, {**ATTACKS, "crafted": Crafted}, "attack")
+    if isinstance(found := as_condition(given), Crafted):
+        return found
+    raise InputError(
+        f"{found.label!r} is not an attack",
+        rule="images that deceive one model and are given to others are made by an attack",
+        remedy="See `bitproof list attacks`",
+    )
+
+
 def parse_condition(text: str) -> Condition:
     """Read `name:field=value,...`, e.g. `pgd:eps=2/255,steps=40` or `crafted:attack=pgd(eps=2/255),targets=next`."""
     return as_condition(text)
