@@ -133,9 +133,8 @@ def against(usual: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
     }
 
 
-def quantized(model: nn.Module, data: bp.Data, bits: tuple[int, int], act_range: str = "minmax") -> nn.Module:
-    scheme = bp.Scheme(weight_bits=bits[0], act_bits=bits[1], act_range=act_range)
-    return bp.quantize(model, scheme, [data.images(range(min(512, len(data))))])
+def quantized(model: nn.Module, data: bp.Data, scheme: str) -> nn.Module:
+    return bp.quantize(model, bp.Scheme.parse(scheme), [data.images(range(min(512, len(data))))])
 
 
 def binary_digits() -> Task:
@@ -158,16 +157,16 @@ def tasks(root: str, weights: Path, imagenet: str | None) -> dict[str, Callable[
     resnet20 = bp.load_model("resnet20", weights=weights / "cifar10_resnet20.safetensors")
     found = {
         "resnet4b adversarial": lambda: right(small, chosen_on, 128),
-        "resnet4b w4a4": lambda: right(quantized(small, train, (4, 4)), chosen_on, 128),
+        "resnet4b w4a4": lambda: right(quantized(small, train, "w4a4"), chosen_on, 128),
         "resnet4b lsq w2a2": lambda: right(
             two_bits(small, train, rng=bp.Rng(0, np.zeros(1, np.int64))), chosen_on, 128
         ),
         "digits binarynet": binary_digits,
-        "resnet32 w4a4": lambda: right(quantized(resnet32, train, (4, 4)), chosen_on, 64),
+        "resnet32 w4a4": lambda: right(quantized(resnet32, train, "w4a4"), chosen_on, 64),
         "resnet20": lambda: right(resnet20, compared_on, 128),
-        "resnet20 w8a8": lambda: right(quantized(resnet20, train, (8, 8)), compared_on, 128),
-        "resnet20 w4a4": lambda: right(quantized(resnet20, train, (4, 4)), compared_on, 128),
-        "resnet20 w3a3 omse": lambda: right(quantized(resnet20, train, (3, 3), act_range="omse"), compared_on, 128),
+        "resnet20 w8a8": lambda: right(quantized(resnet20, train, "w8a8"), compared_on, 128),
+        "resnet20 w4a4": lambda: right(quantized(resnet20, train, "w4a4"), compared_on, 128),
+        "resnet20 w3a3 omse": lambda: right(quantized(resnet20, train, "w3a3,act_range=omse"), compared_on, 128),
     }
     if imagenet:
         pictures = bp.load_data("imagenet", root=imagenet)
@@ -175,7 +174,7 @@ def tasks(root: str, weights: Path, imagenet: str | None) -> dict[str, Callable[
         mobile = weights / "imagenet_mobilenet_v2.safetensors"
         network = partial(bp.load_model, "torchvision:mobilenet_v2", weights=mobile, **grey)
         found["mobilenet_v2 w8a8"] = lambda: right(
-            quantized(network(), select(pictures, range(200, 240)), (8, 8)), pictures, 32
+            quantized(network(), select(pictures, range(200, 240)), "w8a8"), pictures, 32
         )
     return {name: _once(make) for name, make in found.items()}
 
@@ -201,7 +200,7 @@ CHOICE = [
 ]
 LONG = [(name, norm, eps, 100) for name, norm, eps, _ in CHOICE[:9]]
 COMPARISON = [
-    *((f"resnet20{kind}", "linf", eps / 255, 20) for kind in ("", " w8a8", " w4a4", " w3a3 omse") for eps in (1, 2)),
+    *((f"resnet20{kind}", "linf", eps / 255, 20) for kind in ("", " w8a8", " w4a4", " w3a3 omse") for eps in "w1a2"),
     *((f"resnet20{kind}", norm, eps, 20) for kind in ("", " w8a8", " w4a4") for norm, eps in (("l2", 0.15), ("l1", 2))),
     *((f"resnet20{kind}", "linf", 1 / 255, 100) for kind in ("", " w8a8", " w4a4")),
 ]

@@ -25,8 +25,8 @@ def test_the_smallest_budgets_of_all_norms_are_one() -> None:
     ]
     found = values(cells)
     assert {condition: value for (metric, condition), value in found.items() if metric == "wcar-budget"} == {
-        "l2 3, linf 0.1": 2 / 4,
-        "l2 9, linf 0.2": 0.0,
+        "linf 0.1, l2 3": 2 / 4,
+        "linf 0.2, l2 9": 0.0,
     }
     assert found["wcar", ""] == 0.0
     alone = values(cells[:3])  # a norm less
