@@ -186,12 +186,14 @@ def test_every_step_has_its_length(rng):
 
 def test_labels_say_what_it_is():
     names = [a.label for a in (RFGSM(), BIM(), MIFGSM(), PGD(restarts=5), UnitStepPGD(), Noise(draws=3), CW(), FMN())]
+    assert MadryPGD(norm="l2", eps=0.5).label == "pgd-20 l2 0.5 step=0.125eps"
+    assert PGD(rel_step_size=1, end_factor=0.1).label == "pgd-20 linf 8/255 step=1eps end=0.1"
     assert names == [
         "r+fgsm linf 8/255",
         "bim-100 linf 7.65/255",
         "mi-fgsm-10 linf 16/255",
         "pgd-20x5 linf 8/255",
-        "pgd-10 linf 8/255",
+        "pgd-10 linf 8/255 step=1/255",
         "noise-3 linf 8/255",
         "cw-100x10 l2",
         "fmn-100 l2",

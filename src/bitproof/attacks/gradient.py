@@ -118,8 +118,15 @@ class PGD(Attack):
         else:
             name = f"{'mi-fgsm' if self.momentum else 'bim' if self.start == 'image' else 'pgd'}-{self.steps}"
         name += f"x{self.restarts}" * (self.restarts > 1)
-        extra = [self.loss] * (self.loss != "ce") + TO_THE_END[self.stop_at_hit]
-        return " ".join([name, self.budget, *extra])
+        steps = [] if "fgsm" in name or "bim" in name else self._lengths_as_text
+        return " ".join([name, self.budget, *steps, *[self.loss] * (self.loss != "ce"), *TO_THE_END[self.stop_at_hit]])
+
+    @property
+    def _lengths_as_text(self) -> list[str]:
+        """What is named of the steps, e.g. "step=0.125eps"."""
+        first = [f"step={BALLS[self.norm].text(self.step_size)}"] if self.step_size else []
+        first += [f"step={self.rel_step_size:.4g}eps"] if self.rel_step_size else []
+        return first + ([f"end={self.end_factor:.4g}"] if self.end_factor else [])
 
     @property
     def lengths(self) -> list[float]:
@@ -192,18 +199,18 @@ class PGD(Attack):
         return best, broken
 
 
-def FGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
+def FGSM(*, norm: str = "linf", eps: float = 8 / 255, stop_at_hit: bool = True) -> PGD:
     """Fast gradient (sign) method: one step of length eps from the image itself."""
-    return PGD(norm=norm, eps=eps, steps=1, start="image")
+    return PGD(norm=norm, eps=eps, steps=1, start="image", stop_at_hit=stop_at_hit)
 
 
-def RFGSM(*, norm: str = "linf", eps: float = 8 / 255) -> PGD:
+def RFGSM(*, norm: str = "linf", eps: float = 8 / 255, stop_at_hit: bool = True) -> PGD:
     """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1)."""
-    return PGD(norm=norm, eps=eps, steps=1, rel_step_size=0.5, start="halfway")
+    return PGD(norm=norm, eps=eps, steps=1, rel_step_size=0.5, start="halfway", stop_at_hit=stop_at_hit)
 
 
 def MadryPGD(*, norm: str = "linf", eps: float = 8 / 255, steps: int = 20, stop_at_hit: bool = True) -> PGD:
-    """PGD with steps of 2.5 eps / steps (Madry et al. 2018, Fig. 6): what most libraries and papers mean by it."""
+    """PGD with steps of 2.5 eps / steps (Madry et al. 2018, Section 5): what most libraries and papers mean by it."""
     return PGD(norm=norm, eps=eps, steps=steps, rel_step_size=2.5 / steps, stop_at_hit=stop_at_hit)
 
 
