@@ -79,12 +79,16 @@ def test_lanes_change_neither_results_nor_passes(model, data, crafting):
 
 @pytest.mark.parametrize("crafting", ["folded", "bfloat16"])
 def test_what_counts_is_predicted_on_the_model_itself(models, data, tmp_path, crafting):
-    conditions = [PGD(eps=8 / 255), PGD(eps=16 / 255), AutoAttack(eps=16 / 255, steps=3, queries=10)]
+    conditions = [PGD(eps=8 / 255, steps=8), PGD(eps=16 / 255, steps=8)]
+    if crafting == "folded":
+        conditions.append(AutoAttack(eps=16 / 255, steps=3, queries=10))
     exact = run(models, data, conditions).cells
     fast = run(models, data, conditions, crafting=crafting).cells
     for a, b in zip(exact, fast, strict=True):
         assert (a.key == b.key) == (a.condition.kind == "clean")
         assert abs(a.correct.mean() - b.correct.mean()) < 0.1
+        if crafting == "bfloat16":
+            assert (b.correct & ~a.correct).sum() <= 1  # nothing stands that falls without the copy, but for rounding
 
 
 def test_what_only_the_faster_model_loses_is_attacked_again(model, data):
