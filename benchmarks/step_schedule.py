@@ -199,10 +199,14 @@ CHOICE = [
     ("mobilenet_v2 w8a8", "linf", 0.25 / 255, 20),
 ]
 LONG = [(name, norm, eps, 100) for name, norm, eps, _ in CHOICE[:9]]
+COMPARED = ("resnet20 w4a4", "resnet20 w8a8", "resnet20")
 COMPARISON = [
-    *((f"resnet20{kind}", "linf", eps / 255, 20) for kind in ("", " w8a8", " w4a4", " w3a3 omse") for eps in "w1a2"),
-    *((f"resnet20{kind}", norm, eps, 20) for kind in ("", " w8a8", " w4a4") for norm, eps in (("l2", 0.15), ("l1", 2))),
-    *((f"resnet20{kind}", "linf", 1 / 255, 100) for kind in ("", " w8a8", " w4a4")),
+    *((name, "linf", 1 / 255, 20) for name in COMPARED),
+    *((name, "linf", 1 / 255, 100) for name in COMPARED),
+    *((name, "l2", 0.15, 20) for name in COMPARED),
+    *((name, "linf", 2 / 255, 20) for name in COMPARED),
+    *((name, "l1", 2.0, 20) for name in COMPARED),
+    ("resnet20 w3a3 omse", "linf", 0.5 / 255, 20),
 ]
 """Network, norm, budget, steps."""
 

@@ -39,8 +39,7 @@ VARIANTS = {
     "fab, no class": partial(FAB, classes=0, restarts=2),
     "autoattack, plus": partial(AutoAttack, version="plus", queries=50),
     "autoattack, rand": partial(AutoAttack, version="rand", eot=2),
-    "autoattack, to the end": partial(AutoAttack, stop_at_hit=False),
-    "apgd, to the end": partial(APGD, stop_at_hit=False, classes=3, loss="dlr"),
+    "autoattack, to the end": partial(AutoAttack, stop_at_hit=False, queries=20),
 }
 """Settings that take other ways through an attack than its defaults."""
 

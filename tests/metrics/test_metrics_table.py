@@ -133,7 +133,8 @@ def test_directions_are_declared_right() -> None:
     bad.append(make_cell([0] * 10, model="w4", kind="systematic", label="other"))
     still = make_cell([1] * 10, model="w4")
     for cells in (good, bad):  # the same attack at a larger budget
-        cells.append(replace(cells[1], condition=replace(cells[1].condition, label="larger", norm="linf", eps=1.0)))
+        cells[1] = replace(cells[1], condition=replace(cells[1].condition, norm="linf", eps=0.5))
+        cells.append(replace(cells[1], condition=replace(cells[1].condition, label="larger", eps=1.0)))
     good.append(sequence(still, [[0, 0, 0]] * 10))
     bad.append(sequence(still, [[0, 1, 0]] * 10))
     goal = 1 - still.labels
