@@ -128,11 +128,14 @@ def test_no_output_is_one_of_the_inputs(run, weights, tmp_path):
     assert store.read_bytes() == before
 
 
-@pytest.mark.parametrize("family", [None, "models", "schemes", "data", "attacks", "shifts", "suites"])
+@pytest.mark.parametrize(
+    "family", [None, "models", "schemes", "data", "attacks", "corruptions", "objectives", "metrics", "suites"]
+)
 def test_list(run, family):
     code, out, _ = run("list", *([family] if family else []))
     assert code == 0
-    expected = {"models": "resnet20", "schemes": "dorefa", "data": "cifar10", "attacks": "pgd", "shifts": "jpeg"}
+    expected = {"models": "resnet20", "schemes": "dorefa", "data": "cifar10", "attacks": "pgd", "corruptions": "jpeg"}
+    expected |= {"objectives": "cross-entropy", "metrics": "accuracy"}
     assert expected.get(family, "quick") in out
     assert all(len(line.split()) >= 3 for line in out.splitlines() if line.startswith("  "))
     assert "partial(" not in out

@@ -60,6 +60,7 @@ def evaluate(
         str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
     ] = "exact",
     workers: Annotated[int, typer.Option(help="Processes that decode and corrupt images beside this one.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Conditions worked on at once, each by a process of its own.")] = 1,
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
@@ -94,6 +95,7 @@ def evaluate(
         independent=independent,
         crafting=crafting,
         workers=workers,
+        jobs=jobs,
         diagnose=diagnose,
     )
     print_result(result)

@@ -40,7 +40,7 @@ def as_condition(given: Any) -> Condition:
     raise InputError(
         f"{given!r} is not a condition",
         rule="a condition is Clean(), an attack, a corruption, a sequence or another shift, or Crafted(attack=...)",
-        remedy="See `bitproof list attacks` and `bitproof list shifts`; one of your own derives from "
+        remedy="See `bitproof list attacks` and `bitproof list corruptions`; one of your own derives from "
         "bitproof.attacks.Attack, bitproof.shifts.Corruption, bitproof.shifts.Shift or bitproof.shifts.Rerun",
     )
 
