@@ -20,7 +20,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.judging.copies import crafting_model
 from common import record
 
-SCHEMES = ("float", "w8a8", "w4a4")
+SCHEMES = ("w4a4", "w8a8", "float")
 LEVELS = (0.25, 1.0)
 COPIES = ("folded", "bfloat16")
 
