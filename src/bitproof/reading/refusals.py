@@ -1,0 +1,59 @@
+"""The one way in which bitproof refuses a file: whatever its parser raises becomes a message that names the file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bitproof.errors import InputError, UnreadableError
+
+_LONGEST = 200
+"""Letters of a parser's own words; some repeat the file."""
+
+
+@contextmanager
+def refusing(
+    what: str | Path, *, rule: str, remedy: str, how: str = "cannot be read", picture: bool = False
+) -> Iterator[None]:
+    """Turn every exception of the block into an `InputError`. One that is an `InputError` already passes.
+
+    A damaged file makes the libraries that read it raise almost anything: `SyntaxError`, `TokenError`,
+    `NotImplementedError`, `RecursionError`, `MemoryError`, their own kinds. So nothing but the parsing of the file
+    belongs into the block.
+
+    Args:
+        what: the file, for messages.
+        rule, remedy: what it should be, and what helps.
+        how: what is said of it, before the parser's reason.
+        picture: one of many that a run may leave out (`UnreadableError`).
+
+    Raises:
+        InputError: whatever was raised inside.
+
+    Example:
+        >>> with refusing("a.json", rule="it holds a size", remedy="Write it again"):
+        ...     {}["size"]
+        Traceback (most recent call last):
+        bitproof.errors.InputError: a.json cannot be read (KeyError: 'size'): it holds a size. Write it again.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{how} ({in_words(error)})"
+        if picture:
+            raise UnreadableError(str(what), reason, rule=rule, remedy=remedy) from error
+        raise InputError(f"{what} {reason}", rule=rule, remedy=remedy) from error
+
+
+def in_words(error: Exception) -> str:
+    """The first line of what an exception says, printable and not too long; its kind where it says nothing.
+
+    Example:
+        >>> in_words(KeyError("size")), in_words(MemoryError())
+        ("KeyError: 'size'", 'MemoryError')
+    """
+    text = next(iter(str(error).splitlines()), "")
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST])
+    named = isinstance(error, LookupError) or not text  # those say what was looked for, and no more
+    return ": ".join(filter(None, (type(error).__name__ if named else "", text)))
