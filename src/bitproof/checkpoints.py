@@ -6,6 +6,8 @@ calibration. Nothing is ever unpickled.
 """
 
 import json
+import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
 from bitproof.quant.ocs import SplitOutliers
 from bitproof.quant.structure import Step, steps_of
+from bitproof.reading import refusing
 from bitproof.settings import build, describe
 
 STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
@@ -29,8 +32,10 @@ STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, 
 
 _FORMAT = "bitproof-1"
 
-MOST_CLASSES = 1_000_000
-"""Outputs that a checkpoint may claim. A file of a few bytes could ask for terabytes."""
+_FEW_CLASSES = 1000
+"""Outputs that cost little in any architecture, so that nothing has to be found out about them."""
+
+_MOST_STEPS = 16
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -109,14 +114,53 @@ def load_model(
             rule=f"the model to load is {name}",
             remedy=f"Load it as {about.architecture!r}",
         )
+    stored = _numbers_in(weights)
+    if classes is None and (about.classes or 0) > _FEW_CLASSES:
+        _check_classes(about, weights, stored)
     model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
-    for step in about.structure:
-        model = step(model)
-    if about.scheme is not None:
-        model = prepare(model, about.scheme)
+    most = stored + _numbers(model)
+    with _describing(weights):
+        for step in about.structure:
+            model = step(model)
+            if _numbers(model) > most:  # each may double the layers
+                raise ValueError(f"its structural steps make more than the {stored:,} numbers that it holds")
+        if about.scheme is not None:
+            model = prepare(model, about.scheme)
     load_weights(model, weights)
     model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
+
+
+def _describing(path: str | Path) -> AbstractContextManager[None]:
+    return refusing(
+        f"what {str(path)!r} says of itself",
+        rule="it names an architecture, and describes scheme and structural steps as bitproof writes them",
+        remedy="Use a file that this version of bitproof wrote",
+        how="is damaged",
+        absorb=True,
+    )
+
+
+def _numbers(model: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+def _numbers_in(path: str | Path) -> int:
+    """Numbers in a file by its header, which safetensors has compared with the size of the file."""
+    with safe_open(path, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+
+
+def _check_classes(about: "_About", path: str | Path, stored: int) -> None:
+    """Refuse more outputs than the file holds weights for: a claim of a few bytes could ask for terabytes."""
+    assert about.classes is not None
+    few, more = (_numbers(models.build_model(about.architecture, classes=count)) for count in (2, 3))
+    if about.classes * (more - few) > stored:
+        raise InputError(
+            f"what {str(path)!r} says of itself is damaged ({about.classes:,} classes, {stored:,} numbers)",
+            rule=f"each class of a {about.architecture} has {more - few:,} weights in the file",
+            remedy="Use a file that this version of bitproof wrote",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,28 +185,17 @@ def _metadata(path: str | Path | None) -> _About | None:
         return None
     if said.get("format") != _FORMAT:
         return None
-    try:
-        classes = int(said["classes"][:9]) if "classes" in said else None
-        if classes is not None and not 2 <= classes <= MOST_CLASSES:
-            raise ValueError(f"{classes:,} classes")
-        steps = json.loads(said.get("structure", "[]"))
-        origin = json.loads(said.get("origin", "null"))
+    with _describing(path):
+        steps, origin = json.loads(said.get("structure", "[]")), json.loads(said.get("origin", "null"))
+        classes = int(said["classes"]) if "classes" in said else None
+        if classes is not None and classes < 2:
+            raise ValueError(f"{classes} classes")
+        if len(steps) > _MOST_STEPS:
+            raise ValueError(f"{len(steps):,} structural steps")
         return _About(
-            architecture=str(said["architecture"]),
+            architecture=said["architecture"],
             classes=classes,
             structure=tuple(build(lookup(STEPS, step["type"], "structural step"), step) for step in steps),
             scheme=build(Scheme, json.loads(said["scheme"])) if "scheme" in said else None,
             origin=origin if isinstance(origin, dict) else None,
         )
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # a stranger may write anything
-        raise InputError(
-            f"what {str(path)!r} says of itself is damaged ({type(error).__name__}: {str(error)[:300]})",
-            rule="it names an architecture, and describes scheme and structural steps as bitproof writes them",
-            remedy="Use a file that this version of bitproof wrote",
-        ) from error

@@ -12,9 +12,15 @@ _LONGEST = 200
 
 @contextmanager
 def refusing(
-    what: str | Path, *, rule: str, remedy: str, how: str = "cannot be read", picture: bool = False
+    what: str | Path,
+    *,
+    rule: str,
+    remedy: str,
+    how: str = "cannot be read",
+    picture: bool = False,
+    absorb: bool = False,
 ) -> Iterator[None]:
-    """Turn every exception of the block into an `InputError`. One that is an `InputError` already passes.
+    """Turn every exception of the block into an `InputError` that names the file; one that is one already passes.
 
     A damaged file makes the libraries that read it raise almost anything: `SyntaxError`, `TokenError`,
     `NotImplementedError`, `RecursionError`, `MemoryError`, their own kinds. So nothing but the parsing of the file
@@ -25,6 +31,7 @@ def refusing(
         rule, remedy: what it should be, and what helps.
         how: what is said of it, before the parser's reason.
         picture: one of many that a run may leave out (`UnreadableError`).
+        absorb: also take in every `InputError`, where they do not name the file.
 
     Raises:
         InputError: whatever was raised inside.
@@ -37,9 +44,9 @@ def refusing(
     """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
+        if isinstance(error, InputError) and not absorb:
+            raise
         reason = f"{how} ({in_words(error)})"
         if picture:
             raise UnreadableError(str(what), reason, rule=rule, remedy=remedy) from error
@@ -53,7 +60,7 @@ def in_words(error: Exception) -> str:
         >>> in_words(KeyError("size")), in_words(MemoryError())
         ("KeyError: 'size'", 'MemoryError')
     """
-    text = next(iter(str(error).splitlines()), "")
+    text = error.what if isinstance(error, InputError) else next(iter(str(error).splitlines()), "")
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST])
     named = isinstance(error, LookupError) or not text  # those say what was looked for, and no more
     return ": ".join(filter(None, (type(error).__name__ if named else "", text)))

@@ -56,6 +56,7 @@ def unpack(kind: type[T], content: str, arrays: bytes | None) -> T:
         rule="it is what bitproof wrote",
         remedy="Run the same command again: it is computed anew",
         how="is damaged",
+        absorb=True,
     ):
         return _rebuilt(json.loads(content), kind, "", _read_arrays(arrays))
 

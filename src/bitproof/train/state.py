@@ -161,13 +161,13 @@ def _check_form(found: Any, own: Any, path: str) -> None:
     """
     if type(found) is not type(own) and not (isinstance(found, dict) and isinstance(own, dict)):
         raise ValueError(f"{path} is a {type(found).__name__}")
-    if isinstance(own, Tensor) and (found.shape, found.dtype) != (own.shape, own.dtype):
+    if isinstance(own, Tensor) and isinstance(found, Tensor) and (found.shape, found.dtype) != (own.shape, own.dtype):
         raise ValueError(f"{path} is {found.dtype} {list(found.shape)}")
     if isinstance(own, dict) and own and found.keys() != own.keys():
         raise ValueError(f"{path} holds other things")
     if isinstance(own, (list, tuple)) and own and len(found) != len(own):
         raise ValueError(f"{path} has {len(found)} entries")
-    parts = own.items() if isinstance(own, dict) else enumerate(own) if isinstance(own, (list, tuple)) else ()
+    parts: Any = own.items() if isinstance(own, dict) else enumerate(own) if isinstance(own, (list, tuple)) else ()
     for key, part in parts:
         _check_form(found[key], part, f"{path}.{key}")
 
