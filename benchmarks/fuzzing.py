@@ -1,6 +1,6 @@
 """Damaged and hostile files for every reader. Goal: each is accepted or refused by an `InputError`, and nothing else.
 
-python benchmarks/fuzzing.py [--seed 0] [--mutations 20000] [--seconds 5] [--megabytes 512] [--only NAME]
+python benchmarks/fuzzing.py [--seed 0] [--mutations 20000] [--seconds 5] [--megabytes 768] [--only NAME]
 
 The mutations are divided among the readers of `fuzzed.py`. A mutation is drawn from the seed, the reader and its own
 number, so that it can be made again. Processes with a limit of memory read the files, many each; one that crashes, or
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mutations", type=int, default=20_000, help="of all readers together")
     parser.add_argument("--seconds", type=float, default=5.0, help="of the processor, for one file")
-    parser.add_argument("--megabytes", type=int, default=512, help="more than before, for one file")
+    parser.add_argument("--megabytes", type=int, default=768, help="more than before, for one file")
     parser.add_argument("--only", choices=READERS, help="one reader")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -75,7 +75,10 @@ def fuzz(name: str, count: int, given: argparse.Namespace) -> Counter[str]:
                     print(f"{name} {number}: hangs", file=sys.stderr, flush=True)
                     number += 1
                     break
-                counts[ours.recv()] += 1
+                found, story = ours.recv()
+                counts[found] += 1
+                if story:
+                    print(f"{name} {number}: {story}", file=sys.stderr, flush=True)
                 number += 1
         except EOFError:
             counts["crash"] += 1
@@ -89,7 +92,8 @@ def fuzz(name: str, count: int, given: argparse.Namespace) -> Counter[str]:
 def read_many(name: str, numbers: range, given: argparse.Namespace, results: Any) -> None:
     """Write one valid set of files, and read it with one of them damaged, again and again."""
     warnings.simplefilter("ignore")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # codecs are talkative
+    for stream in (1, 2):  # codecs are talkative
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -108,28 +112,26 @@ def read_many(name: str, numbers: range, given: argparse.Namespace, results: Any
                     path.unlink()
             for path in files:
                 path.write_bytes(mutated(whole[path], rng) if path == damaged else whole[path])
-            results.send(outcome(lambda: reader.read(root), f"{name} {number} ({damaged.name})", given.seconds, bound))
+            results.send(outcome(lambda: reader.read(root), given.seconds, bound))
 
 
-def outcome(read: Any, what: str, seconds: float, bound: int) -> str:
-    """What became of one reading."""
+def outcome(read: Any, seconds: float, bound: int) -> tuple[str, str]:
+    """What became of one reading, and what is said of a bad one."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the most memory so far is counted from here
-    before, started, found = _pages("VmRSS"), time.process_time(), "accepted"
+    before, started, found, story = _pages("VmRSS"), time.process_time(), "accepted", ""
     try:
         read()
     except InputError as error:
         found = "memory" if isinstance(error.__cause__, MemoryError) else "refused"
     except Exception as error:
         found = "memory" if isinstance(error, MemoryError) else "other"
-        print(what, *traceback.format_exception(error)[-3:], sep="\n", file=sys.stderr, flush=True)
-    if time.process_time() - started > seconds:
-        found = "hang"
-    if _pages("VmHWM") - before > bound:
-        found = "memory"
-    if found in ("hang", "memory"):
-        print(f"{what}: {found}", file=sys.stderr, flush=True)
-    return found
+        story = "\n".join(traceback.format_exception(error)[-3:])
+    if (taken := time.process_time() - started) > seconds:
+        found, story = "hang", f"{taken:.1f} s"
+    if (more := _pages("VmHWM") - before) > bound:
+        found, story = "memory", f"{more / 2**20:.0f} MB"
+    return found, story or ("MemoryError" if found == "memory" else "")
 
 
 def _pages(field: str) -> int:

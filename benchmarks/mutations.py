@@ -272,7 +272,7 @@ def png(content: bytes, rng: Rng) -> bytes:
 def jpeg(content: bytes, rng: Rng) -> bytes:
     """Another size in the header of the frame."""
     at = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2")) + 5
-    sides = struct.pack(">HH", *(int(rng.choice([0, 1, 7, 100, 8000, 13_000, 65_500])) for _ in range(2)))
+    sides = struct.pack(">HH", *(int(rng.choice([0, 1, 7, 50, 100, 1000, 13_000, 65_500])) for _ in range(2)))
     return content[:at] + sides + content[at + 4 :]
 
 

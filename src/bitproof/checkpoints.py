@@ -22,7 +22,7 @@ from bitproof.files import cannot_write, written
 from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
-from bitproof.quant.ocs import SplitOutliers
+from bitproof.quant.ocs import INPUT_CHANNELS, SplitOutliers
 from bitproof.quant.structure import Step, steps_of
 from bitproof.reading import refusing
 from bitproof.settings import build, describe
@@ -126,7 +126,12 @@ def load_model(
                 raise ValueError(f"its structural steps make more than the {stored:,} numbers that it holds")
         if about.scheme is not None:
             model = prepare(model, about.scheme)
+    channels = {name: buffer.max() for name, buffer in model.named_buffers() if name.endswith(INPUT_CHANNELS)}
     load_weights(model, weights)
+    with _describing(weights):
+        for name, last in channels.items():
+            if model.get_buffer(name).min() < 0 or model.get_buffer(name).max() > last:
+                raise ValueError(f"{name} names channels that there are not")
     model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
 

@@ -58,18 +58,20 @@ class OnnxModel(nn.Module):
         super().__init__()
         self.session = open_session(content)
         self.register_buffer("file", torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        taken = [(i.type, len(i.shape)) for i in inputs]
+        with _opening():  # names may be no text
+            inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+            taken = [(i.type, len(i.shape)) for i in inputs]
+            self.input = inputs[0].name if inputs else ""
         if taken != [("tensor(float)", 4)] or not outputs or outputs[0].type != "tensor(float)":
             raise InputError(
                 f"the ONNX model takes {_signature(inputs)} and returns {_signature(outputs)}",
                 rule="a model under test maps one float32 tensor of images [n, c, h, w] to float32 logits [n, k]",
                 remedy="Export it with one such input, and the logits as the first output",
             )
-        (batch, *shape), self.input = inputs[0].shape, inputs[0].name
+        batch, *shape = inputs[0].shape
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
         self.shape = tuple(size if isinstance(size, int) else None for size in shape)
-        self.scheme, self.step = _metadata(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        self.scheme, self.step = _metadata(self.session)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         if images.requires_grad:
@@ -159,7 +161,7 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
             remedy="Save it as one file: onnx.save(onnx.load(path), path)",
         )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, too
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
     if integer_instructions() in ("avx2", "avx512"):
@@ -190,7 +192,7 @@ def _outside(message: Any) -> Iterator[str]:
                 yield from _outside(part)
 
 
-def _metadata(text: str) -> tuple[Scheme | None, float | None]:
+def _metadata(session: Any) -> tuple[Scheme | None, float | None]:
     """Scheme and step that `export_onnx` noted; None each where it is not its file."""
     with refusing(
         "what the ONNX file says of itself",
@@ -199,7 +201,7 @@ def _metadata(text: str) -> tuple[Scheme | None, float | None]:
         how="is damaged",
         absorb=True,
     ):
-        about = json.loads(text)
+        about = json.loads(session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
         step = about.get("step")
         if step is not None and not (isinstance(step, float) and 0 < step < math.inf):
             raise ValueError(f"step is {str(step)[:40]}")

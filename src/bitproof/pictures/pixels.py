@@ -163,7 +163,8 @@ def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast:
             image.decoderconfig = (1, 1)  # libjpeg's scale, and whether it takes its short cuts
         if image.mode.startswith("I;16"):  # 16-bit grey, whose upper levels `convert` would make white
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        mode = "RGB" if channels == 3 else "L"
+        return np.asarray(image if image.mode == mode else image.convert(mode))  # which would copy it all the same
 
 
 def _decode_opencv(encoded: bytes, channels: int) -> np.ndarray:

@@ -177,8 +177,9 @@ def _check_moments(state: dict[Any, dict[str, Any]], optimizer: torch.optim.Opti
     kept = _KEPT[type(optimizer)]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, found in state.items():
-        shape = parameters[number].shape
-        if found.keys() != kept or any(t.shape not in (shape, torch.Size()) for t in found.values()):
+        own = parameters[number]
+        forms = {(own.shape, own.dtype), (torch.Size(), torch.float32)}  # the latter of counts of steps
+        if found.keys() != kept or any((tensor.shape, tensor.dtype) not in forms for tensor in found.values()):
             raise ValueError(f"the optimizer's state of parameter {number} is another")
 
 
