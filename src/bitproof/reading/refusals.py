@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitproof.errors import InputError, UnreadableError
 
-_LONGEST = 200
+_LONGEST = 300
 """Letters of a parser's own words; some repeat the file."""
 
 
@@ -60,7 +60,8 @@ def in_words(error: Exception) -> str:
         >>> in_words(KeyError("size")), in_words(MemoryError())
         ("KeyError: 'size'", 'MemoryError')
     """
-    text = error.what if isinstance(error, InputError) else next(iter(str(error).splitlines()), "")
+    said = f"{error.what}: {error.rule}" if isinstance(error, InputError) else str(error)
+    text = next(iter(said.splitlines()), "")
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST])
     named = isinstance(error, LookupError) or not text  # those say what was looked for, and no more
     return ": ".join(filter(None, (type(error).__name__ if named else "", text)))
