@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from bitproof.settings.source import is_own, revision_of, source_of
 T = TypeVar("T")
 
 _INIT_ONLY = dataclasses._FIELD_INITVAR  # pyright: ignore - the module has no public name for it
+
+_PLAIN = {bool: (bool,), int: (int,), float: (float, int), str: (str,)}
+"""Which types a description has for a field of a plain type."""
 
 _WORDS = {math.inf: "inf", -math.inf: "-inf"}
 """Numbers that JSON has no form for."""
@@ -167,6 +171,12 @@ def _rebuilt(value: Any, hint: Any) -> Any:
         return tuple(_rebuilt(v, h) for v, h in zip(value, hints or [Any] * len(value), strict=True))
     if hint is float and isinstance(value, str):
         return float(value)
+    if hint in _PLAIN and type(value) not in _PLAIN[hint]:
+        raise InputError(
+            f"{reprlib.repr(value)} in a description",
+            rule=f"the field is of type {hint.__name__}",
+            remedy="Use a file that this version of bitproof wrote",
+        )
     return Path(value) if hint is Path and isinstance(value, str) else value
 
 
