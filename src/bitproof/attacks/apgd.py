@@ -33,7 +33,11 @@ def _dlr(logits: Tensor, goal: Goal) -> Tensor:
     return losses.targeted_dlr(logits, goal.labels, goal.aims)
 
 
-LOSSES = {"ce": _log_odds, "dlr": _dlr}
+def _margin(logits: Tensor, goal: Goal) -> Tensor:
+    return goal.gain(logits, losses.margin)
+
+
+LOSSES = {"ce": _log_odds, "dlr": _dlr, "margin": _margin}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class APGD(Attack):
         norm: the ball, "linf", "l2" or "l1".
         eps: its radius, in [0, 1] pixel units.
         steps: gradient steps a run.
-        loss: what is maximised, "ce" or "dlr".
+        loss: what is maximised, "ce", "dlr", or the "margin" that the latter scales.
         classes: how many of the likeliest wrong classes are aimed at, a run each; 0 = none in particular.
         restarts: runs (for each class), from different random points.
         eot: answers of the model that are averaged at every point, for models that answer at random.

@@ -4,7 +4,7 @@ Sources: Croce & Hein 2020 (arXiv 2003.01690); the l1 version Croce & Hein 2021 
 authors' published versions "standard", "plus" and "rand".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -30,6 +30,9 @@ class AutoAttack(Attack):
 
     One that never breaks costs, under linf and l2 with ten classes, 6,921
     forwards and 1,900 backwards; one that breaks at the t-th point of the first member t + 1 forwards.
+
+    With fewer than four classes (three, where it has no target) the DLR loss is not defined: it divides by the distance
+    to the third and fourth logit. There APGD climbs the margin alone, as it is.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
@@ -86,8 +89,9 @@ class AutoAttack(Attack):
     __call__ = call_pooled
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
-        found = Found(inputs.clone(), goal.reached(asked.logits(inputs)))
-        for index, member in enumerate(self.members):
+        logits = asked.logits(inputs)
+        found = Found(inputs.clone(), goal.reached(logits))
+        for index, member in enumerate(_defined(member, logits.shape[1]) for member in self.members):
             rows = found.standing
             if not len(rows):
                 break
@@ -120,6 +124,13 @@ def _plus(attack: AutoAttack) -> tuple[Member, ...]:
 
 def _rand(attack: AutoAttack) -> tuple[Member, ...]:
     return (_apgd(attack, "ce", eot=attack.eot), _apgd(attack, "dlr", eot=attack.eot))
+
+
+def _defined(member: Member, classes: int) -> Member:
+    """The member for a model with so many classes."""
+    if isinstance(member, APGD) and member.loss == "dlr" and classes < (4 if member.classes else 3):
+        return replace(member, loss="margin")
+    return member
 
 
 VERSIONS = {"standard": _standard, "plus": _plus, "rand": _rand}

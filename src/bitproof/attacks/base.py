@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bitproof.attacks.checks import check_task
+from bitproof.attacks.checks import check_gradients, check_task
 from bitproof.attacks.goal import Goal
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
@@ -92,7 +92,7 @@ class Attack(abc.ABC):
 
         Raises:
             InputError: an eps beyond the images, targets for an attack that takes none, targets that equal labels,
-                a model in train mode, inputs outside [0, 1].
+                a model in train mode, inputs outside [0, 1], gradients switched off for an attack that follows them.
         """
         check_eps(self.eps, self.norm, inputs.shape[1:].numel(), endless=True)
         if targets is not None and not self.takes_targets:
@@ -101,6 +101,8 @@ class Attack(abc.ABC):
                 rule="it looks for any wrong class, and is untargeted by definition",
                 remedy="Use PGD, APGD, FAB, Square, CW, DDN or FMN",
             )
+        if not self.asks_only:
+            check_gradients(self.pooled)
         check_task(model, inputs, labels, targets)
         return Goal(labels, targets, targeted=targets is not None)
 

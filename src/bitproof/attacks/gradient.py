@@ -22,7 +22,7 @@ from bitproof.attacks.base import TO_THE_END, Attack, Classes, Images
 from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
-from bitproof.core.calling import Model
+from bitproof.core.calling import Model, logits_of
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
@@ -152,7 +152,7 @@ class PGD(Attack):
             if restart + 1 < self.restarts:
                 active = active[~hit]
                 with torch.no_grad():
-                    active = active[~goal[active].reached(model(best[active]))]
+                    active = active[~goal[active].reached(logits_of(model, best[active]))]
                 if not len(active):
                     break
         return best
@@ -205,7 +205,10 @@ def FGSM(*, norm: str = "linf", eps: float = 8 / 255, stop_at_hit: bool = True) 
 
 
 def RFGSM(*, norm: str = "linf", eps: float = 8 / 255, stop_at_hit: bool = True) -> PGD:
-    """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1)."""
+    """R+FGSM: eps / 2 in a random direction, then a gradient step of eps / 2 (Lin et al. 2019, Section 2.2.1).
+
+    The gradient is that where the random direction led, as in Tramer et al. 2018; lin2019 prints it at the image.
+    """
     return PGD(norm=norm, eps=eps, steps=1, rel_step_size=0.5, start="halfway", stop_at_hit=stop_at_hit)
 
 

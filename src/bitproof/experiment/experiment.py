@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from bitproof import runner
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
+from bitproof.core.calling import plain_context
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -21,6 +22,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
@@ -45,7 +47,7 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
@@ -70,8 +72,7 @@ class Experiment:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.all_conditions:
-            if isinstance(condition, Crafted) and condition.source:
-                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
+            check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -145,7 +146,7 @@ class Experiment:
                 before = self.record(easier, models)
                 how["after"] = {**before.setting, **before.how}
             if condition.source:
-                how["source"] = list(models[condition.source].identity)  # names are not part of a key
+                how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
@@ -160,6 +161,7 @@ class Experiment:
         smaller = [c for c in self.all_conditions if condition.differs_in_budget(c) and c.attack.eps < eps < np.inf]  # pyright: ignore
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
+    @plain_context()
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
@@ -199,6 +201,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if not plain.is_float:
+            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in _namesakes(plain):
@@ -294,7 +298,7 @@ def evaluate(
     """
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of(suite or "quick", data), *chosen]
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
     shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
     experiment = Experiment(

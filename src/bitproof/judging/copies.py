@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.core.calling import logits_in
 from bitproof.ptq import fold_batch_norm
 
 CRAFTING = {
@@ -50,4 +51,4 @@ class _ChannelsLast(nn.Module):
     def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, self.precision, enabled=self.precision is not None):
-            return self.model(inputs).float()
+            return logits_in(self.model(inputs), len(inputs)).float()

@@ -1,6 +1,5 @@
 """Judging attacks: what comes back is checked (shape, range, budget), predicted again, and only then believed."""
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from bitproof.attacks import Attack
 from bitproof.conditions import Crafted, chosen_targets
 from bitproof.conditions.targets import OF_THE_MODEL
 from bitproof.core.calling import device_of
+from bitproof.core.copying import copied
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -57,7 +57,7 @@ def judge_crafted(
     """
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
-    check_steady(crafted.attack, bench.probes[name].random, name)
+    check_steady(crafted.attack, bench.probes[name], name)
     targets = _targets(bench, crafted, name)
     if crafted.source:
         return _transferred(bench, crafted, about, models, needed["clean"], targets, advance)
@@ -113,7 +113,7 @@ def _attacked(
         advance(len(rows) * (attack.passes + 1) - _passes(counted) - _passes(crafting))
 
     start = time.perf_counter()
-    tools = [_Models.of(exact, crafted_on, copied=lanes > 1) for _ in range(lanes)]
+    tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
     in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
@@ -131,8 +131,9 @@ class _Models:
     backwards: int = 0
 
     @staticmethod
-    def of(exact: nn.Module, crafting: nn.Module, *, copied: bool) -> "_Models":
-        return _Models(*(copy.deepcopy((exact, crafting)) if copied else (exact, crafting)))
+    def of(exact: nn.Module, crafting: nn.Module, *, own: bool) -> "_Models":
+        both = nn.ModuleList([exact, crafting])
+        return _Models(*(copied(both) if own else both))  # pyright: ignore[reportArgumentType]
 
 
 def _transferred(
@@ -200,7 +201,7 @@ def craft(
     aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
     options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
     adversarial = attack(model, inputs, labels, targets=aims, rng=rng.select(rows), **options).detach()
-    check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    adversarial = check_images(adversarial, data.shape, f"attack {attack.label!r}")
     check_budget(attack, inputs, adversarial)
     return adversarial
 
