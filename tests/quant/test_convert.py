@@ -209,10 +209,6 @@ def test_mistakes_are_explained(model, images):
     nn.init.constant_(silent.grouped.bias, -1)
     with pytest.raises(InputError, match="'depthwise' received only zeros"):
         quantize(silent, Scheme(), [images])
-    dead = copy.deepcopy(model)
-    nn.init.zeros_(dead.mine.weight)
-    with pytest.raises(InputError, match="the weights of 'mine' are all zero"):
-        quantize(dead, Scheme(), [images])
 
 
 @pytest.mark.parametrize(

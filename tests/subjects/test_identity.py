@@ -11,7 +11,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.store import Store
 from bitproof.subjects import Subject, fingerprint, same_answers
-from bitproof.subjects.probing import Probe, probe
+from bitproof.subjects.probing import Probe, probe, steadiness
 
 
 class Attending(nn.Module):
@@ -181,6 +181,11 @@ def test_a_model_that_answers_at_random_or_by_its_batch_is_known_as_such(data):
         (True, False),
         (False, True),
     ]
+    few_bits = bp.quantize(base(), bp.Scheme(weight_bits=2, act_bits=2), data).eval()
+    for k in (1, 2, 16):  # another batch size goes through other kernels, another image does not
+        assert steadiness(few_bits, images[:k]) == (False, False)
+        assert steadiness(OfBatch().eval(), images[:k]) == (False, True)
+        assert steadiness(Random().eval(), images[:k]) == (True, False)
     (cell,) = bp.evaluate(Random(), data, suite="clean", progress=False).cells
     assert cell.model.random and not cell.model.of_batch
     assert same_answers(steady, steady) and not same_answers(steady, of_batch)

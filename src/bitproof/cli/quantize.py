@@ -73,6 +73,8 @@ def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
     size = bitproof.deploy.export_onnx(form, path)
     session = bitproof.deploy.load_onnx(path)
     print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    if form.floats:
+        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
     for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
         a = bitproof.deploy.agreement(model, session, calibration)
         print(

@@ -4,7 +4,6 @@ Each tensor that a torch function returns gets a number, a new one also when it 
 the functions that use it, what the named modules receive and return, and which of them it comes from.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bitproof.core.calling import answer
+from bitproof.core.copying import copied
 
 IMAGE = "<images>"
 """What stands for the images among the names of modules that something comes from."""
@@ -60,7 +60,7 @@ class Flow:
 @torch.no_grad()
 def record_flow(model: nn.Module, images: Tensor, names: list[str]) -> Flow:
     """Run a copy of the model on a few images and record what the named modules receive and return."""
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     recorder = _Recorder(watched)
 
     def note(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

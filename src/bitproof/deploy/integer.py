@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from bitproof.core.calling import plain_context
+from bitproof.core.calling import plain_context, unwrapped
 from bitproof.deploy.capture import capture, mark
 from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
@@ -39,16 +39,24 @@ class IntegerForm(nn.Module):
         scheme: how it was quantized.
         shape: (channels, height, width) of its images.
         added: names of the layers that got one more 8-bit grid, ":input" or ":output".
+        floats: names of quantized layers that are not called: something else uses their weights, in float, as
+            `nn.MultiheadAttention` does those of its `out_proj`.
     """
 
     def __init__(
-        self, graph: fx.GraphModule, scheme: Scheme, shape: tuple[int, int, int], added: tuple[str, ...]
+        self,
+        graph: fx.GraphModule,
+        scheme: Scheme,
+        shape: tuple[int, int, int],
+        added: tuple[str, ...],
+        floats: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.graph = graph
         self.scheme = scheme
         self.shape = shape
         self.added = added
+        self.floats = floats
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.graph(images)
@@ -88,6 +96,7 @@ def integer_form(model: nn.Module, calibration: Calibration) -> IntegerForm:
         InputError: a model without quantized weights, a method with no integer form, weights that do not fit into
             8 bits with one zero point, or a model that cannot be captured.
     """
+    model = unwrapped(model)
     scheme = _scheme(model)
     batches = [batch.float().cpu() for batch in batches_of(calibration)()]
     shape = tuple(batches[0].shape[1:])
@@ -114,7 +123,7 @@ def integer_form(model: nn.Module, calibration: Calibration) -> IntegerForm:
         )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
-    return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]
+    return IntegerForm(graph.module, scheme, shape, tuple(graph.added), tuple(graph.floats))  # type: ignore[arg-type]
 
 
 def _scheme(model: nn.Module) -> Scheme:

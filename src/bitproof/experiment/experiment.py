@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bitproof import runner
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_attack, as_condition, check_names
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
@@ -47,7 +47,7 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
@@ -151,7 +151,7 @@ class Experiment:
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
                 how["target"] = class_number(found.targets, self.data.classes)
-        return replace(found, how=how)
+        return replace(found, how={**found.how, **how})
 
     def easier(self, condition: Condition) -> Crafted | None:
         """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
@@ -241,7 +241,7 @@ def evaluate(
     *,
     suite: str | None = None,
     conditions: Sequence[Condition | Attack | str] | None = None,
-    transfer: Sequence[Attack | str] = (),
+    transfer: Sequence[Attack | Crafted | str] = (),
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
@@ -263,9 +263,9 @@ def evaluate(
             "released:ROOT" for all files of CIFAR-C, ImageNet-C or ImageNet-P in a folder.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40" or "crafted:attack=pgd(eps=2/255),targets=next".
-        transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
-            gradients: they are sources of those attacks that only ask.
+        transfer: attacks whose images, made on each of the models (or on the `source` that `Crafted` names), are given
+            to all of them; see `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`).
+            ONNX sessions have no gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -300,17 +300,17 @@ def evaluate(
     if suite is not None or not (chosen or transfer):
         chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    attacks = [as_attack(attack).to_the_end() for attack in transfer]
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
     experiment = Experiment(
         models=models,
         data=data,
         conditions=(
             *chosen,
             *(
-                Crafted(attack=attack, source=name)
-                for attack in attacks
+                replace(made, source=name)
+                for made in shown
                 for name, model in models.items()
-                if attack.asks_only or Subject.of(model).gradients
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
             ),
         ),
         analyses=(*analyses, *((Masking(),) if diagnose else ())),

@@ -5,7 +5,6 @@ from. While it is being made it keeps the state of the run, from which a killed 
 `record.json`, which is written last, holds the hash of its weights.
 """
 
-import copy
 import datetime
 import hashlib
 import json
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.checkpoints import noted_roles, save_model
+from bitproof.core.copying import copied
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.environment import environment
@@ -25,6 +25,7 @@ from bitproof.experiment.training import STATE, train_in
 from bitproof.files import written
 from bitproof.models.weights import fill, read_weights
 from bitproof.quant import prepare
+from bitproof.records import unpack
 from bitproof.settings import describe, digest
 from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train import Epoch, Recipe
@@ -199,7 +200,7 @@ def _open(recipe: Recipe, start: nn.Module, place: Path) -> nn.Module:
     if recipe.quantization:
         model = prepare(start, recipe.quantization.scheme, noted_roles(path))
     else:
-        model = copy.deepcopy(start).eval()
+        model = copied(start).eval()
     fill(model, weights, str(path))
     model.origin = origin_of(record)  # pyright: ignore - what a subject knows of it
     return model
@@ -238,9 +239,9 @@ def _read_record(place: Path) -> Made | None:
     if not path.exists():
         return None
     try:
-        record = Made(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, str(error)) from error
+        record = unpack(Made, path.read_text(), None)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error.what if isinstance(error, InputError) else str(error)) from error
     if record.key != place.name or record.schema != SCHEMA:
         raise _damaged(path, f"it is the record of {record.key}, layout {record.schema}")
     return record

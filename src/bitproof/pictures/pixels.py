@@ -7,6 +7,7 @@ RobustART), so both are chosen by name from the tables here.
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,16 @@ from torch import Tensor
 
 from bitproof.errors import InputError, UnreadableError, lookup
 from bitproof.pictures import ffmpeg
+from bitproof.reading import refusing
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """What Pillow may read. Some of its other readers start programs (EPS starts Ghostscript)."""
 
 REFERENCE_DECODER = "pillow"
 REFERENCE_RESIZE = "pillow-bilinear"
+
+MOST_SCANNED = 2**30
+"""Pixels times scans of a progressive JPEG."""
 
 LONGEST = 2**15
 """Pixels of a side above which nothing is resized: a file of one row of pixels would become gigabytes."""
@@ -95,18 +100,31 @@ def decode(
         UnreadableError: bytes that are cut off, damaged or no image.
     """
     read = lookup(DECODERS, decoder, "decoder")
-    try:
+    with refusing(
+        source,
+        rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {ffmpeg.MOST:,} pixels",
+        remedy="Replace the file or take it out of the data set",
+        how=f"cannot be decoded by {decoder}",
+        picture=True,
+    ):
+        _check_size(encoded)
         picture = read(encoded, channels)
-    except InputError:
-        raise
-    except Exception as error:  # damaged files make the libraries raise almost anything, SyntaxError included
-        raise UnreadableError(
-            source,
-            f"cannot be decoded by {decoder} ({error or type(error).__name__})",
-            rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
-            remedy="Replace the file or take it out of the data set",
-        ) from error
     return picture.reshape(*picture.shape[:2], channels)
+
+
+def _check_size(encoded: bytes) -> None:
+    """Raise a `ValueError` for a file whose header asks for too much, before any library sets memory aside.
+
+    A file of 20 kB may hold 170 million white pixels, and one of 60 kB the same JPEG picture in 10,000 scans, each of
+    which costs a pass over all of it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound is ours
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            width, height = image.size
+    scans = encoded.count(b"\xff\xda") if ffmpeg.is_jpeg(encoded) else 1
+    if width * height > ffmpeg.MOST or width * height * scans > MOST_SCANNED:
+        raise ValueError(f"it has {width}x{height} pixels" + (f" in {scans} scans" if scans > 1 else ""))
 
 
 def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method: str) -> UInt8[np.ndarray, "h2 w2 c"]:
@@ -118,7 +136,17 @@ def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method:
 
 
 def encode_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """The picture, RGB or grey, as a lossless PNG file."""
+    """The picture, RGB or grey, as a lossless PNG file.
+
+    Raises:
+        InputError: another number of channels.
+    """
+    if picture.shape[2] not in (1, 3):
+        raise InputError(
+            f"a picture with {picture.shape[2]} channels as a file",
+            rule="what decoders and resizes are tested with is grey or RGB",
+            remedy="Leave out the conditions that start from files (decoders, resizes, colours)",
+        )
     buffer = io.BytesIO()
     Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
     return buffer.getvalue()
@@ -152,7 +180,8 @@ def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast:
             image.decoderconfig = (1, 1)  # libjpeg's scale, and whether it takes its short cuts
         if image.mode.startswith("I;16"):  # 16-bit grey, whose upper levels `convert` would make white
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        mode = "RGB" if channels == 3 else "L"
+        return np.asarray(image if image.mode == mode else image.convert(mode))  # which would copy it all the same
 
 
 def _decode_opencv(encoded: bytes, channels: int) -> np.ndarray:

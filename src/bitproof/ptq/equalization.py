@@ -9,7 +9,6 @@ Layers share pairs, so it is repeated until nothing moves. It evens out per-tens
 grids gain little.
 """
 
-import copy
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.core.copying import copied
 from bitproof.core.flow import record_flow
 from bitproof.ptq.sameness import changed_parts, outputs_of
 from bitproof.quant.attached import compute_layers
@@ -51,7 +51,7 @@ def equalize(model: nn.Module, images: Tensor) -> nn.Module:
 
 def _equalized(model: nn.Module, pairs: list[tuple[str, str]]) -> tuple[nn.Module, dict[str, Tensor]]:
     """A copy with these pairs scaled, and by what the outputs of their first layers are divided."""
-    equalized = copy.deepcopy(model)
+    equalized = copied(model)
     scales = {first: torch.ones(len(output_ranges(equalized.get_submodule(first)))) for first, _ in pairs}
     for _ in range(SWEEPS):
         done = True

@@ -5,7 +5,6 @@ In eval mode both are linear, so that one layer does the work of two:
     g = gamma / sqrt(variance + eps)      W <- g W      b <- g (b - mean) + beta
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.core.copying import copied
 from bitproof.core.flow import record_flow
 from bitproof.errors import InputError
 from bitproof.ptq.sameness import changed_parts, outputs_of
 from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
+from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -40,7 +41,7 @@ class FoldBatchNorm:
     kept: tuple[str, ...] = ()
 
     def __call__(self, model: nn.Module) -> nn.Module:
-        folded = copy.deepcopy(model)
+        folded = settle(copied(model))
         modules = dict(folded.named_modules())
         for names in self.pairs:
             layer, norm = (modules.get(name) for name in names)
@@ -71,6 +72,7 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
         >>> fold_batch_norm(model, torch.rand(1, 3, 8, 8))[1]
         Identity()
     """
+    model = settle(copied(model))
     norms = {name: module for name, module in model.named_modules() if type(module) in BATCH_NORMS}
     layers = dict(compute_layers(model))
     flow = record_flow(model, images, [*layers, *norms])
@@ -83,7 +85,7 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
         and flow.only_use(call[0])
         and _foldable(layers[makers[call[0]]], norm)
     )
-    return _without_change(model, pairs, images) if pairs else copy.deepcopy(model)
+    return _without_change(model, pairs, images) if pairs else model
 
 
 def _without_change(model: nn.Module, pairs: tuple[tuple[str, str], ...], images: Tensor) -> nn.Module:

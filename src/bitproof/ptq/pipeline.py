@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from bitproof import settings
-from bitproof.core.calling import plain_context
+from bitproof.core.calling import plain_context, unwrapped
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.bias import correct_bias
@@ -81,7 +81,7 @@ class PostTraining:
             data: 512 to 1024 images, in any form that `quantize` takes; labels are not looked at.
             rng: keyed by one id, the run; used where roundings are learned.
         """
-        images = images_of(data)
+        model, images = unwrapped(model), images_of(data)
         rng = rng or Rng(0, np.zeros(1, np.int64))
         reference = fold_batch_norm(model, images[:SHOWN]) if self.fold else model
         if self.equalize:

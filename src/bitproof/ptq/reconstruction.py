@@ -17,7 +17,6 @@ Two departures. The papers take 20,000 steps of rate 0.001; here 2,000 of rate 0
 compared before its activation function, which is not seen from outside.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitproof.core.calling import answer, device_of
+from bitproof.core.copying import copied
 from bitproof.core.flow import record_flow
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
 from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import BETA, SoftRounding, undecided
-from bitproof.ptq.watching import BATCH, run_until
+from bitproof.ptq.watching import BATCH, received, run_until
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
 
 
@@ -82,7 +82,7 @@ class Reconstruction:
             images: [n, c, h, w], about a thousand. What goes into and out of a unit is kept for all of them.
             rng: keyed by one id, the run.
         """
-        learned, reference = copy.deepcopy(quantized).eval(), copy.deepcopy(model).eval().requires_grad_(False)
+        learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
         for name in self._units(learned, images):
             unit = learned.get_submodule(name)
             grads = _fisher(reference, name, images, rng.fold("fisher", name)) if self.fisher else None
@@ -183,8 +183,9 @@ def _received(model: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the unit receives, for all images."""
     parts: list[Tensor] = []
     hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, args: parts.append(args[0].cpu().clone()),  # as the unit may write into it
+        lambda _, args, kwargs: parts.append(received(args, kwargs).cpu().clone()),  # as the unit may write into it
         prepend=True,  # before the layer's own quantizer
+        with_kwargs=True,
     )
     run_until(model, name, images, lambda x, y: None)
     hook.remove()

@@ -4,7 +4,6 @@ A layer may do more than its class says (standardise its weight, end with an act
 another one), and a run shows all of it.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.core.calling import answer
+from bitproof.core.copying import copied
 
 TOLERANCE = 1e-3
 """Of the largest value: rounding of float32 leaves a thousandth of it, another function much more."""
@@ -56,7 +56,7 @@ def alike(one: Tensor, other: Tensor) -> bool:
 
 
 def _hooked(model: nn.Module, hooks: Mapping[str, Callable[..., Any]], images: Tensor) -> Tensor:
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     for name, hook in hooks.items():
         watched.get_submodule(name).register_forward_hook(hook)
     return answer(watched, images)

@@ -15,15 +15,20 @@ class _Reached(BaseException):
     """No error: the pass has gone far enough. Not one of those that a failing model is told by."""
 
 
+def received(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a module was called with first, by place or by keyword, in float32."""
+    return (args[0] if args else next(iter(kwargs.values()))).float()
+
+
 @torch.no_grad()
 def run_until(model: nn.Module, name: str, images: Tensor, see: Callable[[Tensor, Tensor], None]) -> None:
-    """Show `see` what the named module receives and returns, batch by batch; what comes after it is not run."""
+    """Show `see` what the named module receives and returns, in float32, batch by batch, and run no further."""
 
-    def show(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        see(args[0], output)
+    def show(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        see(received(args, kwargs), output.float())
         raise _Reached
 
-    hook = model.get_submodule(name).register_forward_hook(show)
+    hook = model.get_submodule(name).register_forward_hook(show, with_kwargs=True)
     try:
         for batch in images.split(BATCH):
             try:

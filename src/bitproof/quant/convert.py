@@ -6,7 +6,6 @@ just before the layer runs. So every model works that calls its layers (grouped,
 padding, one ReLU used many times), state dicts round-trip, and copies are independent.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.calling import answer, device_of, plain_context
+from bitproof.core.calling import answer, device_of, plain_context, unwrapped
+from bitproof.core.copying import copied
 from bitproof.errors import InputError
 from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
 from bitproof.quant.calibration import Calibration, batches_of
@@ -25,6 +25,7 @@ from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.roles import Roles, roles_of, seen_roles
 from bitproof.quant.scheme import Scheme
+from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 
 
@@ -46,9 +47,10 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Calibration = None) 
 
     Raises:
         InputError: no compute layers, a rule that matches none, a model that is quantized already, weights that are not
-            finite or all zero, no calibration where it is needed or one that cannot be right, or a layer that
+            finite or not float32, no calibration where it is needed or one that cannot be right, or a layer that
             calibration images do not activate.
     """
+    model = unwrapped(model)
     batches = batches_of(calibration) if calibration is not None or scheme.needs_calibration else None
     quantized = prepare(model, scheme, seen_roles(model, next(batches())[:2]) if batches else None)
     observing = {name: (layer, here) for name, layer, here in assigned(quantized, scheme) if here.observes}
@@ -67,13 +69,13 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         model, scheme: as for `quantize`.
         roles: of the layers, as a run has shown them; None = those that the model says of itself.
     """
-    if found := [scheme for _, _, scheme in quantized_parts(model)]:
+    quantized = settle(copied(unwrapped(model)).eval())
+    if found := [scheme for _, _, scheme in quantized_parts(quantized)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
             remedy="Pass the float model it was made from",
         )
-    quantized = copy.deepcopy(model).eval()
     if roles is not None and roles != roles_of(quantized):
         note_step(quantized, roles)
     layers = list(assigned(quantized, scheme))
@@ -81,9 +83,15 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         raise InputError(
             f"{type(model).__name__} has no compute layers",
             rule="quantization acts on Conv1d, Conv2d and Linear layers",
-            remedy="Pass a model that contains some",
+            remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
         )
     for name, layer, here in layers:
+        if layer.weight.dtype != torch.float32:
+            raise InputError(
+                f"the weight of {name!r} is of type {layer.weight.dtype}",
+                rule="grids are set and simulated in float32",
+                remedy="Pass model.float()",
+            )
         if not torch.isfinite(layer.weight).all():
             raise InputError(
                 f"the weight of {name!r} holds NaN or infinity",
@@ -91,12 +99,6 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
                 remedy="Check the checkpoint this model was loaded from",
             )
         weight = layer.weight.detach()
-        if not weight.any():
-            raise InputError(
-                f"the weights of {name!r} are all zero",
-                rule="a grid needs a range, and a layer of zeros passes nothing on",
-                remedy="Check the checkpoint this model was loaded from",
-            )
         if here.weight_bits < 32:
             parametrize.register_parametrization(layer, "weight", here.method.weights(weight, here.weight_bits))
         if here.act_bits < 32:
@@ -114,7 +116,7 @@ def freeze(model: nn.Module) -> nn.Module:
 
     The logits equal those of the model in eval mode bit for bit. Works on float models too.
     """
-    frozen = copy.deepcopy(model).eval()
+    frozen = copied(model).eval()
     for module in list(frozen.modules()):
         if parametrize.is_parametrized(module):
             # Not remove_parametrizations: it edits the class, which the copy shares with the original.
@@ -178,7 +180,7 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
     The model is run twice: first for the extremes of each input, then for the histogram between them.
     Neither depends on how the images are batched.
     """
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     extremes: dict[str, tuple[float, float]] = {}
 
     def see_extremes(name: str, x: Tensor) -> None:

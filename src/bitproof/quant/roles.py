@@ -4,12 +4,12 @@ The order in which layers are registered says none of this. A checkpoint has no 
 is noted among the model's structural steps.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from bitproof.core.copying import copied
 from bitproof.core.flow import IMAGE, record_flow
 from bitproof.quant.attached import compute_layers
 from bitproof.quant.structure import note_step, steps_of
@@ -30,7 +30,7 @@ class Roles:
     uncalled: tuple[str, ...] = ()
 
     def __call__(self, model: nn.Module) -> nn.Module:
-        return note_step(copy.deepcopy(model), self)
+        return note_step(copied(model), self)
 
 
 def registered_roles(names: Sequence[str]) -> Roles:

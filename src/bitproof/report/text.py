@@ -72,16 +72,24 @@ def same_pixels(row: dict[str, Any]) -> str:
 
 
 def remarks(cells: Iterable[Cell]) -> list[str]:
-    """What a reader of results on one data set has to know of files that could not be used; empty if all could."""
+    """What a reader of results on one data set has to know: unusable files, models that are not steady."""
     cells = list(cells)
     out = next((cell.data.left_out for cell in cells if cell.data.left_out), {})
     unmade = {cell.condition.label: cell.unmade for cell in cells if cell.unmade}
     named = [f"{name} ({reason})" for name, reason in list(out.items())[:_NAMED]]
     named += [f"{len(out) - _NAMED:,} more"] if len(out) > _NAMED else []
-    pictures = sum(not name.endswith("/") for name in out)
-    counted = f"{pictures:,} of {cells[0].data.count:,} pictures" if pictures else ""
-    folders = f"{len(out) - pictures:,} folders" if len(out) > pictures else ""
-    first = [f"Left out: {' and '.join(filter(None, (counted, folders)))}: {', '.join(named)}."] if out else []
+    folders, others = sum(name.endswith("/") for name in out), sum(name.startswith("*") for name in out)
+    pictures = len(out) - folders - others
+    counted = [f"{pictures:,} of {cells[0].data.count:,} pictures"] if pictures else []
+    counted += [f"{folders:,} folders"] if folders else []
+    counted += ["other files"] if others else []
+    first = [f"Left out: {' and '.join(counted)}: {', '.join(named)}."] if out else []
+    of_batch = dict.fromkeys(cell.model.name for cell in cells if cell.model.of_batch)
+    random = dict.fromkeys(cell.model.name for cell in cells if cell.model.random)
+    first += [
+        f"{name} answers by the other images in a batch: this holds for this batch size only." for name in of_batch
+    ]
+    first += [f"{name} answers at random: another run gives other results." for name in random]
     return first + [
         f"{label} could not be made of {count:,} pictures, which count as wrong." for label, count in unmade.items()
     ]
