@@ -180,7 +180,7 @@ def test_the_step_gradient_is_that_of_lsq(symmetric, lowest):
     codes = Codes.of(3, symmetric=symmetric)
     quantizer = AffineQuantizer(codes, symmetric=symmetric)
     quantizer.set_range(T(lowest), T(2.0))
-    learner = StepLearner(quantizer)
+    learner = StepLearner(quantizer, quantizer.fixed_grid())
     x = torch.randn(500, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.no_grad():
         x[:9] = 0.0
@@ -309,7 +309,7 @@ def test_settings_and_their_text_form():
         (lambda: PostTraining(rounding="brec"), "unknown rounding 'brec'.*Did you mean 'brecq'"),
         (lambda: PostTraining(equalize=True, fold=False), "equalize without fold.*in the way.*fold=True"),
         (lambda: PostTraining(reestimate=True), "reestimate with fold.*no statistics.*fold=False"),
-        (lambda: PostTraining.parse("brecq:steps=3", Scheme()), "unknown field of ptq 'steps'"),
+        (lambda: PostTraining.parse("brecq:steps=3", Scheme()), "unknown field of brecq 'steps'"),
         (lambda: PostTraining.parse("brecq:iterations=0", Scheme()), "iterations is 0.*at least 1"),
         (lambda: Reconstruction(by="channel"), "unknown unit of reconstruction 'channel'"),
         (lambda: Reconstruction(batch_size=0), "batch_size is 0.*at least 1"),

@@ -153,7 +153,7 @@ def test_a_checkpoint_keeps_rules(model, images, tmp_path):
         ("w4a4,first=wieghts", "unknown first 'wieghts'.*Did you mean 'weights'"),
         ("w4a4,layers=fc=w9a8", "weight_bits is 9: affine"),
         ("dorefa:w4a4,layers=fc=twn(w2a8)", "act_bits is 8: twn leaves activations float"),
-        ("w4a4,layers=fc", "written .METHOD"),
+        ("w4a4,layers=fc", "a rule for layers is written PATTERN=wBITSaBITS"),
         ("w4a4,layers=fc=dorefa(w4a4,granularity=tensor)", "unknown field of dorefa 'granularity'"),
         ("pwlq:w4a4,breakpoint=gauss,overlapping=true", "breakpoint 'gauss' of overlapping pieces"),
     ],
