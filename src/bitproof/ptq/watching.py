@@ -11,7 +11,7 @@ from bitproof.core.calling import answer
 BATCH = 128
 
 
-class _Reached(Exception):
+class _Reached(BaseException):
     pass
 
 
