@@ -8,17 +8,17 @@ from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.corruptions import MNR, NCI
-from bitproof.metrics.metric import Metric, estimate
+from bitproof.metrics.metric import Metric, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP
-from bitproof.metrics.systematic import SNI, SR
+from bitproof.metrics.systematic import SNI, SR, SR_DEBIASED
 from bitproof.metrics.targeted import TSR
 from bitproof.records import Cell
 
-METRICS: dict[str, Metric] = {
-    m.name: m for m in (ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, MNR, NCI, FP, MFP, SNI, SR)
-}
+_ALL = (ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, MNR, NCI, FP, MFP, SNI, SR, SR_DEBIASED)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by its name, in the order of tables."""
 
 
@@ -29,11 +29,13 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
 
     Args:
         cells: of one data set and seed, at most one a model and condition.
-        reference: name of the model that the others are compared with, by metrics that compare; None = without them.
+        reference: name of the model that the others are compared with; None = without comparisons.
 
     Returns:
         Rows with model, weight_bits, act_bits, metric, symbol, condition (the attack's label, or ""), value, low,
-        high (all three None where undefined), higher_is_better, n (examples of the cells).
+        high (None where undefined, or without an interval), higher_is_better, n (examples that all conditions could be
+        made of); difference (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not
+        corrected for the number of rows), all None without one.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
@@ -49,9 +51,11 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
         shared = {} if model.name == reference else {c: cell for c, cell in own.items() if c in baseline}
         for metric in METRICS.values():
             for label, chosen in _selections(metric, shared if metric.compares else own):
-                against = [baseline[condition] for condition in chosen] if metric.compares else []
-                found = estimate(metric, list(chosen.values()), against)
-                value, low, high = found or (None, None, None)
+                used, against = list(chosen.values()), [baseline[c] for c in chosen if c in baseline]
+                compared = model.name != reference and not metric.compares and len(against) == len(used)
+                selection = select(used, against if metric.compares else [])
+                value, low, high = estimate_selection(metric, selection) or (None, None, None)
+                change, p_value = (difference(metric, used, against) if compared else None) or ((None,) * 3, None)
                 rows.append(
                     {
                         "model": model.name,
@@ -64,7 +68,11 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
                         "low": low,
                         "high": high,
                         "higher_is_better": metric.higher_is_better,
-                        "n": len(next(iter(chosen.values())).ids),
+                        "n": selection.n,
+                        "difference": change[0],
+                        "diff_low": change[1],
+                        "diff_high": change[2],
+                        "p_value": p_value,
                     }
                 )
     return rows
