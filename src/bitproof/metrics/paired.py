@@ -18,7 +18,7 @@ DRAWS = 9_999
 
 FEWEST = 999
 TOSSES = 2**24
-"""Where all examples differ from each other, draws are as many as make this number of single coins; `FEWEST` at least."""
+"""Where no two examples are alike, draws are as many as make this number of single coins; `FEWEST` at least."""
 
 _CHUNK = 2**22
 
@@ -51,8 +51,10 @@ def mcnemar(a: A, b: B) -> float:
 
 
 def difference_above(a: A, b: B, margin: float) -> float:
-    """The p-value of the claim that the rate of `a` is more than `margin` above that of `b`: the score test of Tango 1998
-    (Statistics in Medicine 17:891), one-sided. `a` and `b` are bool [n] on the same examples."""
+    """The one-sided p-value of the claim that the rate of `a` is more than `margin` above that of `b`.
+
+    `a` and `b` are bool [n] on the same examples. The score test of Tango 1998 (Statistics in Medicine 17:891).
+    """
     a, b = _pair(a, b)
     n, only_a, only_b = a.size, int((a & ~b).sum()), int((b & ~a).sum())
     # The rate of "b only" that is likeliest where the difference is the margin solves 2n x^2 + p x + q = 0.
@@ -141,10 +143,8 @@ def _swaps(changes: Float[np.ndarray, "k n"], seed: int) -> Float64[np.ndarray, 
     for start in range(0, draws, size):
         shape = min(size, draws - start), counts.size
         if counts.max() == 1:
-            bits = np.unpackbits(
-                np.frombuffer(rng.bytes(shape[0] * -(-shape[1] // 8)), np.uint8).reshape(shape[0], -1), 1
-            )
-            signs = 2.0 * bits[:, : shape[1]] - 1
+            bits = rng.integers(256, size=(shape[0], -(-shape[1] // 8)), dtype=np.uint8)
+            signs = 2.0 * np.unpackbits(bits, axis=1, count=shape[1]) - 1
         else:
             signs = 2.0 * rng.binomial(counts, 0.5, shape) - counts
         parts.append(signs @ columns.T)

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from bitproof.metrics.intervals import UNSEEN, Interval, Scores, student_quantile, unseen_interval
 

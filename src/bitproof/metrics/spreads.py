@@ -1,8 +1,9 @@
 """How much accuracies under several conditions differ in truth: their spread, less what chance adds to it.
 
 The sample standard deviation s of the accuracies holds their true spread and the noise of a finite sample of examples:
-E[s^2] = sigma^2 + tr(S) / (n (k - 1)), where S is the covariance of an example's row of k answers less their mean. So s is
-too large, the more so the fewer examples, and a model whose answers vary more looks less robust than one of equal sigma.
+E[s^2] = sigma^2 + tr(S) / (n (k - 1)), where S is the covariance of an example's row of k answers less their mean. So s
+is too large, the more so the fewer examples, and of two models of equal sigma the one whose answers vary more looks less
+robust.
 """
 
 import math
@@ -19,7 +20,7 @@ def sample_std(accuracies: Float[np.ndarray, "*draws k"]) -> Float64[np.ndarray,
 
 
 def debiased_std(scores: Scores) -> float:
-    """The true spread sigma, estimated: the square root of s^2 less its noise, or 0 where the noise explains all of s."""
+    """The true spread sigma, estimated: the root of s^2 less its noise, 0 where the noise explains all of s."""
     variance, noise, _ = _moments(scores, unseen=0.0)
     return math.sqrt(max(0.0, variance - noise))
 

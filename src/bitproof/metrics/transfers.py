@@ -20,8 +20,8 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
     Args:
         cells: those of kind "transfer" are used.
         tuned: a field of the attacks, such as "kappa". Of attacks that differ in it alone, each source then keeps
-            the one that the other models resist least on average, as in Section 5.2 there; it is chosen on half of
-            the examples, by a hash of their ids, and the rows are over the others, so that the choice does not flatter it.
+            the one that the other models resist least on average, as in Section 5.2 there; it is chosen on half of the
+            examples, by a hash of their ids, and the rows are over the others, so that the choice does not flatter it.
 
     Returns:
         Rows with attack, source, target, n; accuracy of the target on all images, low, high (Wilson); l2, linf: mean
@@ -60,8 +60,10 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
 
 def _half(ids: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     """Half of the examples (the larger one), whatever order they are in and whatever lies beside them."""
-    hashes = [digest(int(i)) for i in ids]
-    return np.argsort(np.argsort(hashes)) % 2 == 0
+    mixed = ids.astype(np.uint64)
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the mixer of SplitMix64, Steele et al. 2014
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(factor)
+    return np.argsort(np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")) % 2 == 0
 
 
 def _tuned(cells: list[Cell], field: str, choosing: Bool[np.ndarray, " n"]) -> list[Cell]:
