@@ -33,8 +33,8 @@ def _interval(gaps: Scores, confidence: float) -> Interval:
     has at most the root of the summed squares as its own error. A bin that is not empty is given an example that is
     right and one that is wrong beside those seen.
     """
-    n, seen = gaps.shape[1], gaps.any(axis=1)
-    seen[-1] = True  # a gap of 0 may be an example of confidence 1
+    n = gaps.shape[1]
+    seen = gaps.any(axis=1) | (np.arange(BINS) == BINS - 1)  # a gap of 0 may be an example of confidence 1
     centres = (np.arange(BINS) + 0.5) / BINS
     further = np.where(seen, centres**2 + (1 - centres) ** 2, 0.0)
     variances = ((gaps**2).sum(axis=1) + further) / (n + 2) - gaps.mean(axis=1) ** 2

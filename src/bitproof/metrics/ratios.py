@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from bitproof.metrics.intervals import UNSEEN, Interval, Scores, student_quantile, unseen_interval
+from bitproof.metrics.intervals import UNSEEN, Interval, Vector, student_quantile, unseen_interval
 
 
-def ratio_interval(below: Scores, above: Scores, confidence: float = 0.95) -> Interval | None:
+def ratio_interval(below: Vector, above: Vector, confidence: float = 0.95) -> Interval | None:
     """Of mean(above) / mean(below), numbers in [0, 1]: all ratios r for which mean(above - r * below) may be 0.
 
     An example with `below` alone and one with `above` alone are added, as nothing that was not seen is impossible.
@@ -30,7 +30,7 @@ def ratio_interval(below: Scores, above: Scores, confidence: float = 0.95) -> In
 
 
 def ratio_difference_interval(
-    below: tuple[Scores, Scores], above: tuple[Scores, Scores], confidence: float = 0.95
+    below: tuple[Vector, Vector], above: tuple[Vector, Vector], confidence: float = 0.95
 ) -> Interval | None:
     """Of the difference of two ratios on the same examples, the first less the second; None where one is undefined.
 

@@ -2,11 +2,12 @@
 
 The sample standard deviation s of the accuracies holds their true spread and the noise of a finite sample of examples:
 E[s^2] = sigma^2 + tr(S) / (n (k - 1)), where S is the covariance of an example's row of k answers less their mean. So s
-is too large, the more so the fewer examples, and of two models of equal sigma the one whose answers vary more looks less
-robust.
+is too large, the more so the fewer examples, and of two models of equal sigma the one whose answers vary more looks
+less robust.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -14,7 +15,7 @@ from jaxtyping import Float, Float64
 from bitproof.metrics.intervals import UNSEEN, Interval, Scores, normal_quantile
 
 
-def sample_std(accuracies: Float[np.ndarray, "*draws k"]) -> Float64[np.ndarray, "*draws"]:
+def sample_std(accuracies: Float[np.ndarray, "*draws k"] | Sequence[float]) -> Float64[np.ndarray, "*draws"]:
     """The standard deviation over the last axis with n - 1 in the denominator, as printed for Eq. 12."""
     return np.asarray(np.std(accuracies, axis=-1, ddof=1))
 

@@ -1,6 +1,6 @@
 """What follows from the scores of all examples: a value, its interval, and that of the difference of two models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,8 @@ class Statistic:
 
 
 def relative_drop(
-    clean: Float[np.ndarray, "*n"] | float, perturbed: Float[np.ndarray, "*n"] | float
+    clean: Float[np.ndarray, "*n"] | Sequence[float] | float,
+    perturbed: Float[np.ndarray, "*n"] | Sequence[float] | float,
 ) -> Float64[np.ndarray, "*n"]:
     """(clean - perturbed) / clean, at most 1 and negative for a gain; NaN where clean is 0.
 
