@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from bitproof.errors import InputError
 
 UNSEEN = 0.25
-"""Weight of each of the two examples that a mean or a ratio is given beside those seen, at the ends of the range."""
+"""Weight of each of the two examples that a mean is given beside those seen, at the ends of the range."""
 
 UNSEEN_PAIR = 0.05
 """The same for a mean difference: of each of the two pairs in which only one model is right, throughout."""

@@ -132,10 +132,12 @@ def holm(p_values: Float[np.ndarray, " tests"] | Sequence[float]) -> Float64[np.
 def _swaps(changes: Float[np.ndarray, "k n"], seed: int) -> Float64[np.ndarray, "draws k"]:
     """Sums of the changes over all examples, each with a random sign.
 
-    Examples with equal changes are exchangeable, so a draw is one binomial for each distinct column. That is exact, and
+    Examples with equal changes, or opposite ones, are exchangeable, so a draw is one binomial for each distinct column. That is exact, and
     makes the result independent of the order of the examples.
     """
-    columns, counts = np.unique(changes[:, changes.any(axis=0)], axis=1, return_counts=True)
+    moved = changes[:, changes.any(axis=0)]
+    first = np.take_along_axis(moved, (moved != 0).argmax(axis=0)[None], axis=0)
+    columns, counts = np.unique(moved * np.sign(first), axis=1, return_counts=True)
     rng, draws = np.random.default_rng(seed), DRAWS
     if counts.max() == 1:
         draws = min(DRAWS, max(FEWEST, TOSSES // counts.size))

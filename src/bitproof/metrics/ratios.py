@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-from bitproof.metrics.intervals import UNSEEN, Interval, Vector, student_quantile, unseen_interval
+from bitproof.metrics.intervals import Interval, Vector, student_quantile, unseen_interval
+
+UNSEEN_ANSWER = 1.0
+"""Weight of each of the two examples that a ratio is given beside those seen; less does not hold near a total loss."""
 
 
 def ratio_interval(below: Vector, above: Vector, confidence: float = 0.95) -> Interval | None:
@@ -13,11 +16,11 @@ def ratio_interval(below: Vector, above: Vector, confidence: float = 0.95) -> In
     An example with `below` alone and one with `above` alone are added, as nothing that was not seen is impossible.
     Where the lower mean is not clearly above 0 the set has no end: None.
     """
-    n, total = below.size, below.size + 2 * UNSEEN
+    n, total = below.size, below.size + 2 * UNSEEN_ANSWER
     if n == 1:
         return None
     x, y = np.append(below, (1, 0)).astype(float), np.append(above, (0, 1)).astype(float)
-    weights = np.append(np.ones(n), (UNSEEN, UNSEEN)) / total
+    weights = np.append(np.ones(n), (UNSEEN_ANSWER, UNSEEN_ANSWER)) / total
     mean_x, mean_y = float(weights @ x), float(weights @ y)
     noise = student_quantile(confidence, n - 1) ** 2 / (total - 1)
     (xx, xy), (_, yy) = noise * np.cov(np.stack([x, y]), aweights=weights, ddof=0)
