@@ -132,8 +132,8 @@ def holm(p_values: Float[np.ndarray, " tests"] | Sequence[float]) -> Float64[np.
 def _swaps(changes: Float[np.ndarray, "k n"], seed: int) -> Float64[np.ndarray, "draws k"]:
     """Sums of the changes over all examples, each with a random sign.
 
-    Examples with equal changes, or opposite ones, are exchangeable, so a draw is one binomial for each distinct column. That is exact, and
-    makes the result independent of the order of the examples.
+    Examples with equal changes, or opposite ones, are exchangeable, so a draw is one binomial for each distinct column.
+    That is exact, and makes the result independent of the order of the examples.
     """
     moved = changes[:, changes.any(axis=0)]
     first = np.take_along_axis(moved, (moved != 0).argmax(axis=0)[None], axis=0)

@@ -41,7 +41,7 @@ SR = Metric(
 )
 SR_DEBIASED = Metric(
     name="sr_debiased",
-    symbol="SR true",
+    symbol="SR-d",
     description="true systematic robustness: SR less what chance adds to it, the fewer the examples the more",
     source="Xiao et al. 2023, Eq. 12, with its noise subtracted from its square",
     higher_is_better=False,
