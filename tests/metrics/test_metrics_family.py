@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import permutation_test
 
-from bitproof.metrics import compare, flipped, max_t, mcnemar, paired, verdicts
+from bitproof.metrics import compare, flipped, max_t, mcnemar, verdicts
 from bitproof.metrics.statistic import MEAN
 from bitproof.records import Cell
 from metric_cells import make_cell, sequence
@@ -121,7 +121,7 @@ def test_the_rest_has_the_whole_level_where_clean_images_differ() -> None:
 def test_alike_models_rarely_raise_an_alarm_and_a_mean_finds_what_its_parts_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(paired, "DRAWS", 999)
+    monkeypatch.setattr("bitproof.metrics.paired.TOSSES", 999)
     draw, alarms, by_mean, by_parts = np.random.default_rng(0), 0, 0, 0
     for _ in range(30):
         alarms += min(adjusted(skilled(draw, 60)).values()) < 0.05

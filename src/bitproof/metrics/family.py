@@ -23,7 +23,7 @@ from bitproof.errors import lookup
 from bitproof.metrics.groups import Group, group_conditions
 from bitproof.metrics.intervals import Scores, mean_difference_interval
 from bitproof.metrics.metric import select
-from bitproof.metrics.paired import flipped, holm
+from bitproof.metrics.paired import DRAWS, flipped, holm
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.pixels import repeated
 from bitproof.metrics.sequences import FP, flips_of
@@ -137,7 +137,7 @@ def _scores(
 
 def _verdict(model: str, line: Group, a: Scores, b: Scores) -> Verdict:
     low, high = mean_difference_interval(a[0], b[0])
-    p = flipped(a, b, MEAN.value)
+    p = flipped(a, b, MEAN.value, draws=DRAWS)
     return Verdict(
         model=model,
         line=line,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from bitproof.metrics.intervals import Estimate, Scores
-from bitproof.metrics.paired import flipped
+from bitproof.metrics.paired import DETAIL, flipped
 from bitproof.metrics.pairing import same_examples, taken
 from bitproof.metrics.statistic import MEAN, Statistic
 from bitproof.records import Cell
@@ -155,7 +155,7 @@ def difference(
     if np.isnan(found):
         return None
     low, high = metric.statistic.difference(a, b, confidence) or (None, None)
-    return (found, low, high), flipped(a, b, metric.statistic.value)
+    return (found, low, high), flipped(a, b, metric.statistic.value, draws=DETAIL)
 
 
 def correct(selection: Selection) -> Scores:

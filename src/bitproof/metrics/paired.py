@@ -13,12 +13,11 @@ from jaxtyping import Bool, Float, Float64, Shaped
 from bitproof.errors import InputError
 from bitproof.metrics.intervals import Estimate, Scores, paired_interval
 
-DRAWS = 9_999
-"""Coin tosses for all examples, where the tosses are too many to count: p-values are multiples of 1 / 10,000."""
+DRAWS, DETAIL = 9_999, 1_999
+"""Rounds of coins for all examples: p-values are multiples of 1 / 10,000, and for what is only detail of 1 / 2,000."""
 
-FEWEST = 999
-TOSSES = 2**24
-"""Where no two examples are alike, draws are as many as make this number of single coins; `FEWEST` at least."""
+FEWEST, TOSSES = 999, 2**22
+"""Where few examples are alike, rounds are as many as make this number of single tosses; `FEWEST` at least."""
 
 _CHUNK = 2**22
 
@@ -80,6 +79,7 @@ def flipped(
     b: Scores,
     value: Callable[[Float[np.ndarray, "*draws k"]], Float[np.ndarray, "*draws"]],
     *,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> float:
     """The two-sided sign-flip p-value of value(means of a) - value(means of b), scores [k, n] on the same examples.
@@ -92,7 +92,7 @@ def flipped(
         return 1.0
     if len(changes) == 1 and sizes.size == 1:
         return mcnemar(changes[0] > 0, changes[0] < 0)
-    middle, half = (a.mean(axis=1) + b.mean(axis=1)) / 2, _swaps(changes, seed) / (2 * a.shape[1])
+    middle, half = (a.mean(axis=1) + b.mean(axis=1)) / 2, _swaps(changes, draws, seed) / (2 * a.shape[1])
     found = np.abs(value(middle + changes.mean(axis=1) / 2) - value(middle - changes.mean(axis=1) / 2))
     drawn = np.abs(value(middle + half) - value(middle - half))
     return float(1 + (~(drawn < found - 1e-9)).sum()) / (1 + len(drawn))  # undefined draws count as extreme
@@ -108,7 +108,7 @@ def max_t(changes: Float[np.ndarray, "k n"], *, seed: int = 0) -> Float64[np.nda
     moved = scale > 0
     adjusted = np.ones(len(changes))
     if moved.any():
-        drawn = np.abs(_swaps(changes[moved], seed) / scale[moved]).max(axis=1)
+        drawn = np.abs(_swaps(changes[moved], DETAIL, seed) / scale[moved]).max(axis=1)
         found = np.abs(changes[moved].sum(axis=1) / scale[moved])
         adjusted[moved] = (1 + (drawn[:, None] >= found - 1e-9).sum(axis=0)) / (1 + len(drawn))
     return adjusted
@@ -129,7 +129,7 @@ def holm(p_values: Float[np.ndarray, " tests"] | Sequence[float]) -> Float64[np.
     return adjusted
 
 
-def _swaps(changes: Float[np.ndarray, "k n"], seed: int) -> Float64[np.ndarray, "draws k"]:
+def _swaps(changes: Float[np.ndarray, "k n"], draws: int, seed: int) -> Float64[np.ndarray, "draws k"]:
     """Sums of the changes over all examples, each with a random sign.
 
     Examples with equal changes, or opposite ones, are exchangeable, so a draw is one binomial for each distinct column.
@@ -138,9 +138,7 @@ def _swaps(changes: Float[np.ndarray, "k n"], seed: int) -> Float64[np.ndarray, 
     moved = changes[:, changes.any(axis=0)]
     first = np.take_along_axis(moved, (moved != 0).argmax(axis=0)[None], axis=0)
     columns, counts = np.unique(moved * np.sign(first), axis=1, return_counts=True)
-    rng, draws = np.random.default_rng(seed), DRAWS
-    if counts.max() == 1:
-        draws = min(DRAWS, max(FEWEST, TOSSES // counts.size))
+    rng, draws = np.random.default_rng(seed), min(draws, max(FEWEST, TOSSES // counts.size))
     size, parts = max(1, _CHUNK // counts.size), list[Float64[np.ndarray, "part k"]]()
     for start in range(0, draws, size):
         shape = min(size, draws - start), counts.size
