@@ -13,7 +13,7 @@ import numpy as np
 
 from bitproof import metrics
 from bitproof.metrics.metric import select
-from bitproof.metrics.table import METRICS, _selections
+from bitproof.metrics.table import METRICS, selections
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 from common import ratio, record, rotate
 
@@ -53,7 +53,7 @@ def bootstrap(found: Sequence[Cell], draws: int = 1000) -> None:
     for model in dict.fromkeys(cell.model.name for cell in found):
         own = {cell.condition.label: cell for cell in found if cell.model.name == model}
         for metric in (metric for metric in METRICS.values() if not metric.compares):
-            for _, chosen in _selections(metric, own):
+            for _, chosen in selections(metric, own):
                 scores = metric.scores(select(list(chosen.values())))
                 if scores.dtype == bool and len(scores) == 1:
                     continue

@@ -50,7 +50,7 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
         own = {condition: cell for (name, condition), cell in table.items() if name == model.name}
         shared = {} if model.name == reference else {c: cell for c, cell in own.items() if c in baseline}
         for metric in METRICS.values():
-            for label, chosen in _selections(metric, shared if metric.compares else own):
+            for label, chosen in selections(metric, shared if metric.compares else own):
                 used, against = list(chosen.values()), [baseline[c] for c in chosen if c in baseline]
                 compared = model.name != reference and not metric.compares and len(against) == len(used)
                 selection = select(used, against if metric.compares else [])
@@ -78,7 +78,7 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
     return rows
 
 
-def _selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[str, Cell]]]:
+def selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[str, Cell]]]:
     """The sets of one model's cells that the metric is computed from, each with the label of its row."""
     *first, last = ({c: cell for c, cell in cells.items() if cell.condition.kind == kind} for kind in metric.needs)
     last = {c: cell for c, cell in last.items() if metric.suits(cell)}
