@@ -6,17 +6,19 @@ calibration. Nothing is ever unpickled.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bitproof import models
 from bitproof.errors import InputError, lookup
-from bitproof.files import cannot_write, written
+from bitproof.files import written
+from bitproof.models.spec import MOST_CLASSES
 from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
@@ -29,8 +31,19 @@ STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, 
 
 _FORMAT = "bitproof-1"
 
-MOST_CLASSES = 1_000_000
-"""Outputs that a checkpoint may claim. A file of a few bytes could ask for terabytes."""
+DTYPES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}
+"""What safetensors calls torch's kinds of numbers."""
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -68,13 +81,30 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         metadata["classes"] = str(classes)
     if (origin := getattr(model, "origin", None)) is not None:
         metadata["origin"] = json.dumps(origin)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with written(path, "the checkpoint") as draft:
-            save_file(state, draft, metadata=metadata)
-    except SafetensorError as error:
-        raise cannot_write(path, "the checkpoint", error) from error
+    with written(path, "the checkpoint") as draft:
+        _write(model.state_dict(), metadata, draft)
     return path.stat().st_size
+
+
+def _write(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
+    """Write a safetensors file, equal bytes for equal tensors and metadata.
+
+    The package's own writer keeps a temporary file that outlives a kill, and orders metadata at random.
+    """
+    names = sorted(state, key=lambda name: (-state[name].element_size(), name))  # so that all are aligned
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name in names:
+        start, end = end, end + state[name].numel() * state[name].element_size()
+        kind = lookup(DTYPES, str(state[name].dtype), "kind of tensor in a checkpoint")
+        header[name] = {"dtype": kind, "shape": list(state[name].shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            flat = state[name].detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
 
 
 def load_model(

@@ -15,9 +15,12 @@ def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """What the model returns for `images`; where it cannot take them, an `InputError` says so under its `name`."""
     try:
         return model(images)
-    except RuntimeError as error:
+    except InputError:
+        raise
+    except Exception as error:  # models of other people raise what they like
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({str(error).splitlines()[0]})",
+            f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({said})",
             rule="a model takes the images of the data set that it is tested on",
             remedy="Use a model made for this data set, or another size",
         ) from error

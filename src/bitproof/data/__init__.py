@@ -99,7 +99,7 @@ def parse_data(text: str) -> tuple[str, str | None, dict[str, int]]:
                 rule=f"{parts.name} has no option {field} that can be written as text",
                 remedy="Folders of pictures take size, as in imagenet:ROOT,size=224",
             )
-        if not value.isdecimal():
+        if not (value.isdecimal() and len(value) < 10):
             raise InputError(
                 f"size is {value!r} in {text!r}",
                 rule="it is a whole number of pixels",

@@ -15,6 +15,9 @@ from bitproof.data.base import Data, Read, Rows
 from bitproof.errors import InputError, UnreadableError
 from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
 
+LARGEST_SIZE = 4096
+"""Of a side in pixels: a single image then takes 200 MB."""
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -102,8 +105,12 @@ def load_folder(
         raise InputError(
             "folder needs a root", rule="it reads one sub-folder a class", remedy="Pass root=, or write folder:ROOT"
         )
-    if size < 1:
-        raise InputError(f"size is {size}", rule="it is the side of the model's input in pixels", remedy="Try 224")
+    if not 1 <= size <= LARGEST_SIZE:
+        raise InputError(
+            f"size is {size}",
+            rule=f"it is the side of the model's input in pixels, {LARGEST_SIZE:,} at most",
+            remedy="Try 224",
+        )
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if classes is None and len(folders) == 1:
         raise InputError(

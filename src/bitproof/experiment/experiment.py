@@ -1,6 +1,6 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition
+from bitproof.attacks import Attack
+from bitproof.conditions import Clean, Condition, Crafted, as_attack, as_condition, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.memory import keep_freed_memory
@@ -22,7 +22,7 @@ from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
-from bitproof.settings import describe, digest, parse
+from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
 
@@ -50,6 +50,8 @@ class Experiment:
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
         workers: processes that make images beside this one; results do not depend on them.
+        jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
+            them here.
     """
 
     models: Mapping[str, Model]
@@ -61,14 +63,14 @@ class Experiment:
     independent: bool = False
     crafting: str = "exact"
     workers: int = 0
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         if not self.models:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.all_conditions:
-            if isinstance(condition, Crafted) and condition.source:
-                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
+            check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -76,6 +78,12 @@ class Experiment:
         if self.workers < 0:
             raise InputError(
                 f"workers is {self.workers}", rule="it is a number of processes", remedy="Use 0 to have none"
+            )
+        if self.jobs < 1 or (self.jobs > 1 and self.workers):
+            raise InputError(
+                f"jobs is {self.jobs}" + f" and workers is {self.workers}" * (self.jobs > 0),
+                rule="it is a number of tasks at once, of which each makes its images itself",
+                remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}", rule="it is a whole number of 64 bits", remedy="Use 0")
@@ -157,7 +165,8 @@ class Experiment:
         with self.bench() as bench:
             models = told_apart(bench, store)
             plan = self.plan(bench, models)
-            tally = runner.run(plan, bench, store, environment, progress=progress)
+            executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+            tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
             replace(
                 store.get(self.key(model, condition, models)), model=model, condition=self.record(condition, models)
@@ -191,7 +200,7 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
-        for record in (plain, *(replace(plain, fingerprint=f"{plain.fingerprint}~{i}") for i in range(2, MOST))):
+        for record in _namesakes(plain):
             here = [bench.probes[n] for n, other in found.items() if other.identity == record.identity]
             key = cell_key(record, about, bench.data.record, bench.seed)
             if not store.missing([key]):
@@ -200,6 +209,13 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
             if probe.random or all(same_answers(probe, other) for other in here):
                 break
     return found
+
+
+def _namesakes(model: ModelRecord) -> Iterator[ModelRecord]:
+    """The model, then others of its fingerprint with a number behind it."""
+    yield model
+    for number in range(2, MOST):
+        yield replace(model, fingerprint=f"{model.fingerprint}~{number}")
 
 
 def _probe_of(cell: Cell, ids: np.ndarray) -> Probe:
@@ -227,6 +243,7 @@ def evaluate(
     independent: bool = False,
     crafting: str = "exact",
     workers: int = 0,
+    jobs: int = 1,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
     progress: bool = True,
@@ -254,6 +271,8 @@ def evaluate(
             almost the same. What counts is predicted on the model itself.
         workers: processes that make images (decode, resize, corrupt) beside this one; results do not depend on
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
+        jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
+            share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
             reported beside the results.
@@ -274,10 +293,9 @@ def evaluate(
     """
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of(suite or "quick", data), *chosen]
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
-    attacks: list[Attack] = [attack.to_the_end() for attack in made]
+    attacks = [as_attack(attack).to_the_end() for attack in transfer]
     experiment = Experiment(
         models=models,
         data=data,
@@ -296,6 +314,7 @@ def evaluate(
         independent=independent,
         crafting=crafting,
         workers=workers,
+        jobs=jobs,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)

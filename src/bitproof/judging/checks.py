@@ -66,7 +66,8 @@ def check_steady(attack: Attack, random: bool, name: str) -> None:
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
-            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20)',
+            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20); as text '
+            "autoattack:version=rand or eot:attack=pgd,draws=20",
         )
 
 

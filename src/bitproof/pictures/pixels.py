@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8, UInt64
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from bitproof.errors import InputError, UnreadableError, lookup
@@ -137,8 +137,15 @@ def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 
 
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError:  # whose words name an address in memory
+        raise ValueError("no picture in it, or cut off") from None
+
+
 def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast: bool = False) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    with _opened(encoded) as image:
         if halved and ffmpeg.is_jpeg(encoded):
             image.draft(None, (image.width // 2 or 1, image.height // 2 or 1))
         if fast and ffmpeg.is_jpeg(encoded):

@@ -165,8 +165,14 @@ def _read_setting(text: str, hint: type) -> Any:
     own = getattr(hint, "parse", None)
     if own is not None:
         return own(text)
-    if hint in _FAMILIES and not text.startswith("("):
+    if hint in _FAMILIES:
         kind, table = _FAMILIES[hint]
+        if text.startswith("("):
+            raise InputError(
+                f"{text!r} says of no {kind} which it is",
+                rule="a setting inside another is written name(field=value,...)",
+                remedy=f"Write for example {next(iter(table))}{text}",
+            )
         return parse(text, table, kind)
     return construct(hint, dataclasses.replace(call(text), name=hint.__name__))
 

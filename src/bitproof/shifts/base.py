@@ -179,9 +179,9 @@ class Corruption(Shift):
         """
         pictures = images.detach().cpu().numpy()
         results = np.empty(pictures.shape, pictures.dtype)
-        for planes, result, draws in zip(pictures, results, rng.generators(), strict=True):
+        for planes, result, generator in zip(pictures, results, rng.generators(), strict=True):
             picture = as_picture(planes)
-            corrupted = np.clip(self.corrupt(picture, draws).reshape(picture.shape), 0, 1)
+            corrupted = np.clip(self.corrupt(picture, generator).reshape(picture.shape), 0, 1)
             if self.protocol != "memory" or result.dtype == np.uint8:
                 corrupted = _stored(corrupted, jpeg=self.protocol == "jpeg-85")
                 if result.dtype != np.uint8:
@@ -190,7 +190,7 @@ class Corruption(Shift):
         return torch.from_numpy(results).to(images.device)
 
     @abc.abstractmethod
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         """A corrupted copy of one picture, float32 in [0, 1]; what goes beyond [0, 1] is clipped by the caller.
 
         A grey picture may come back without its channel axis, as OpenCV returns it.

@@ -11,6 +11,9 @@ from torch import Tensor
 COUNT = 8
 """Images that a model is asked about."""
 
+PART = 2
+"""Of them, those that it is asked about again, in a batch of their own: BatchNorm needs more than one."""
+
 CLOSE = 1e-3
 """Of two confidences that count as one answer: what another machine or batch size changes is far less, but for a value
 of a coarse grid that happens to flip, which happens to few images."""
@@ -35,15 +38,16 @@ class Probe:
 
 @torch.no_grad()
 def probe(ask: Callable[[Tensor], Tensor], images: Float[Tensor, "k c h w"]) -> Probe:
-    """Ask a model about `images` together and in two parts, and where that makes a difference, together again.
+    """Ask a model about `images` together and about some of them apart, and where that makes a difference, together
+    again.
 
     Args:
         ask: gives the model's logits, float32 [k, classes].
         images: a few, on the model's device.
     """
-    first, half = ask(images), max(1, len(images) // 2)
-    parts = torch.cat([ask(part) for part in images.split(half)])
-    differing = _differ(first, parts)
+    first = ask(images)
+    apart = images[: PART if len(images) > PART else 1]
+    differing = _differ(first[: len(apart)], ask(apart))
     random = differing > 0 and _differ(first, ask(images)) > 0
     of_batch = differing > 0.5 and not random
     confidences, predictions = first.cpu().softmax(1).max(1)

@@ -122,7 +122,7 @@ def _accuracy(model: nn.Module, data: Data, rows: NDArray[np.int64]) -> float:
 
 
 def _words(now: Position, batches: Batches) -> str:
-    seen, epoch = now.step * batches.how.batch_size, len(now.history) + 1
+    seen, epoch = batches.seen(now.step), len(now.history) + 1
     return f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.item() / seen:.1%}"
 
 

@@ -17,6 +17,9 @@ OPTIMIZERS: dict[str, Callable[["Optimisation", list[dict[str, Any]]], torch.opt
     "adamw": lambda how, groups: torch.optim.AdamW(groups, how.learning_rate),
 }
 
+LARGEST_RATE = 1000.0
+"""Steps beyond it are no mistakes of judgement but of typing, and weights overflow without the loss saying so."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
@@ -57,9 +60,16 @@ class Optimisation:
                     f"{name} is {getattr(self, name)}", rule=f"it is {least} at least", remedy="Use a larger number"
                 )
         for name in ("learning_rate", "decay"):
-            if not 0 < getattr(self, name) < float("inf"):
+            if not 0 < getattr(self, name) <= LARGEST_RATE:
                 raise InputError(
-                    f"{name} is {getattr(self, name)}", rule="it is positive and finite", remedy="Try 0.1 or 0.01"
+                    f"{name} is {getattr(self, name)}",
+                    rule=f"it is positive, and at most {LARGEST_RATE:g}, beyond which nothing is learned",
+                    remedy="Try 0.1 or 0.01",
+                )
+        for name, most in (("momentum", 1.0), ("weight_decay", LARGEST_RATE)):
+            if not 0 <= getattr(self, name) < most:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}", rule=f"it lies in [0, {most:g})", remedy="Use 0 for none"
                 )
         if list(self.milestones) != sorted(self.milestones) or not all(0 < m < 1 for m in self.milestones):
             raise InputError(

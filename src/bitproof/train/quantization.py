@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bitproof.data import Data
+from bitproof.errors import InputError
 from bitproof.quant import Scheme, quantize
 
 
@@ -20,6 +21,12 @@ class Quantization:
 
     scheme: Scheme
     calibration: int = 512
+
+    def __post_init__(self) -> None:
+        if self.calibration < 1:
+            raise InputError(
+                f"calibration is {self.calibration}", rule="it is a number of images, at least 1", remedy="Use 512"
+            )
 
     def __call__(self, model: nn.Module, data: Data) -> nn.Module:
         """A quantized copy of the float `model`, calibrated on the first images of `data`."""
