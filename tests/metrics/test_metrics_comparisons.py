@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from bitproof.errors import InputError
-from bitproof.metrics import compare, holm, mcnemar, paired_difference
+from bitproof.metrics import compare, difference_above, holm, mcnemar, paired_difference
 from metric_cells import Z, make_cell, random_cells
 
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(np.array)
@@ -67,6 +69,19 @@ def test_paired_difference_changes_sign_with_the_order_of_the_models(pairs: np.n
     difference, low, high = paired_difference(a, b)
     assert paired_difference(b, a) == pytest.approx((-difference, -high, -low))
     assert -1 <= low <= difference <= high <= 1 and low < high
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "n"), [(16, 0, 100), (9, 4, 60), (3, 3, 20), (0, 7, 30)])
+def test_the_score_test_of_a_margin_agrees_with_a_search_for_the_likeliest_rates(only_a, only_b, n) -> None:
+    a, b = np.arange(n) < only_a, np.arange(n) >= n - only_b
+    assert difference_above(a, b, 0.0) == pytest.approx(norm.sf((only_a - only_b) / (only_a + only_b) ** 0.5))
+
+    def unlikely(q: float) -> float:
+        return -(only_a * np.log(q + 0.05) + only_b * np.log(q) + (n - only_a - only_b) * np.log(0.95 - 2 * q))
+
+    q = minimize_scalar(unlikely, bounds=(1e-12, 0.47), method="bounded", options={"xatol": 1e-10}).x
+    z = (only_a - only_b - 0.05 * n) / (n * (2 * q + 0.05 - 0.05**2)) ** 0.5
+    assert difference_above(a, b, 0.05) == pytest.approx(norm.sf(z), rel=1e-4)
 
 
 def test_unpaired_arrays_are_refused() -> None:

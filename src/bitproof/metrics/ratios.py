@@ -35,11 +35,12 @@ def ratio_interval(below: Vector, above: Vector, confidence: float = 0.95) -> In
 def ratio_difference_interval(
     below: tuple[Vector, Vector], above: tuple[Vector, Vector], confidence: float = 0.95
 ) -> Interval | None:
-    """Of the difference of two ratios on the same examples, the first less the second; None where one is undefined.
+    """Of the difference of two ratios on the same examples, the first less the second; None where one is undefined
+    or there is a single example.
 
     What each example adds to the two ratios, to first order, is one number, whose mean has Student's interval.
     """
-    if min(part.mean() for part in below) == 0:
+    if below[0].size == 1 or min(part.mean() for part in below) == 0:
         return None
     ratios = [float(y.mean() / x.mean()) for x, y in zip(below, above, strict=True)]
     parts = [(y - r * x) / x.mean() for x, y, r in zip(below, above, ratios, strict=True)]
