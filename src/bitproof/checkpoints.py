@@ -5,6 +5,7 @@ folded, outliers split) and, if it is quantized, the scheme, so that it can be o
 calibration. Nothing is ever unpickled.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
 from bitproof.quant.ocs import SplitOutliers
+from bitproof.quant.roles import Roles
 from bitproof.quant.structure import Step, steps_of
 from bitproof.settings import build, describe
 
-STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases, Roles)}
 """Structural steps by the name that a checkpoint has for them."""
 
 _FORMAT = "bitproof-1"
@@ -52,7 +54,8 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
     Args:
         model: the model, not frozen.
         path: the file.
-        architecture: the name `load_model` knows it by, e.g. "resnet20".
+        architecture: the name `load_model` knows it by, e.g. "resnet20" or "timm:NAME"; of a network of your own any
+            word, as `load_model` then takes the network itself.
         classes: number of classes, where it is not the architecture's own.
 
     Raises:
@@ -108,7 +111,7 @@ def _write(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path)
 
 
 def load_model(
-    name: str,
+    name: str | nn.Module,
     *,
     weights: str | Path | None = None,
     classes: int | None = None,
@@ -119,7 +122,8 @@ def load_model(
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
     Args:
-        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME".
+        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME"; or a
+            float network of your own, whose copy gets the weights and what else the file says was done to it.
         weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
             then comes back as it was saved, quantized too). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.
@@ -130,6 +134,8 @@ def load_model(
         InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
     """
     about = _metadata(weights)
+    if isinstance(name, nn.Module):
+        return _own(name, weights, about, fixed={"classes": classes, "mean": mean, "std": std})
     if about is None:
         return models.build_model(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed)
     assert weights is not None
@@ -139,7 +145,35 @@ def load_model(
             rule=f"the model to load is {name}",
             remedy=f"Load it as {about.architecture!r}",
         )
-    model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
+    try:
+        model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
+    except InputError as error:
+        raise InputError(
+            error.what,
+            rule=error.rule,
+            remedy=f"{error.remedy}; if {name!r} is a network of your own, pass it: load_model(Network(), weights=...)",
+        ) from error
+    return _restored(model, weights, about)
+
+
+def _own(model: nn.Module, weights: str | Path | None, about: "_About | None", fixed: dict[str, Any]) -> nn.Module:
+    """A copy of somebody's own network with what a file holds."""
+    given = [name for name, value in fixed.items() if value is not None]
+    if weights is None or given:
+        raise InputError(
+            f"a {type(model).__name__} " + (f"with {', '.join(given)}" if given else "without weights"),
+            rule="a network of your own is opened as it is, with the weights of a file",
+            remedy="Pass weights=, and build the network with the classes and the normalisation that it needs",
+        )
+    model = copy.deepcopy(model).eval()
+    if about is None:
+        load_weights(model, weights)
+        return model
+    return _restored(model, weights, about)
+
+
+def _restored(model: nn.Module, weights: str | Path, about: "_About") -> nn.Module:
+    """The float network with what the file says was done to it, and its weights."""
     for step in about.structure:
         model = step(model)
     if about.scheme is not None:
@@ -147,6 +181,12 @@ def load_model(
     load_weights(model, weights)
     model.origin = about.origin  # pyright: ignore - what a subject knows of it
     return model
+
+
+def noted_roles(path: str | Path) -> Roles | None:
+    """The roles of a model's layers that a checkpoint notes; None where it notes none."""
+    about = _metadata(path)
+    return next((step for step in reversed(about.structure) if isinstance(step, Roles)), None) if about else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ MISTAKES = {
     f"{EVALUATE} --scheme affine:w4a4,layers=x": "layers is 'x': a rule for layers is written PATTERN=",
     f"{EVALUATE} --condition 'eot:attack=(eps=1)'": "says of no attack which it is",
     f"{EVALUATE} --condition {'x' * 900}": r"unknown condition 'x+ \[...\] x+'",
-    f"{EVALUATE} --transfer crafted:attack=pgd": "a transfer is an attack.*crafted:attack=pgd.*source=float",
+    f"{EVALUATE} --transfer clean": "unknown attack .clean.",
     f"{EVALUATE} --condition crafted:attack=pgd,source=nobody": "unknown source of a transfer 'nobody'",
     f"{EVALUATE} --condition crafted:attack=pgd,targets={'9' * 5000}": "targets is '9+ ",
     f"{EVALUATE} --suite ''": "unknown suite ''",

@@ -82,9 +82,9 @@ def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any) -
     """The quantized copy and what to call it: by the pipeline if there is one, else by rounding to nearest alone."""
     label = label_of(scheme, ptq)
     if ptq is None:
-        return label, bitproof.quantize(model, scheme, calibration if scheme.needs_calibration else None)
+        return label, bitproof.quantize(model, scheme, calibration)
     pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
-    return label, pipeline(model, calibration if calibration is not None else [])
+    return label, pipeline(model, calibration)
 
 
 def print_result(result: Any) -> None:

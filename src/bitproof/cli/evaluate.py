@@ -82,7 +82,7 @@ def evaluate(
     files = [weights, *(onnx or []), Path(model)]
     check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
     check_store(store, *files)
-    from bitproof.conditions import as_attack, check_names
+    from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
     from bitproof.judging import CRAFTING
 
@@ -95,12 +95,12 @@ def evaluate(
         )
     labels = [label_of(wanted, ptq) for wanted in schemes]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
-    attacks = [as_attack(text) for text in transfer or []]
+    attacks = [as_crafted(text) for text in transfer or []]
     lookup(CRAFTING, crafting, "way to make attacks")
     examples = load_examples(data, split, limit)
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
-    calibration = None
+    calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape)
     original = open_model(model, weights, classes, examples)
@@ -108,7 +108,7 @@ def evaluate(
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     check_distinct([*tested, *labels])
-    for planned in conditions:
+    for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
     with keeping(kept_in(store)):
         for wanted in schemes:

@@ -10,6 +10,7 @@ from bitproof.cli.checks import check_output
 from bitproof.cli.common import label_of, load_examples, open_model, quantized_copy, root_of
 from bitproof.cli.options import PTQ, CalibrationCount, Classes, Model, Weights
 from bitproof.errors import InputError
+from bitproof.report import text
 
 
 def quantize(
@@ -59,6 +60,9 @@ def quantize(
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
+    shown = None if calibration is None else next(calibration.inputs(1))
+    if (found := bitproof.quant.coverage(bitproof.quant.freeze(quantized), shown)) is not None:
+        print(text.coverage(found))
     if onnx:
         _deploy(quantized, onnx, calibration)
 
@@ -69,6 +73,8 @@ def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
     size = bitproof.deploy.export_onnx(form, path)
     session = bitproof.deploy.load_onnx(path)
     print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    if form.floats:
+        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
     for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
         a = bitproof.deploy.agreement(model, session, calibration)
         print(

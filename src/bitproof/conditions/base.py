@@ -8,7 +8,7 @@ from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.errors import InputError, lookup
-from bitproof.settings import call, parse
+from bitproof.settings import parse
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
 from bitproof.shifts.base import Rerun, Shift
 
@@ -46,28 +46,26 @@ def as_condition(given: Any) -> Condition:
     )
 
 
+def as_crafted(given: Any) -> Crafted:
+    """An attack, what it is to be made on, or a text of either, as what it is to be made on.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(given, str):
+        given = parse(given, {**ATTACKS, "crafted": Crafted}, "attack")
+    if isinstance(found := as_condition(given), Crafted):
+        return found
+    raise InputError(
+        f"{found.label!r} is not an attack",
+        rule="images that deceive one model and are given to others are made by an attack",
+        remedy="See `bitproof list attacks`",
+    )
+
+
 def parse_condition(text: str) -> Condition:
     """Read `name:field=value,...`, e.g. `pgd:eps=2/255,steps=40` or `crafted:attack=pgd(eps=2/255),targets=next`."""
     return as_condition(text)
-
-
-def as_attack(given: Attack | str) -> Attack:
-    """An attack, or the text of one, whose images go to all models.
-
-    Raises:
-        InputError: another condition, or something else.
-    """
-    if isinstance(given, Attack):
-        return given
-    name = call(given).name
-    if name in CONDITIONS and name not in ATTACKS:
-        raise InputError(
-            f"{given!r} as a transfer",
-            rule="a transfer is an attack, made on each of the models and given to all of them",
-            remedy="Write the attack itself, such as pgd:eps=2/255; with targets, a condition that names its source: "
-            "crafted:attack=pgd(eps=2/255),targets=next,source=float",
-        )
-    return parse(given, ATTACKS, "attack")
 
 
 def check_names(condition: Condition, models: Iterable[str], classes: tuple[str, ...]) -> None:

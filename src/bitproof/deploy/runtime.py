@@ -4,10 +4,8 @@ On x86 processors without VNNI the product of unsigned and signed 8-bit integers
 saturates; there the session is told to be exact (`session.x64quantprecision`), at the price of some speed.
 """
 
-import copy
 import importlib.util
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,11 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
+from bitproof.core.copying import copied
 from bitproof.core.cpu import integer_instructions
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
-from bitproof.quant.convert import Images
+from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.settings import build
 
 METADATA = "bitproof"
@@ -203,21 +202,21 @@ class Agreement:
 
 
 @torch.no_grad()
-def agreement(model: nn.Module, deployed: OnnxModel, images: Images | Iterable[Tensor]) -> Agreement:
+def agreement(model: nn.Module, deployed: OnnxModel, images: Calibration) -> Agreement:
     """Compare a PyTorch model (an integer form, a fake-quantized or a float one) with a session, image by image.
 
     Args:
         model: frozen or not; is left as it is.
         deployed: what `load_onnx` returned.
-        images: batches of images, or data.
+        images: in any form that `quantize` takes.
     """
     import onnxruntime
 
-    model = copy.deepcopy(model).eval()
+    model = copied(model).eval()
     count = same = same_logits = 0
     largest = 0.0
-    for batch in images.inputs() if isinstance(images, Images) else images:
-        expected, found = model(batch.to(device_of(model))).cpu(), deployed(batch)
+    for batch in batches_of(images)():
+        expected, found = answer(model, batch).cpu(), deployed(batch)
         count += len(batch)
         same += int((expected.argmax(1) == found.argmax(1)).sum())
         same_logits += int((expected == found).all(1).sum())

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from bitproof import runner
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_attack, as_condition, check_names
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
+from bitproof.core.calling import plain_context
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -21,6 +22,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
@@ -45,7 +47,7 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
@@ -144,12 +146,12 @@ class Experiment:
                 before = self.record(easier, models)
                 how["after"] = {**before.setting, **before.how}
             if condition.source:
-                how["source"] = list(models[condition.source].identity)  # names are not part of a key
+                how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
                 how["target"] = class_number(found.targets, self.data.classes)
-        return replace(found, how=how)
+        return replace(found, how={**found.how, **how})
 
     def easier(self, condition: Condition) -> Crafted | None:
         """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
@@ -159,6 +161,7 @@ class Experiment:
         smaller = [c for c in self.all_conditions if condition.differs_in_budget(c) and c.attack.eps < eps < np.inf]  # pyright: ignore
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
+    @plain_context()
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
@@ -198,6 +201,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if not plain.is_float:
+            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in _namesakes(plain):
@@ -236,7 +241,7 @@ def evaluate(
     *,
     suite: str | None = None,
     conditions: Sequence[Condition | Attack | str] | None = None,
-    transfer: Sequence[Attack | str] = (),
+    transfer: Sequence[Attack | Crafted | str] = (),
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
@@ -258,9 +263,9 @@ def evaluate(
             "released:ROOT" for all files of CIFAR-C, ImageNet-C or ImageNet-P in a folder.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40" or "crafted:attack=pgd(eps=2/255),targets=next".
-        transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
-            gradients: they are sources of those attacks that only ask.
+        transfer: attacks whose images, made on each of the models (or on the `source` that `Crafted` names), are given
+            to all of them; see `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`).
+            ONNX sessions have no gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -295,17 +300,17 @@ def evaluate(
     if suite is not None or not (chosen or transfer):
         chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    attacks = [as_attack(attack).to_the_end() for attack in transfer]
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
     experiment = Experiment(
         models=models,
         data=data,
         conditions=(
             *chosen,
             *(
-                Crafted(attack=attack, source=name)
-                for attack in attacks
+                replace(made, source=name)
+                for made in shown
                 for name, model in models.items()
-                if attack.asks_only or Subject.of(model).gradients
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
             ),
         ),
         analyses=(*analyses, *((Masking(),) if diagnose else ())),

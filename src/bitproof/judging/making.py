@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -134,8 +134,7 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
         InputError: images outside [0, 1] or of another shape.
     """
     read = data.read(rows)
-    clean = read.images
-    check_images(clean, data.shape, f"data set {data.name!r}")
+    clean = check_images(read.images, data.shape, f"data set {data.name!r}")
     if not len(read.rows):
         return Batch(
             read=read.rows,
@@ -146,7 +145,8 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
             left_out=read.left_out,
         )
     made = shift.make(Examples(data=data, rows=read.rows, images=clean), rng=keyed(shift, data, seed).select(read.rows))
-    check_images(made.frames.flatten(0, 1), data.shape, f"shift {shift.label!r}")
+    shown = check_images(made.frames.flatten(0, 1), data.shape, f"shift {shift.label!r}")
+    made = replace(made, frames=shown.unflatten(0, made.frames.shape[:2]))
     first = made.frames[:, 0]
     kept = clean if made.made.all() else clean[torch.from_numpy(made.made)]
     return Batch(

@@ -7,22 +7,23 @@ depends on the examples, never on their order.
 """
 
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
+from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.comparisons import compare
-from bitproof.metrics.corruptions import MNR, NCI
+from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.family import Verdict, family, tested_lines, verdicts
 from bitproof.metrics.groups import Group, group_conditions
 from bitproof.metrics.intervals import mean_difference_interval, mean_interval, paired_interval, wilson
 from bitproof.metrics.metric import Metric, Selection, difference, estimate, mean_over_groups
 from bitproof.metrics.minimum_norm import distances, minimised_norm, needed_distances, robust_accuracy_curve
+from bitproof.metrics.moves import mean_moves
 from bitproof.metrics.paired import difference_above, flipped, holm, max_t, mcnemar, paired_difference, rate_above
 from bitproof.metrics.pixels import same_pixels
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
 from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, MEAN, SHARE, SPREAD, Statistic, relative_drop
-from bitproof.metrics.systematic import SNI, SR, SR_DEBIASED
+from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.table import METRICS, summary
 from bitproof.metrics.targeted import TSR
 from bitproof.metrics.transfers import transfer
@@ -30,6 +31,7 @@ from bitproof.metrics.transfers import transfer
 __all__ = [
     "AAI",
     "ACCURACY",
+    "ACC_S",
     "AGREEMENT",
     "AR",
     "ASR",
@@ -42,14 +44,17 @@ __all__ = [
     "MFP",
     "MNR",
     "NCI",
+    "NCI_CORRUPTION",
     "NFR",
     "SHARE",
     "SNI",
+    "SNI_NOISE",
     "SPREAD",
     "SR",
     "SR_DEBIASED",
     "TSR",
     "WCAR",
+    "WCAR_BUDGET",
     "Group",
     "Metric",
     "Selection",
@@ -69,6 +74,7 @@ __all__ = [
     "mcnemar",
     "mean_difference_interval",
     "mean_interval",
+    "mean_moves",
     "mean_over_groups",
     "minimised_norm",
     "needed_distances",

@@ -4,6 +4,7 @@ import numpy as np
 
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, correct
+from bitproof.metrics.parts import each_budget
 from bitproof.metrics.statistic import DROP, SHARE
 from bitproof.records import Cell
 
@@ -72,4 +73,17 @@ WCAR = Metric(
     suits=_untargeted,
     scores=_always_correct,
     counted="attack",
+)
+WCAR_BUDGET = Metric(
+    name="wcar-budget",
+    symbol="WCAR",
+    description="worst-case adversarial robustness at one budget: share of examples right under every untargeted "
+    "attack at it",
+    source="Xiao et al. 2023, Eq. 5, which has a small, a middle and a large one",
+    higher_is_better=True,
+    bounds=RATE,
+    needs=("attack",),
+    suits=_untargeted,
+    parts=each_budget,
+    scores=_always_correct,
 )

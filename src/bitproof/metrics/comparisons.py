@@ -8,6 +8,7 @@ import numpy as np
 from bitproof.errors import lookup
 from bitproof.metrics.family import family, tested_lines
 from bitproof.metrics.intervals import wilson
+from bitproof.metrics.moves import NORMS, mean_moves
 from bitproof.metrics.paired import max_t, mcnemar, paired_difference
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.records import Cell
@@ -25,7 +26,8 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
         difference (from the reference), diff_low, diff_high (not corrected), p_value (exact McNemar, not corrected),
         p_adjusted: over the model's family (`family`), or for one of several conditions that it has the mean of, over
         these (`max_t`). None for the reference, where it has no such cell, and p_adjusted where nothing is tested;
-        forwards and backwards an example; seconds.
+        l2, linf: how far an attack moved what deceives the model (`mean_moves`), None for
+        other conditions; forwards and backwards an example; seconds.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
@@ -60,6 +62,7 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
                 "diff_high": diff_high,
                 "p_value": p_value,
                 "p_adjusted": adjusted.get((model, condition)),
+                **(mean_moves(cell) if cell.condition.norm else dict.fromkeys(NORMS)),
                 "forwards": cell.forwards / n,
                 "backwards": cell.backwards / n,
                 "seconds": cell.seconds,

@@ -4,6 +4,7 @@ import numpy as np
 
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, group_means, mean_over_groups
+from bitproof.metrics.parts import each_group
 from bitproof.metrics.statistic import DROP
 
 
@@ -30,6 +31,18 @@ NCI = Metric(
     higher_is_better=False,
     bounds=DROP_BOUNDS,
     needs=("clean", "corruption"),
+    scores=_clean_and_group_means,
+    statistic=DROP,
+)
+NCI_CORRUPTION = Metric(
+    name="nci-corruption",
+    symbol="NCI",
+    description="natural corruption impact of one corruption, averaged over its severities",
+    source="Xiao et al. 2023, Eq. 7",
+    higher_is_better=False,
+    bounds=DROP_BOUNDS,
+    needs=("clean", "corruption"),
+    parts=each_group,
     scores=_clean_and_group_means,
     statistic=DROP,
 )

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64, Shaped
 from bitproof.metrics.intervals import Estimate, Scores
 from bitproof.metrics.paired import DETAIL, flipped
 from bitproof.metrics.pairing import same_examples, taken
+from bitproof.metrics.parts import Parts
 from bitproof.metrics.statistic import MEAN, Statistic
 from bitproof.records import Cell
 
@@ -80,6 +81,7 @@ class Metric:
         suits: which cells of the last kind can be used, for what only some hold: targets, or one of `values`.
         least: how many conditions of the last kind it takes.
         each: one value for each condition of the last kind, instead of one over all of them.
+        parts: one value for each part of these conditions, see `bitproof.metrics.parts`.
         compares: the model with the reference, which has to have cells under the same conditions.
         scores: from the cells to [k, n], k numbers an example.
         statistic: the value that follows from the scores, with its interval; their mean, if k is 1.
@@ -96,6 +98,7 @@ class Metric:
     suits: Callable[[Cell], bool] = _any_cell
     least: int = 1
     each: bool = False
+    parts: Parts | None = None
     compares: bool = False
     scores: Callable[[Selection], Scores]
     statistic: Statistic = MEAN

@@ -5,18 +5,21 @@ from typing import Any
 
 from bitproof.errors import lookup
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
+from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
-from bitproof.metrics.corruptions import MNR, NCI
+from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.metric import Metric, difference, estimate_selection, select
-from bitproof.metrics.pairing import by_model_and_condition
+from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP
-from bitproof.metrics.systematic import SNI, SR, SR_DEBIASED
+from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.targeted import TSR
 from bitproof.records import Cell
 
-_ALL = (ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, MNR, NCI, FP, MFP, SNI, SR, SR_DEBIASED)
+_ALL = (
+    *(ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET, MNR, NCI, NCI_CORRUPTION),
+    *(FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
+)
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by its name, in the order of tables."""
@@ -25,14 +28,14 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[str, Any]]:
     """One row a model and metric that its cells allow; one an attack for AR, AAI, ASR and TSR, one a sequence for FP.
 
-    WCAR is the union over all the model's attack cells; pass cells of one budget for the WCAR of that budget.
+    WCAR is the union over all the model's attack cells, and has a row more for each budget where there are several.
 
     Args:
         cells: of one data set and seed, at most one a model and condition.
         reference: name of the model that the others are compared with; None = without comparisons.
 
     Returns:
-        Rows with model, weight_bits, act_bits, metric, symbol, condition (the attack's label, or ""), value, low,
+        Rows with model, weight_bits, act_bits, metric, symbol, condition (that of the row, or ""), value, low,
         high (None where undefined, or without an interval), higher_is_better, n (examples that all conditions could be
         made of); difference (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not
         corrected for the number of rows), all None without one.
@@ -85,6 +88,9 @@ def selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[s
     if not all(first) or len(last) < metric.least:
         return []
     needed = {c: cell for part in first for c, cell in part.items()}
+    if metric.parts:
+        parts = metric.parts(list(last.values()))
+        return [(label, needed | {condition_identity(c.condition): c for c in part}) for label, part in parts.items()]
     if metric.each:
         return [(cell.condition.label, {**needed, c: cell}) for c, cell in last.items()]
     return [("", {**needed, **last})]

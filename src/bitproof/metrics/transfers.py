@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int64
 
 from bitproof.errors import InputError
 from bitproof.metrics.intervals import wilson
+from bitproof.metrics.moves import mean_moves
 from bitproof.metrics.pairing import same_examples
 from bitproof.records import Cell
 from bitproof.settings import digest
@@ -25,7 +26,7 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
 
     Returns:
         Rows with attack, source, target, n; accuracy of the target on all images, low, high (Wilson); l2, linf: mean
-        distance of the changed images that the target gets wrong (None without any).
+        distance of the changed images that the target gets wrong (`mean_moves`).
 
     Raises:
         InputError: different examples, or one example or none where half of them choose.
@@ -39,10 +40,8 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
         chosen, rows = _tuned(chosen, tuned, choosing), ~choosing
     table: list[dict[str, Any]] = []
     for cell in chosen:
-        correct, moved = cell.correct[rows], cell.linf[rows] > 0
+        correct = cell.correct[rows]
         low, high = wilson(int(correct.sum()), len(correct))
-        deceived = moved & ~correct
-        moves = {name: getattr(cell, name)[rows][deceived] for name in ("l2", "linf")}
         table.append(
             {
                 "attack": cell.condition.group,
@@ -52,7 +51,7 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
                 "accuracy": float(correct.mean()),
                 "low": low,
                 "high": high,
-                **{name: float(values.mean()) if len(values) else None for name, values in moves.items()},
+                **mean_moves(cell, rows),
             }
         )
     return table

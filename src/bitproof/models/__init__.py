@@ -89,6 +89,10 @@ MODELS: dict[str, ModelSpec] = {
     "bernhard2019_cnn_hardtanh": _plain(partial(BernhardCnn, activation=nn.Hardtanh)),
     "bernhard2019_svhn_cnn": _plain(partial(BernhardCnn, filters=SVHN)),
     "bernhard2019_svhn_cnn_hardtanh": _plain(partial(BernhardCnn, filters=SVHN, activation=nn.Hardtanh)),
+    "binaryconnect_cnn": _plain(partial(BernhardCnn, last_norm=True)),
+    "binarynet_cnn": _small(
+        partial(BernhardCnn, activation=nn.Hardtanh, last_norm=True), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    ),
     "digits_cnn": _digits(),
     "digits_cnn_hardtanh": _digits(nn.Hardtanh),
 }

@@ -118,7 +118,17 @@ def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method:
 
 
 def encode_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """The picture, RGB or grey, as a lossless PNG file."""
+    """The picture, RGB or grey, as a lossless PNG file.
+
+    Raises:
+        InputError: another number of channels.
+    """
+    if picture.shape[2] not in (1, 3):
+        raise InputError(
+            f"a picture with {picture.shape[2]} channels as a file",
+            rule="what decoders and resizes are tested with is grey or RGB",
+            remedy="Leave out the conditions that start from files (decoders, resizes, colours)",
+        )
     buffer = io.BytesIO()
     Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
     return buffer.getvalue()

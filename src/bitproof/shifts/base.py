@@ -130,6 +130,8 @@ class Corruption(Shift):
 
     name: ClassVar[str]
     """The corruption without its severity, e.g. "gaussian noise"."""
+    channels: ClassVar[tuple[int, ...]] = (1, 3)
+    """Numbers of channels that it is defined for; a corruption of one's own may know others."""
 
     severity: int = 3
     profile: str = "hendrycks-32"
@@ -177,6 +179,12 @@ class Corruption(Shift):
                 to whole numbers, not rounded, as the reference does.
             rng: keyed randomness for these images.
         """
+        if images.shape[1] not in self.channels:
+            raise InputError(
+                f"corruption {self.label!r} of images with {images.shape[1]} channels",
+                rule=f"it is defined for {' and '.join(map(str, self.channels))} (grey and RGB)",
+                remedy="Test such images clean, under attacks, and under shifts of your own",
+            )
         pictures = images.detach().cpu().numpy()
         results = np.empty(pictures.shape, pictures.dtype)
         for planes, result, generator in zip(pictures, results, rng.generators(), strict=True):

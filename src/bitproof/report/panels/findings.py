@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bitproof.metrics import Verdict, paired_difference, wilson
 from bitproof.metrics.family import CLEAN, SEQUENCE, UNTESTED
 from bitproof.records import ModelRecord
+from bitproof.report import text
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import Row, verdict_sign
 from bitproof.report.sections import Section
@@ -74,6 +75,8 @@ def _model_says(section: Section, model: ModelRecord) -> list[str]:
             f"Largest loss: {unsigned_points(worst['difference'])} points {_under(worst)} (95% CI {points(low)} to "
             f"{points(high)}, corrected for the choice among {len(rows)})."
         )
+    if model.coverage is not None:
+        said.append(text.coverage(model.coverage))
     return said
 
 

@@ -26,9 +26,10 @@ class Line:
 
 
 def metric_lines(section: Section) -> list[Line]:
-    """The summary turned: metrics in the order of their table, conditions in that of the section."""
+    """The summary turned: metrics in the order of their table, conditions in that of the section, then parts."""
     values = {(row["metric"], row["condition"], row["model"]): row for row in section.summary}
     labels = [c.label for group in section.groups for c in group.conditions]
+    labels = dict.fromkeys([*labels, *(row["condition"] for row in section.summary)])
     return [
         Line(
             metric=metric,
@@ -36,7 +37,7 @@ def metric_lines(section: Section) -> list[Line]:
             entries=tuple(None if row is None else Entry(row=row, sign=_sign(section, row)) for row in rows),
         )
         for metric in METRICS.values()
-        for label in (labels if metric.each else [""])
+        for label in labels
         if any(rows := [values.get((metric.name, label, model.name)) for model in section.models])
     ]
 
