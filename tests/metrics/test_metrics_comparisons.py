@@ -123,7 +123,7 @@ def test_a_row_of_the_comparison() -> None:
     low, high = proportion_confint(12, 20, method="wilson")
     shared = {"kind": "clean", "condition": "clean", "group": "clean", "n": 20}
     cost = {"forwards": 3.0, "backwards": 2.0, "seconds": 1.5}
-    nothing = dict.fromkeys(("difference", "diff_low", "diff_high", "p_value", "p_adjusted"))
+    nothing = dict.fromkeys(("difference", "diff_low", "diff_high", "p_value", "p_adjusted", "l2", "linf"))
     assert rows[0] == shared | cost | nothing | {
         "model": "float",
         "weight_bits": 32,
