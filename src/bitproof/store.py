@@ -31,6 +31,8 @@ CREATE TABLE records (
     content TEXT NOT NULL, arrays BLOB, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_COLUMNS = {"runs": "run started environment", "records": "key kind run written content arrays checksum"}
+_ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
 _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
 
@@ -109,15 +111,10 @@ class Store:
     def missing(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys under which nothing lies, or only something damaged."""
         lacking = set(keys)
-        with self._explained():
-            for key in list(lacking):
-                row = self._db.execute(
-                    "SELECT kind, content, arrays, checksum FROM records WHERE key = ?", (key,)
-                ).fetchone()
-                if row is not None and _checksum(row["kind"], row["content"], row["arrays"]) == row["checksum"]:
-                    lacking.discard(key)
-                elif row is not None:
-                    self.damaged[key] = "its checksum is another"
+        for key in list(lacking):
+            row = self._row(key)
+            if row is not None and self._record(row) is not None:
+                lacking.discard(key)
         return lacking
 
     def get(self, key: str) -> Any:
@@ -126,11 +123,10 @@ class Store:
         Raises:
             InputError: it is damaged.
         """
-        with self._explained():
-            row = self._db.execute("SELECT * FROM records WHERE key = ?", (key,)).fetchone()
+        row = self._row(key)
         if row is None:
             raise InputError(f"the result {key[:8]} is not in the store", rule=_DAMAGED[0], remedy=_DAMAGED[1])
-        return _record(row)
+        return _unpacked(row)
 
     def query(
         self, what: str | None = "cell", *, model: str | None = None, kind: str | None = None, data: str | None = None
@@ -155,17 +151,11 @@ class Store:
         filters = {"model.name": model, "condition.kind": kind, "data.name": data}
         used = {path: value for path, value in filters.items() if value is not None}
         asked = {"kind": what} if what is not None else {}
-        asked |= {f"content ->> '$.{path}'": value for path, value in used.items()}
+        asked |= {_inside(path): value for path, value in used.items()}
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
-        found: list[Any] = []
         with self._explained():
-            order = f"SELECT * FROM records WHERE {where} ORDER BY written, key"
-            for row in self._db.execute(order, tuple(asked.values())):
-                try:
-                    found.append(_record(row))
-                except InputError as error:
-                    self.damaged[row["key"]] = error.what
-        return found
+            rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
+            return [record for record in map(self._record, rows) if record is not None]
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """What each run ran on, by run number."""
@@ -176,14 +166,31 @@ class Store:
     def _kinds(self) -> list[str]:
         """The kinds of condition that lie here, those of somebody's own among them."""
         with self._explained():
-            rows = self._db.execute(
-                "SELECT DISTINCT content ->> '$.condition.kind' AS kind FROM records WHERE kind = 'cell'"
-            ).fetchall()
+            kinds = f"SELECT DISTINCT {_inside('condition.kind')} AS kind FROM records WHERE kind = 'cell'"
+            rows = self._db.execute(kinds).fetchall()
         return [row["kind"] for row in rows if row["kind"]]
+
+    def _row(self, key: str) -> sqlite3.Row | None:
+        with self._explained():
+            return self._db.execute(f"{_ROWS} WHERE key = ?", (key,)).fetchone()
+
+    def _record(self, row: sqlite3.Row) -> Any:
+        """The record in a row; of a damaged one it is noted why, and None returned."""
+        try:
+            return _unpacked(row)
+        except InputError as error:
+            self.damaged[str(row["key"])] = error.what
+            return None
 
     def _connect(self) -> sqlite3.Connection:
         if self.path is None:
             return _configured(sqlite3.connect(":memory:"))
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(
+                f"{str(self.path)!r} is a {'folder' if self.path.is_dir() else 'device or a pipe'}",
+                rule="a store is a file",
+                remedy="Choose another path, or leave the store out to keep nothing",
+            )
         if self.readonly:
             return self._connect_readonly(self.path)
         if not self.path.parent.is_dir():
@@ -205,7 +212,9 @@ class Store:
             )
         base = path.resolve().as_uri()
         try:
-            db = _configured(sqlite3.connect(f"{base}?mode=ro", uri=True, timeout=_WAIT_S))
+            # Not opened as read-only where it can be written: then the last one to leave takes the log away with it.
+            db = _configured(sqlite3.connect(f"{base}?mode=rw", uri=True, timeout=_WAIT_S))
+            db.execute("PRAGMA query_only = ON")
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return db
         except sqlite3.OperationalError:  # a write-ahead file in a folder that cannot be written
@@ -241,8 +250,21 @@ class Store:
                 if version > SCHEMA
                 else "Read it with the bitproof that wrote it, or choose another path and compute it anew",
             )
-        elif not self.readonly:
-            self._db.execute("PRAGMA journal_mode = WAL")
+        else:
+            self._check_tables()
+            if not self.readonly:
+                self._db.execute("PRAGMA journal_mode = WAL")
+
+    def _check_tables(self) -> None:
+        """Refuse tables of other columns, which somebody changed."""
+        for table, columns in _COLUMNS.items():
+            found = [row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")]
+            if found != columns.split():
+                raise InputError(
+                    f"the table {table!r} of {str(self.path)!r} has the columns {', '.join(found) or 'of no table'}",
+                    rule=f"they are {', '.join(columns.split())}",
+                    remedy=_DAMAGED[1],
+                )
 
     def _create(self) -> None:
         with self._db:
@@ -287,6 +309,7 @@ _CAUSES = (
 
 def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
     db.row_factory = sqlite3.Row
+    db.text_factory = lambda raw: raw.decode(errors="replace")  # what is damaged is left to the checksum
     return db
 
 
@@ -307,13 +330,27 @@ def _environment(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"damaged": True}
 
 
-def _record(row: sqlite3.Row) -> Record:
-    if _checksum(row["kind"], row["content"], row["arrays"]) != row["checksum"]:
-        raise InputError(
-            f"the stored {row['kind']} {row['key'][:8]} is damaged (its checksum is another)",
-            rule="it is what bitproof wrote",
-            remedy="Run the same command again: it is computed anew",
-        )
-    kind = lookup(RECORDS, row["kind"], "kind of record")
-    found = records.unpack(kind, row["content"], row["arrays"])
-    return replace(cast(Cell, found), run=row["run"])
+def _unpacked(row: sqlite3.Row) -> Record:
+    """The record in a row, compared with its checksum, its key and its run."""
+    kind, reason = row["kind"], None
+    if _checksum(kind, row["content"], row["arrays"]) != row["checksum"]:
+        reason = "its checksum is another"
+    elif kind not in RECORDS:
+        reason = "it is of an unknown kind"
+    elif not isinstance(row["run"], int):
+        reason = "its run is no number"
+    else:
+        found = replace(cast(Cell, records.unpack(RECORDS[kind], row["content"], row["arrays"])), run=row["run"])
+        if found.key == row["key"]:
+            return found
+        reason = "it belongs to another key"
+    raise InputError(
+        f"the stored {kind} {str(row['key'])[:8]} is damaged ({reason})",
+        rule="it is what bitproof wrote",
+        remedy="Run the same command again: it is computed anew",
+    )
+
+
+def _inside(path: str) -> str:
+    """SQL for a value inside a record; of a damaged one NULL, where SQLite itself would give up the whole query."""
+    return f"iif(json_valid(content), content ->> '$.{path}', NULL)"

@@ -216,7 +216,7 @@ DOUBLED = b"\x80\x02N" + b"2\x86" * 40  # a pair of a pair of ...: 2^40 leaves w
     ],
 )
 def test_claims_in_a_pickle_cost_no_memory(pickled, monkeypatch, program, message):
-    monkeypatch.setattr("bitproof.data.pickled._STEPS", 2000)  # of two million, whose reading takes seconds
+    monkeypatch.setattr("bitproof.reading.pickles.STEPS", 2000)  # of two million, whose reading takes seconds
     (pickled / "test_batch").write_bytes(program)
     tracemalloc.start()
     with pytest.raises(InputError, match=message):

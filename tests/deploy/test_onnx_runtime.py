@@ -107,6 +107,63 @@ def test_nothing_outside_the_file_is_read(tmp_path, monkeypatch):
         load_onnx("big.onnx")
 
 
+def outside(name):
+    tensor = numpy_helper.from_array(WEIGHT, name)
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "secret"
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    return tensor
+
+
+def with_nodes(nodes, initializers=()):
+    """A classifier of the digits whose weight "w" these nodes make."""
+    model = onnx.load_from_string(linear())
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(initializers)
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return model.SerializeToString()
+
+
+def test_nor_is_it_through_a_constant_or_a_branch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(WEIGHT.tobytes())
+    constant = helper.make_node("Constant", [], ["w"], value=outside("inner"))
+    with pytest.raises(InputError, match="keeps 'inner' outside itself: files that a file names are not read"):
+        OnnxModel(with_nodes([constant]))
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["deep"], ["v"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("v", TensorProto.FLOAT, WEIGHT.shape)],
+        [outside("deep")],
+    )
+    choice = helper.make_node("If", ["yes"], ["w"], then_branch=branch, else_branch=branch)
+    with pytest.raises(InputError, match="keeps 'deep' outside itself"):
+        OnnxModel(with_nodes([choice], [numpy_helper.from_array(np.array(True), "yes")]))
+
+
+def test_what_the_runtime_cannot_run_is_one_message(data):
+    constant = helper.make_node("Constant", [], ["small"], value=numpy_helper.from_array(np.ones(3, np.float32), "s"))
+    shape = numpy_helper.from_array(np.array([PIXELS, CLASSES]), "shape")
+    model = with_nodes([constant, helper.make_node("Expand", ["small", "shape"], ["w"])], [shape])
+    with pytest.raises(InputError, match="ONNX Runtime cannot (open the file|run the model)"):
+        OnnxModel(model)(data.images(range(2)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "null", "[" * 100_000, '{"scheme": 3}', '{"scheme": {"type": "PGD"}}', '{"step": "1"}', '{"step": 1e999}'],
+)
+def test_what_an_onnx_file_says_of_itself_is_checked(text):
+    model = onnx.load_from_string(linear())
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "bitproof", text
+    with pytest.raises(InputError, match="what the ONNX file says of itself is damaged"):
+        OnnxModel(model.SerializeToString())
+
+
 def test_missing_and_empty_files_and_images_of_another_size_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_onnx(tmp_path / "none.onnx")

@@ -1,6 +1,8 @@
 """Decoding, resizing and framing against closed forms and torchvision."""
 
 import io
+import struct
+import zlib
 from importlib.util import find_spec
 
 import cv2
@@ -33,6 +35,11 @@ def jpeg(pixels):
 def test_png_round_trip_is_lossless(decoder, channels):
     pixels = picture(channels=channels)
     assert np.array_equal(decode(encode_png(pixels), decoder, channels=channels), pixels)
+
+
+def test_what_is_no_picture_is_refused_in_the_same_words_each_time():
+    with pytest.raises(InputError, match=r"cat\.jpg cannot be decoded by pillow \(no picture in it, or cut off\)"):
+        decode(b"no picture", "pillow", channels=3, source="cat.jpg")
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -175,3 +182,31 @@ def test_framing_is_torchvisions_resize_and_centre_crop(size):
 def test_framing_without_a_crop_stretches():
     framing = Framing(channels=3, height=8, width=9)
     assert np.array_equal(framed(picture(), framing, "opencv-cubic"), resize(picture(), 8, 9, "opencv-cubic"))
+
+
+def of_size(content, width, height):
+    """The PNG or JPEG file with another size in its header."""
+    if content.startswith(b"\x89PNG"):
+        header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+        return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encode", [encode_png, jpeg])
+def test_one_bound_for_all_decoders(decoder, encode):
+    content = of_size(encode(picture()), 13_000, 13_000)
+    with pytest.raises(UnreadableError, match=r"it has 13000x13000 pixels.*at most 67,108,864 pixels"):
+        decode(content, decoder, channels=3)
+
+
+def test_scans_of_a_jpeg_are_counted():
+    buffer = io.BytesIO()
+    Image.fromarray(picture(1000, 1000)).save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    assert decode(whole, "pillow", channels=3).shape == (1000, 1000, 3)
+    first = whole.index(b"\xff\xda")
+    scan = whole[first : whole.index(b"\xff\xda", first + 2)]
+    with pytest.raises(UnreadableError, match="it has 1000x1000 pixels in 1[0-9]{3} scans"):
+        decode(whole[:first] + scan[:12] * 1100 + whole[first:], "pillow", channels=3)

@@ -1,6 +1,7 @@
 """Folding, equalisation and what a checkpoint keeps of them."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from bitproof.errors import InputError
 from bitproof.ptq import AddBiases, FoldBatchNorm, PostTraining, equalize, fold_batch_norm
 from bitproof.ptq.equalization import equalizable_pairs, input_ranges, output_ranges
 from bitproof.quant import Affine, Scheme, freeze, quantize, split_outliers
+from bitproof.quant.ocs import SplitOutliers
 from bitproof.quant.structure import steps_of
+from bitproof.settings import describe
 
 
 def lively(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -311,4 +314,30 @@ def test_what_a_checkpoint_says_is_checked_before_anything_is_built(said, tmp_pa
     bp.save_model(quantize(bp.load_model("digits_cnn"), Scheme(act_bits=32)), path, architecture="digits_cnn")
     tampered(path, **said)
     with pytest.raises(InputError, match="says of itself is damaged|holds a"):
+        bp.load_model("digits_cnn", weights=path)
+
+
+def test_outputs_and_layers_that_a_file_does_not_hold_are_not_built(tmp_path):
+    path, step = tmp_path / "q.safetensors", SplitOutliers(scheme=Scheme(act_bits=32), ratio=1.0)
+    bp.save_model(bp.load_model("digits_cnn"), path, architecture="digits_cnn")
+    tampered(path, classes="100000")
+    with pytest.raises(InputError, match=r"100,000 classes.*each class of a digits_cnn has \d+ weights in the file"):
+        bp.load_model("digits_cnn", weights=path)
+    tampered(path, classes="10", structure=json.dumps([describe(step)] * 12))  # each doubles the inputs of all layers
+    with pytest.raises(InputError, match="structural steps make more than the .* numbers that it holds"):
+        bp.load_model("digits_cnn", weights=path)
+    tampered(path, structure=json.dumps([describe(step)] * 1000))
+    with pytest.raises(InputError, match="1,000 structural steps"):
+        bp.load_model("digits_cnn", weights=path)
+
+
+def test_channels_that_there_are_not_are_refused(tmp_path):
+    path, scheme = tmp_path / "q.safetensors", Scheme(act_bits=32)
+    split = split_outliers(bp.load_model("digits_cnn"), scheme, ratio=0.1)
+    bp.save_model(quantize(split, scheme), path, architecture="digits_cnn")
+    tensors = load_file(path)
+    next(tensor for name, tensor in tensors.items() if name.endswith("input_channels"))[-1] = 10**6
+    with safe_open(path, framework="numpy") as file:
+        save_file(tensors, path, metadata=file.metadata())
+    with pytest.raises(InputError, match="input_channels names channels that there are not"):
         bp.load_model("digits_cnn", weights=path)

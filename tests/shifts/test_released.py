@@ -246,6 +246,27 @@ def test_a_damaged_clip_counts_as_flipping(clips):
     assert rates["fp", "sequence tilt 1 released"] == pytest.approx((2 / 30 + 1) / 3)
 
 
+@pytest.mark.parametrize("name", ["fog", "labels"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00\x08\x00({[(((((",
+        np.array(3),
+        np.zeros(60, "M8[s]"),
+        np.array(["a"] * 60),
+    ],
+    ids=["empty", "a zip", "no header", "no axes", "dates", "text"],
+)
+def test_arrays_that_are_none_are_named(cifar, name, content):
+    root, _ = cifar
+    path = root / f"{name}.npy"
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
+    with pytest.raises(InputError, match=f"{name}.npy"):
+        CifarC(root=str(root), corruption="fog", severity=1)(np.arange(3), np.arange(12) % 3, size=(8, 8))
+
+
 def test_a_suite_is_what_lies_in_a_folder(cifar, imagenet):
     assert [c.label for c in found(str(cifar[0]))] == [f"fog {s} released" for s in range(1, 6)]
     assert [c.label for c in found(str(imagenet[0] / "C"))] == ["glass blur 4 released"]

@@ -5,12 +5,13 @@ authors' published versions "standard", "plus" and "rand".
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.attacks.apgd import APGD
-from bitproof.attacks.base import Attack
+from bitproof.attacks.base import TO_THE_END, Attack
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.fab import FAB
 from bitproof.attacks.goal import Goal
@@ -27,7 +28,7 @@ Member = APGD | FAB | Square
 class AutoAttack(Attack):
     """The ensemble of APGD, FAB and Square.
 
-    An example leaves at its first hit. One that never breaks costs, under linf and l2 with ten classes, 6,921
+    One that never breaks costs, under linf and l2 with ten classes, 6,921
     forwards and 1,900 backwards; one that breaks at the t-th point of the first member t + 1 forwards.
 
     With fewer than four classes (three, where it has no target) the DLR loss is not defined: it divides by the distance
@@ -42,6 +43,8 @@ class AutoAttack(Attack):
         steps: of every APGD and FAB run.
         queries: of Square.
         eot: answers that "rand" averages at every point.
+        stop_at_hit: whether an example is left at its first hit. False takes the run that hits to its end (see the
+            members); the runs after it are spared either way.
 
     Example:
         >>> [member.label for member in AutoAttack(eps=8 / 255).members]  # doctest: +NORMALIZE_WHITESPACE
@@ -57,6 +60,7 @@ class AutoAttack(Attack):
     steps: int = 100
     queries: int = 5000
     eot: int = 20
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -67,7 +71,7 @@ class AutoAttack(Attack):
     @property
     def label(self) -> str:
         extra = [self.version] * (self.version != "standard")
-        return " ".join(["autoattack", self.budget, *extra])
+        return " ".join(["autoattack", self.budget, *extra, *TO_THE_END[self.stop_at_hit]])
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -133,14 +137,17 @@ VERSIONS = {"standard": _standard, "plus": _plus, "rand": _rand}
 
 
 def _apgd(attack: AutoAttack, loss: str, *, classes: int = 0, restarts: int = 1, eot: int = 1) -> APGD:
-    return APGD(
-        norm=attack.norm, eps=attack.eps, steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot
-    )
+    return APGD(**_of_all(attack), steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot)
 
 
 def _fab(attack: AutoAttack, *, classes: int = 9, restarts: int = 1) -> FAB:
-    return FAB(norm=attack.norm, eps=attack.eps, steps=attack.steps, classes=classes, restarts=restarts)
+    return FAB(**_of_all(attack), steps=attack.steps, classes=classes, restarts=restarts)
 
 
 def _square(attack: AutoAttack) -> Square:
-    return Square(norm=attack.norm, eps=attack.eps, queries=attack.queries, planned=PLANNED)
+    return Square(**_of_all(attack), queries=attack.queries, planned=PLANNED)
+
+
+def _of_all(attack: AutoAttack) -> dict[str, Any]:
+    """What every member has from the ensemble."""
+    return {name: getattr(attack, name) for name in ("norm", "eps", "stop_at_hit")}

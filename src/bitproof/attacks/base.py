@@ -23,6 +23,10 @@ Classes = Int[Tensor, " n"]
 """A class an example."""
 
 
+TO_THE_END: dict[bool, list[str]] = {True: [], False: ["to the end"]}
+"""What a label says, by `stop_at_hit`."""
+
+
 class Attack(abc.ABC):
     """Looks for images near the given ones that the model gets wrong (or takes for the targets).
 
@@ -105,8 +109,9 @@ class Attack(abc.ABC):
     def to_the_end(self) -> "Attack":
         """The same setting that does not leave an example at its first hit; equal to itself without such a choice.
 
-        Images beyond the first hit lie deeper in the wrong class, and so deceive other models more often. Attacks
-        with a field `stop_at_hit` have the choice, and attacks around one that has it.
+        Images beyond the first hit lie deeper in the wrong class, and so deceive other models more often; they are also
+        the ones that papers measure distances of. Every iterative attack with a budget has the field `stop_at_hit`.
+        Attacks that look for the nearest image always go to their end, and attacks around another one as that does.
         """
         setting: Any = self  # a dataclass, which no annotation can say
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(setting)}

@@ -6,14 +6,9 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.common import load_examples, open_model, quantized_copy
-from bitproof.cli.options import (
-    PTQ,
-    CalibrationCount,
-    Classes,
-    Model,
-    Weights,
-)
+from bitproof.cli.checks import check_output
+from bitproof.cli.common import label_of, load_examples, open_model, quantized_copy, root_of
+from bitproof.cli.options import PTQ, CalibrationCount, Classes, Model, Weights
 from bitproof.errors import InputError
 from bitproof.report import text
 
@@ -40,19 +35,26 @@ def quantize(
 
     A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
     """
-    if onnx and data is None:
+    from bitproof.deploy.runtime import need
+
+    wanted = bitproof.Scheme.parse(scheme or "w8a8")
+    label = label_of(wanted, ptq)
+    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    check_output(onnx, "the model", weights, root_of(data), suffix=".onnx")
+    if onnx:
+        need("onnx", "onnxscript", "onnxruntime")
+    calibration = load_examples(data, "train", calibration_count) if data is not None else None
+    quantized = open_model(model, weights, classes, calibration)
+    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
+    if data is None and (onnx or (not finished and (ptq or wanted.needs_calibration))):
         raise InputError(
-            "--onnx without --data",
-            rule="images tell the ranges of an integer model's outputs",
+            f"{'--onnx' if onnx else label} without --data",
+            rule="images tell the ranges of activations",
             remedy="Pass calibration images, such as --data digits",
         )
-    quantized = open_model(model, weights, classes)
-    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
-    wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
-    label, calibration = wanted.label, None
-    if data is not None:
-        calibration = load_examples(data, "train", calibration_count)
-    if not finished:
+    if finished:
+        label = finished.label
+    else:
         label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     room = bitproof.deploy.sizes(quantized)

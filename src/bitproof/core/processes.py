@@ -1,7 +1,6 @@
 """Worker processes: they leave with the process that started them, however that ends."""
 
 import mmap
-import multiprocessing
 import os
 import pickle
 import signal
@@ -11,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -21,7 +20,25 @@ import torch
 from bitproof.core.memory import keep_freed_memory
 from bitproof.errors import InputError
 
-CONTEXT: SpawnContext = multiprocessing.get_context("spawn")
+
+class Deaf(SpawnProcess):
+    """A process that never hears Ctrl-C, not even while it starts: the one that started it ends it."""
+
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started takes it over
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class DeafContext(SpawnContext):
+    """Starts such processes."""
+
+    Process = Deaf
+
+
+CONTEXT = DeafContext()
 """Not forked: a child inherits the locks of threads that it does not have."""
 
 DIED = InputError(
@@ -76,7 +93,6 @@ def _received(file: Any) -> Any:
 
 
 def _begin(parent: int, threads: int, prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)

@@ -18,7 +18,7 @@ from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, fram
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ArrayData(Data):
     """Examples held in memory.
 
@@ -73,7 +73,8 @@ def from_arrays(
         images: [n, c, h, w]; uint8 in 0..255, or float in [0, 1], give or take 1e-6. With c = 1 (grey) or 3 (RGB) all
             conditions can be made of them; with another number of channels, attacks and shifts of one's own.
         labels: integers [n] or [n, 1] in 0..k-1.
-        classes: the k class names; by default "0", "1", ... up to the largest label.
+        classes: the k class names, one for each output of a model; by default "0", "1", ... up to the largest label,
+            and a model may have more outputs.
 
     Raises:
         InputError: another shape or dtype, floats that are not finite or not in [0, 1], labels that are
@@ -105,6 +106,7 @@ def from_arrays(
         framing=Framing(channels=channels, height=height, width=width),
         pictures=np.array(pixels.transpose(0, 2, 3, 1), order="C"),
         exact=exact,
+        open=classes is None,
     )
 
 

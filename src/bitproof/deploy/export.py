@@ -21,6 +21,7 @@ from bitproof.deploy.integer import IntegerForm
 from bitproof.deploy.integer_layer import LARGEST_SUM, IntegerLayer
 from bitproof.deploy.runtime import METADATA, need, open_session
 from bitproof.errors import InputError
+from bitproof.files import written
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.settings import describe
 
@@ -59,14 +60,8 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
     entry.key, entry.value = METADATA, json.dumps(about)
     content = proto.SerializeToString()
     require_integers(content, list(model.layers()))
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {str(path)!r} ({error})",
-            rule="the model is one file",
-            remedy="Choose a writable path on a disk with room",
-        ) from error
+    with written(path, "the ONNX file") as draft:
+        draft.write_bytes(content)
     return len(content)
 
 

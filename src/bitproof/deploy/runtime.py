@@ -6,6 +6,9 @@ saturates; there the session is told to be exact (`session.x64quantprecision`), 
 
 import importlib.util
 import json
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +24,7 @@ from bitproof.core.cpu import integer_instructions
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
 from bitproof.quant.calibration import Calibration, batches_of
+from bitproof.reading import refusing
 from bitproof.settings import build
 
 METADATA = "bitproof"
@@ -54,20 +58,20 @@ class OnnxModel(nn.Module):
         super().__init__()
         self.session = open_session(content)
         self.register_buffer("file", torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        taken = [(i.type, len(i.shape)) for i in inputs]
+        with _opening():  # names may be no text
+            inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+            taken = [(i.type, len(i.shape)) for i in inputs]
+            self.input = inputs[0].name if inputs else ""
         if taken != [("tensor(float)", 4)] or not outputs or outputs[0].type != "tensor(float)":
             raise InputError(
                 f"the ONNX model takes {_signature(inputs)} and returns {_signature(outputs)}",
                 rule="a model under test maps one float32 tensor of images [n, c, h, w] to float32 logits [n, k]",
                 remedy="Export it with one such input, and the logits as the first output",
             )
-        (batch, *shape), self.input = inputs[0].shape, inputs[0].name
+        batch, *shape = inputs[0].shape
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
         self.shape = tuple(size if isinstance(size, int) else None for size in shape)
-        about = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
-        self.scheme = build(Scheme, about["scheme"]) if "scheme" in about else None
-        self.step: float | None = about.get("step")
+        self.scheme, self.step = _metadata(self.session)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         if images.requires_grad:
@@ -89,8 +93,21 @@ class OnnxModel(nn.Module):
     def _run(self, images: Tensor, size: int) -> Tensor:
         """The logits of up to `size` images, in a batch of exactly `size`."""
         full = torch.cat([images, images.new_zeros(size - len(images), *images.shape[1:])])
-        (logits, *_) = self.session.run(None, {self.input: full.contiguous().numpy()})
-        return torch.from_numpy(np.ascontiguousarray(logits))[: len(images)]
+        with refusing(
+            "ONNX Runtime",
+            rule="the ONNX model maps images of the data's shape to logits",
+            remedy="Use data of the shape that it takes, or export it again",
+            how="cannot run the model",
+        ):
+            (logits, *_) = self.session.run(None, {self.input: full.contiguous().numpy()})
+        logits = np.ascontiguousarray(logits)
+        if logits.ndim != 2 or len(logits) != size:
+            raise InputError(
+                f"the ONNX model returns {list(logits.shape)} for {size} images",
+                rule="a model under test maps images [n, c, h, w] to logits [n, k]",
+                remedy="Export it with the logits as the first output",
+            )
+        return torch.from_numpy(logits)[: len(images)]
 
     def __reduce__(self) -> Any:
         """Copies and pickles hold the file and open a session of their own."""
@@ -135,36 +152,60 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
     import onnx
     import onnxruntime
 
-    try:
-        outside = [t.name for t in onnx.load_from_string(content).graph.initializer if t.external_data]
-    except Exception as error:  # protobuf's, of which the kind depends on its implementation
-        raise _broken(error) from error
-    if outside:
+    with _opening():
+        outside = next(_outside(onnx.load_from_string(content)), None)
+    if outside is not None:
         raise InputError(
-            f"the ONNX file keeps {outside[0]!r} outside itself",
+            f"the ONNX file keeps {outside!r} outside itself",
             rule="files that a file names are not read",
             remedy="Save it as one file: onnx.save(onnx.load(path), path)",
         )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, too
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
     if integer_instructions() in ("avx2", "avx512"):
         options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
-    try:
+    with _opening():
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has its own kinds, none of which is public
-        raise _broken(error) from error
 
 
-def _broken(error: Exception) -> InputError:
-    return InputError(
-        f"ONNX Runtime cannot open the file ({(str(error) or type(error).__name__).splitlines()[0]})",
+def _opening() -> AbstractContextManager[None]:
+    return refusing(
+        "ONNX Runtime",
         rule="it must be one complete ONNX model of standard operators",
         remedy="Check it with onnx.checker, and export it again",
+        how="cannot open the file",
     )
+
+
+def _outside(message: Any) -> Iterator[str]:
+    """Names of tensors in a protobuf message whose values lie in another file: initializers, constants, those of
+    branches, loops and functions, wherever ONNX has or will have a place for tensors."""
+    if message.DESCRIPTOR.name == "TensorProto" and (message.external_data or message.data_location):
+        yield message.name
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                yield from _outside(part)
+
+
+def _metadata(session: Any) -> tuple[Scheme | None, float | None]:
+    """Scheme and step that `export_onnx` noted; None each where it is not its file."""
+    with refusing(
+        "what the ONNX file says of itself",
+        rule="it describes scheme and step as bitproof writes them",
+        remedy="Use a file that this version of bitproof wrote, or take out its metadata",
+        how="is damaged",
+        absorb=True,
+    ):
+        about = json.loads(session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        step = about.get("step")
+        if step is not None and not (isinstance(step, float) and 0 < step < math.inf):
+            raise ValueError(f"step is {str(step)[:40]}")
+        return build(Scheme, about["scheme"]) if "scheme" in about else None, step
 
 
 def need(*packages: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition
+from bitproof.attacks import Attack
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
@@ -24,7 +24,7 @@ from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
-from bitproof.settings import describe, digest, parse
+from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
 
@@ -72,8 +72,7 @@ class Experiment:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.all_conditions:
-            if isinstance(condition, Crafted) and condition.source:
-                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
+            check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -152,7 +151,7 @@ class Experiment:
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
                 how["target"] = class_number(found.targets, self.data.classes)
-        return replace(found, how=how)
+        return replace(found, how={**found.how, **how})
 
     def easier(self, condition: Condition) -> Crafted | None:
         """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
@@ -242,7 +241,7 @@ def evaluate(
     *,
     suite: str | None = None,
     conditions: Sequence[Condition | Attack | str] | None = None,
-    transfer: Sequence[Attack | str] = (),
+    transfer: Sequence[Attack | Crafted | str] = (),
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
@@ -264,9 +263,9 @@ def evaluate(
             "released:ROOT" for all files of CIFAR-C, ImageNet-C or ImageNet-P in a folder.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40" or "crafted:attack=pgd(eps=2/255),targets=next".
-        transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
-            gradients: they are sources of those attacks that only ask.
+        transfer: attacks whose images, made on each of the models (or on the `source` that `Crafted` names), are given
+            to all of them; see `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`).
+            ONNX sessions have no gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -299,20 +298,19 @@ def evaluate(
     """
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of(suite or "quick", data), *chosen]
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
-    attacks: list[Attack] = [attack.to_the_end() for attack in made]
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
     experiment = Experiment(
         models=models,
         data=data,
         conditions=(
             *chosen,
             *(
-                Crafted(attack=attack, source=name)
-                for attack in attacks
+                replace(made, source=name)
+                for made in shown
                 for name, model in models.items()
-                if attack.asks_only or Subject.of(model).gradients
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
             ),
         ),
         analyses=(*analyses, *((Masking(),) if diagnose else ())),

@@ -25,6 +25,7 @@ from bitproof.experiment.training import STATE, train_in
 from bitproof.files import written
 from bitproof.models.weights import fill, read_weights
 from bitproof.quant import prepare
+from bitproof.records import unpack
 from bitproof.settings import describe, digest
 from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train import Epoch, Recipe
@@ -238,9 +239,9 @@ def _read_record(place: Path) -> Made | None:
     if not path.exists():
         return None
     try:
-        record = Made(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(path, str(error)) from error
+        record = unpack(Made, path.read_text(), None)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error.what if isinstance(error, InputError) else str(error)) from error
     if record.key != place.name or record.schema != SCHEMA:
         raise _damaged(path, f"it is the record of {record.key}, layout {record.schema}")
     return record

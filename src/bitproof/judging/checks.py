@@ -75,19 +75,45 @@ def check_steady(attack: Attack, probe: Probe, name: str) -> None:
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
-            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20)',
+            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20); as text '
+            "autoattack:version=rand or eot:attack=pgd,draws=20",
         )
 
 
 @torch.no_grad()
 def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
-    """Logits in float32, checked: one row an image, a column for every label, finite."""
+    """Logits in float32, checked: one row an image, a column for every class and no others, finite."""
     logits = forward(model, inputs, name)
     check_logits(logits, inputs, f"model {name!r}")
-    if logits.shape[1] < len(data.classes):
-        raise InputError(
-            f"model {name!r} has {logits.shape[1]} outputs, data set {data.name!r} has {len(data.classes)} classes",
-            rule="every label needs an output",
-            remedy="Use a model made for this data set",
-        )
+    check_outputs(logits.shape[1], data, name)
+    check_no_probabilities(logits, name)
     return logits
+
+
+def check_outputs(outputs: int, data: Data, name: str) -> None:
+    """Refuse a model of other classes than the data have.
+
+    Raises:
+        InputError: another number of outputs than classes; a larger one is allowed where labels are plain numbers.
+    """
+    if outputs < len(data.classes) or (outputs > len(data.classes) and not data.open):
+        raise InputError(
+            f"model {name!r} has {outputs:,} outputs, data set {data.name!r} has {len(data.classes):,} classes",
+            rule="label k belongs to output k, so each class has an output, and each output a class",
+            remedy="Use a model made for these data; where classes are missing, name all in the order of the outputs "
+            "(classes=, on the command line folder:ROOT,classes=FILE), and read ImageNet's by imagenet:ROOT",
+        )
+
+
+def check_no_probabilities(logits: Float[Tensor, "n k"], name: str) -> None:
+    """Refuse outputs that are a softmax's: another softmax on top makes all confidences small, and gradients poor.
+
+    Raises:
+        InputError: no output is negative, and those of each image add up to 1.
+    """
+    if len(logits) and bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
+        raise InputError(
+            f"the outputs of model {name!r} are probabilities: none is negative, and each image's add up to 1",
+            rule="a model gives logits, of which confidences and losses take the softmax",
+            remedy="Leave out its last softmax, or return torch.log(outputs.clamp(min=1e-12))",
+        )

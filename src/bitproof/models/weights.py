@@ -1,15 +1,15 @@
 """Reading weights from files of strangers: tensors only, checked before any of them is used."""
 
-import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bitproof.core.saved import read_saved
 from bitproof.errors import InputError
+from bitproof.reading import refusing
 
 _SHOWN = 3  # names listed in an error, of each kind
 
@@ -17,8 +17,8 @@ _SHOWN = 3  # names listed in an error, of each kind
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a state dict file, on the CPU; nothing in the file is run.
 
-    `.safetensors` is read as such, anything else as a file of `torch.save` with `weights_only=True`. A
-    leading `module.` (of nn.DataParallel) is taken off the names.
+    `.safetensors` is read as such, anything else as a file of `torch.save` (`bitproof.core.saved`). A leading
+    `module.` (of nn.DataParallel) is taken off the names.
 
     Raises:
         InputError: a file that is missing, empty, damaged, that holds anything but a flat dictionary of
@@ -31,14 +31,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             rule="they must be a file that is not empty" if path.exists() else "the file does not exist",
             remedy="Check the path",
         )
-    try:
-        stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # damaged files make both readers raise almost anything
-        raise InputError(
-            f"{path} cannot be read ({_reason(error)})",
-            rule="weights are safetensors, or a state dict of torch.save; nothing else in a file is ever run",
-            remedy=_SAVE,
-        ) from error
+    with refusing(
+        path,
+        rule="weights are safetensors, or a state dict of torch.save with dense tensors alone; "
+        "nothing else in a file is ever run",
+        remedy=_SAVE,
+    ):
+        stored = load_file(path) if path.suffix == ".safetensors" else read_saved(path)
     if not isinstance(stored, Mapping) or not stored:
         raise InputError(
             f"{path} holds {_kind(stored)}", rule="a flat dictionary of named tensors is needed", remedy=_SAVE
@@ -55,14 +54,6 @@ _SAVE = (
 )
 
 
-def _reason(error: Exception) -> str:
-    """Why a file was refused, without torch's advice to read it with `weights_only=False`."""
-    if isinstance(error, SafetensorError):
-        return str(error)
-    forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f"it names {forbidden[1]}" if forbidden else "it is damaged or no file of torch.save"
-
-
 def _kind(value: object) -> str:
     return "an empty dictionary" if value == {} else f"a {type(value).__name__}"
 
@@ -70,14 +61,10 @@ def _kind(value: object) -> str:
 def _check(path: Path, name: object, tensor: object) -> None:
     if not isinstance(name, str) or not isinstance(tensor, Tensor):
         raise InputError(
-            f"{path} holds a {type(tensor).__name__} under {name!r}",
+            f"{path} holds a {type(tensor).__name__} under {reprlib.repr(name)}",
             rule="a flat dictionary of named tensors is needed",
             remedy=_SAVE,
         )
-    # A tensor may claim any shape over a few stored numbers (stride 0), and reading it would fill the memory.
-    dense = tensor.device.type == "cpu" and tensor.layout is torch.strided
-    if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise InputError(f"{name!r} in {path}", rule="weights must be dense tensors, stored in full", remedy=_SAVE)
     if tensor.is_floating_point() and not tensor.float().isfinite().all():
         raise InputError(
             f"{name!r} in {path} holds NaN or infinity",

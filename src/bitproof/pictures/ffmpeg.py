@@ -18,6 +18,10 @@ CODECS = {b"\xff\xd8": "mjpeg", b"\x89PNG": "png", b"RIFF": "webp", b"BM": "bmp"
 """FFmpeg's decoder by the first bytes of the file. No container is probed, so no bytes can name a playlist."""
 
 
+MOST = 2**26
+"""Pixels of a picture, whatever decodes it; the largest of ImageNet has 61 million."""
+
+
 def need_av() -> None:
     """Raise an `InputError` if PyAV is not installed."""
     if importlib.util.find_spec("av") is None:
@@ -77,7 +81,8 @@ def _frame(encoded: bytes, halved: bool = False) -> Any:
         raise ValueError("no picture in it, or cut off")
     context: Any = av.CodecContext.create(codec, "r")
     context.thread_count = 1
-    context.options = {"err_detect": "explode", "lowres": str(int(halved and codec == "mjpeg"))}
+    lowres = int(halved and codec == "mjpeg")
+    context.options = {"err_detect": "explode", "lowres": str(lowres), "max_pixels": str(MOST)}
     frames = context.decode(av.Packet(encoded)) + context.decode(None)
     return frames[0]
 

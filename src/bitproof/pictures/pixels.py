@@ -7,6 +7,7 @@ RobustART), so both are chosen by name from the tables here.
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +17,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8, UInt64
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from bitproof.errors import InputError, UnreadableError, lookup
 from bitproof.pictures import ffmpeg
+from bitproof.reading import refusing
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """What Pillow may read. Some of its other readers start programs (EPS starts Ghostscript)."""
 
 REFERENCE_DECODER = "pillow"
 REFERENCE_RESIZE = "pillow-bilinear"
+
+MOST_SCANNED = 2**30
+"""Pixels times scans of a progressive JPEG."""
 
 LONGEST = 2**15
 """Pixels of a side above which nothing is resized: a file of one row of pixels would become gigabytes."""
@@ -95,18 +100,31 @@ def decode(
         UnreadableError: bytes that are cut off, damaged or no image.
     """
     read = lookup(DECODERS, decoder, "decoder")
-    try:
+    with refusing(
+        source,
+        rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {ffmpeg.MOST:,} pixels",
+        remedy="Replace the file or take it out of the data set",
+        how=f"cannot be decoded by {decoder}",
+        picture=True,
+    ):
+        _check_size(encoded)
         picture = read(encoded, channels)
-    except InputError:
-        raise
-    except Exception as error:  # damaged files make the libraries raise almost anything, SyntaxError included
-        raise UnreadableError(
-            source,
-            f"cannot be decoded by {decoder} ({error or type(error).__name__})",
-            rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
-            remedy="Replace the file or take it out of the data set",
-        ) from error
     return picture.reshape(*picture.shape[:2], channels)
+
+
+def _check_size(encoded: bytes) -> None:
+    """Raise a `ValueError` for a file whose header asks for too much, before any library sets memory aside.
+
+    A file of 20 kB may hold 170 million white pixels, and one of 60 kB the same JPEG picture in 10,000 scans, each of
+    which costs a pass over all of it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound is ours
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            width, height = image.size
+    scans = encoded.count(b"\xff\xda") if ffmpeg.is_jpeg(encoded) else 1
+    if width * height > ffmpeg.MOST or width * height * scans > MOST_SCANNED:
+        raise ValueError(f"it has {width}x{height} pixels" + (f" in {scans} scans" if scans > 1 else ""))
 
 
 def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method: str) -> UInt8[np.ndarray, "h2 w2 c"]:
@@ -147,15 +165,23 @@ def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 
 
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError:  # whose words name an address in memory
+        raise ValueError("no picture in it, or cut off") from None
+
+
 def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast: bool = False) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    with _opened(encoded) as image:
         if halved and ffmpeg.is_jpeg(encoded):
             image.draft(None, (image.width // 2 or 1, image.height // 2 or 1))
         if fast and ffmpeg.is_jpeg(encoded):
             image.decoderconfig = (1, 1)  # libjpeg's scale, and whether it takes its short cuts
         if image.mode.startswith("I;16"):  # 16-bit grey, whose upper levels `convert` would make white
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        mode = "RGB" if channels == 3 else "L"
+        return np.asarray(image if image.mode == mode else image.convert(mode))  # which would copy it all the same
 
 
 def _decode_opencv(encoded: bytes, channels: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The post-training pipeline: one setting that composes the steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,11 +107,13 @@ class PostTraining:
     @staticmethod
     def parse(text: str, scheme: Scheme) -> "PostTraining":
         """Read `ROUNDING[:field=value,...]`, the form the command line takes."""
-        rounding, _, rest = text.partition(":")
-        fields = f"rounding={rounding}" + (f",{rest}" if rest else "")
 
-        def build(**values: object) -> PostTraining:
-            return PostTraining(scheme=scheme, **values)  # pyright: ignore
+        def named(rounding: str) -> Callable[..., PostTraining]:
+            def build(**values: object) -> PostTraining:
+                return PostTraining(scheme=scheme, rounding=rounding, **values)  # pyright: ignore
 
-        build.__annotations__ = {k: v for k, v in PostTraining.__annotations__.items() if k != "scheme"}
-        return settings.parse(f"ptq:{fields}", {"ptq": build}, "post-training setting")
+            hints = PostTraining.__annotations__.items()
+            build.__annotations__ = {k: v for k, v in hints if k not in ("scheme", "rounding")}
+            return build
+
+        return settings.parse(text, {name: named(name) for name in ROUNDINGS}, "rounding")

@@ -1,7 +1,7 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
 from bitproof.quant.affine import Affine
-from bitproof.quant.attached import after_step, compute_layers, penalty, quantizer_parameters
+from bitproof.quant.attached import after_step, compute_layers, limited_weights, penalty, quantizer_parameters
 from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
@@ -44,6 +44,7 @@ __all__ = [
     "compute_layers",
     "coverage",
     "freeze",
+    "limited_weights",
     "penalty",
     "prepare",
     "quantize",

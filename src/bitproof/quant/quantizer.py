@@ -29,8 +29,15 @@ class Quantizer(nn.Module):
 class WeightQuantizer(Quantizer):
     """Maps the weight of a layer onto a grid."""
 
+    @property
+    def limit(self) -> float | None:
+        """How far from zero training lets the float weight go; None = anywhere."""
+        return None
+
     def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
-        """Change the float weight in place once an optimiser has moved it."""
+        """Change the float weight in place once an optimiser has moved it: clip it to the limit."""
+        if self.limit is not None:
+            weight.clamp_(-self.limit, self.limit)
 
     def neighbours(self, weight: Float[Tensor, "out ..."]) -> tuple[Float[Tensor, "out ..."], Float[Tensor, "out ..."]]:
         """Two weights that it maps to the levels next to each weight.

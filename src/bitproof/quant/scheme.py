@@ -92,7 +92,13 @@ class LayerRule:
     @staticmethod
     def parse(text: str) -> "LayerRule":
         """Read `PATTERN=wXaY` or `PATTERN=METHOD(wXaY,field=value,...)`."""
-        pattern, _, rest = text.partition("=")
+        pattern, equals, rest = text.partition("=")
+        if not (pattern and equals):
+            raise InputError(
+                f"layers is {text!r}",
+                rule="a rule for layers is written PATTERN=wBITSaBITS or PATTERN=METHOD(wBITSaBITS,field=value,...)",
+                remedy="Write for example layers=*conv1=w8a8",
+            )
         name, bits, given = _read(rest)
         return LayerRule(pattern, **bits, method=_made(name, given, text) if name or given else None)
 

@@ -78,10 +78,12 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
     unmade = {cell.condition.label: cell.unmade for cell in cells if cell.unmade}
     named = [f"{name} ({reason})" for name, reason in list(out.items())[:_NAMED]]
     named += [f"{len(out) - _NAMED:,} more"] if len(out) > _NAMED else []
-    pictures = sum(not name.endswith("/") for name in out)
-    counted = f"{pictures:,} of {cells[0].data.count:,} pictures" if pictures else ""
-    folders = f"{len(out) - pictures:,} folders" if len(out) > pictures else ""
-    first = [f"Left out: {' and '.join(filter(None, (counted, folders)))}: {', '.join(named)}."] if out else []
+    folders, others = sum(name.endswith("/") for name in out), sum(name.startswith("*") for name in out)
+    pictures = len(out) - folders - others
+    counted = [f"{pictures:,} of {cells[0].data.count:,} pictures"] if pictures else []
+    counted += [f"{folders:,} folders"] if folders else []
+    counted += ["other files"] if others else []
+    first = [f"Left out: {' and '.join(counted)}: {', '.join(named)}."] if out else []
     of_batch = dict.fromkeys(cell.model.name for cell in cells if cell.model.of_batch)
     random = dict.fromkeys(cell.model.name for cell in cells if cell.model.random)
     first += [

@@ -119,8 +119,8 @@ def _tell(bar: Progress, passes: "Queue[int]") -> None:
 # ---- in a worker --------------------------------------------------------------------------------------------
 
 
-class Stopped(Exception):
-    """The run was broken off."""
+class Stopped(BaseException):
+    """The run was broken off. No `Exception`: what explains those of models lets it pass."""
 
 
 _worker: "tuple[Any, Queue[int], Event]"

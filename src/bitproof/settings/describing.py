@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bitproof.errors import InputError
-from bitproof.settings.source import is_own, source_of
+from bitproof.settings.source import is_own, revision_of, source_of
 
 T = TypeVar("T")
 
 _INIT_ONLY = dataclasses._FIELD_INITVAR  # pyright: ignore - the module has no public name for it
+
+_PLAIN = {bool: (bool,), int: (int,), float: (float, int), str: (str,)}
+"""Which types a description has for a field of a plain type."""
 
 _WORDS = {math.inf: "inf", -math.inf: "-inf"}
 """Numbers that JSON has no form for."""
@@ -30,7 +34,8 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     Args:
         setting: a dataclass, with fields that are numbers, text, paths, None, settings, or tuples or dictionaries of
             these.
-        sources: also hold a hash of the code of classes that are not bitproof's, so that an edited one is another.
+        sources: also hold a hash of the code of classes that are not bitproof's, so that an edited one is another, and
+            the revision of those that are, from the second on.
 
     Raises:
         InputError: something that is no dataclass, or a field that plain data cannot hold.
@@ -50,7 +55,9 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     _check_declared(kind)
     described: dict[str, Any] = {"type": type_name(kind)}
     if sources and not is_own(kind):
-        described["source"] = digest(source_of(kind))[:12]
+        described["source"] = source_of(kind)[:12]
+    elif sources and revision_of(kind) > 1:
+        described["source"] = f"revision {revision_of(kind)}"
     hints = _hints(kind)
     for field in dataclasses.fields(setting):
         value = getattr(setting, field.name)
@@ -164,6 +171,12 @@ def _rebuilt(value: Any, hint: Any) -> Any:
         return tuple(_rebuilt(v, h) for v, h in zip(value, hints or [Any] * len(value), strict=True))
     if hint is float and isinstance(value, str):
         return float(value)
+    if hint in _PLAIN and type(value) not in _PLAIN[hint]:
+        raise InputError(
+            f"{reprlib.repr(value)} in a description",
+            rule=f"the field is of type {hint.__name__}",
+            remedy="Use a file that this version of bitproof wrote",
+        )
     return Path(value) if hint is Path and isinstance(value, str) else value
 
 

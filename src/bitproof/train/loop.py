@@ -69,8 +69,7 @@ def _train_epoch(
     model.train()
     for batch in batches.of_epoch(epoch, now.step):
         torch.manual_seed(_seed(batches.rng.fold("step", epoch, now.step)))  # of dropout and its like
-        for group in run.optimizer.param_groups:
-            group["lr"] = batches.how.rate(batch.progress)
+        batches.how.pace(run.optimizer, batch.progress)
         rng = Rng(batches.rng.seed, batch.ids, (*batches.rng.path, "objective", epoch))
         loss, logits = minimised(batch, rng)
         run.optimizer.zero_grad(set_to_none=True)
@@ -121,7 +120,7 @@ def _accuracy(model: nn.Module, data: Data, rows: NDArray[np.int64]) -> float:
 
 
 def _words(now: Position, batches: Batches) -> str:
-    seen, epoch = now.step * batches.how.batch_size, len(now.history) + 1
+    seen, epoch = batches.seen(now.step), len(now.history) + 1
     return f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.item() / seen:.1%}"
 
 

@@ -3,17 +3,25 @@
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
+from bitproof.core.saved import read_saved
 from bitproof.errors import InputError
 from bitproof.files import cannot_write, written
+from bitproof.reading import refusing
 
 _SAVE_EVERY = 60.0  # seconds
+
+_KEPT = {
+    torch.optim.SGD: {"momentum_buffer"},
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+}
+"""What each optimizer of a recipe keeps of a parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +100,9 @@ class StateFile:
         """Write the state to a file beside `path`, then put it in its place in one step."""
         if self._path is None:
             return
-        now = {f.name: getattr(run.now, f.name) for f in fields(run.now)}
-        content = {
-            "identity": self._identity,
-            "model": run.model.state_dict(),
-            "objective": run.objective.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
-            "now": {**now, "history": [asdict(epoch) for epoch in run.now.history]},
-        }
         try:
             with written(self._path, "the state of a run") as draft:
-                torch.save(content, draft)
+                torch.save(_content(run, self._identity), draft)
         except RuntimeError as error:  # what torch raises on a full disk
             raise cannot_write(self._path, "the state of a run", error) from error
         self._saved = time.monotonic()
@@ -113,31 +113,85 @@ class StateFile:
             self.save(run)
 
     def restore(self, run: Run) -> None:
-        """Bring the run to where the file has it, if there is one; only tensors and plain values are unpickled."""
+        """Bring the run to where the file has it, if there is one; nothing in the file is run.
+
+        Raises:
+            InputError: it is damaged, or the state of another run. The run may be half restored then.
+        """
         if self._path is None or not self._path.exists():
             return
-        content = self._read(self._path, device_of(run.model))
-        run.model.load_state_dict(content["model"])
-        run.objective.load_state_dict(content["objective"])
-        run.optimizer.load_state_dict(content["optimizer"])
-        for name, value in content["now"].items():
-            setattr(run.now, name, value)
-        run.now.history = [Epoch(**record) for record in content["now"]["history"]]
+        with refusing(
+            repr(str(self._path)), rule="it must be the state file of an earlier run", remedy="Delete it to start over"
+        ):
+            content = read_saved(self._path)
+            if content["identity"] != self._identity:
+                raise InputError(
+                    f"{str(self._path)!r} is the state of another run",
+                    rule="a run goes on with the same recipe, data, seed and starting model",
+                    remedy="Repeat the earlier command, or choose another output",
+                )
+            _check_form(content, _content(run, self._identity), "the state")
+            if content["now"]["best"]:
+                _check_form(content["now"]["best"], run.model.state_dict(), "the best model")
+            _check_moments(content["optimizer"]["state"], run.optimizer)
+            run.model.load_state_dict(content["model"])
+            run.objective.load_state_dict(content["objective"])
+            run.optimizer.load_state_dict(content["optimizer"])
+            for name, value in content["now"].items():
+                setattr(run.now, name, _moved(value, device_of(run.model)))
+            run.now.history = [_epoch(record) for record in content["now"]["history"]]
 
-    def _read(self, path: Path, device: torch.device) -> dict[str, Any]:
-        try:
-            content = torch.load(path, map_location=device, weights_only=True)
-            found = content["identity"]
-        except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-            raise InputError(
-                f"cannot read {str(path)!r} ({type(error).__name__})",
-                rule="it must be the state file of an earlier run",
-                remedy="Delete it to start over",
-            ) from error
-        if found != self._identity:
-            raise InputError(
-                f"{str(path)!r} is the state of another run",
-                rule="a run goes on with the same recipe, data, seed and starting model",
-                remedy="Repeat the earlier command, or choose another output",
-            )
-        return content
+
+def _content(run: Run, identity: str) -> dict[str, Any]:
+    """What a file holds."""
+    now = {f.name: getattr(run.now, f.name) for f in fields(run.now)}
+    return {
+        "identity": identity,
+        "model": run.model.state_dict(),
+        "objective": run.objective.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "now": {**now, "history": [asdict(epoch) for epoch in run.now.history]},
+    }
+
+
+def _check_form(found: Any, own: Any, path: str) -> None:
+    """Raise a `ValueError` where what was found differs in more than values from what the run itself would write.
+
+    What is empty at the beginning of a run may hold anything.
+    """
+    if type(found) is not type(own) and not (isinstance(found, dict) and isinstance(own, dict)):
+        raise ValueError(f"{path} is a {type(found).__name__}")
+    if isinstance(own, Tensor) and isinstance(found, Tensor) and (found.shape, found.dtype) != (own.shape, own.dtype):
+        raise ValueError(f"{path} is {found.dtype} {list(found.shape)}")
+    if isinstance(own, dict) and isinstance(found, dict) and own and found.keys() != own.keys():
+        raise ValueError(f"{path} holds other things")
+    if isinstance(own, (list, tuple)) and own and len(found) != len(own):
+        raise ValueError(f"{path} has {len(found)} entries")
+    parts: Any = own.items() if isinstance(own, dict) else enumerate(own) if isinstance(own, (list, tuple)) else ()
+    for key, part in parts:
+        _check_form(found[key], part, f"{path}.{key}")
+
+
+def _check_moments(state: dict[Any, dict[str, Any]], optimizer: torch.optim.Optimizer) -> None:
+    """Raise a `ValueError` where the optimizer would not find what it keeps of each parameter."""
+    kept = _KEPT[type(optimizer)]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, found in state.items():
+        own = parameters[number]
+        forms = {(own.shape, own.dtype), (torch.Size(), torch.float32)}  # the latter of counts of steps
+        if found.keys() != kept or any((tensor.shape, tensor.dtype) not in forms for tensor in found.values()):
+            raise ValueError(f"the optimizer's state of parameter {number} is another")
+
+
+def _epoch(record: dict[str, Any]) -> Epoch:
+    for name, kind in get_type_hints(Epoch).items():
+        if not isinstance(record[name], kind):
+            raise ValueError(f"{name} of an epoch is a {type(record[name]).__name__}")
+    return Epoch(**record)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Tensors, alone or in a dictionary, on a device."""
+    if isinstance(value, dict):
+        return {name: _moved(part, device) for name, part in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -13,6 +13,7 @@ from bitproof.core.rng import Rng
 from bitproof.data.examples import Examples
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import to_tensor
+from bitproof.reading import mapped, refusing
 from bitproof.shifts.base import Made, all_made
 from bitproof.shifts.released.files import ReleasedCorruption, Size, other_size, stored_as
 
@@ -54,7 +55,7 @@ class CifarC(ReleasedCorruption):
         """
         path = Path(self.root) / f"{stored_as(self.corruption)}.npy"
         pictures, known = _array(path), _array(Path(self.root) / "labels.npy")
-        count = len(pictures) // 5
+        count = pictures.shape[0] // 5 if pictures.ndim else 0
         if (
             pictures.ndim != 4
             or pictures.dtype != np.uint8
@@ -89,20 +90,18 @@ class CifarC(ReleasedCorruption):
 
 def _array(path: Path) -> NDArray[np.generic]:
     """An array that stays on the disk until its entries are asked for."""
-    try:
+    with refusing(
+        path,
+        rule="a corruption is a .npy file of its name, beside labels.npy; pickled objects are never read",
+        remedy="Check the path, or use the released files",
+    ):
         return _opened(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error})",
-            rule="a corruption is a .npy file of its name, beside labels.npy; pickled objects are never read",
-            remedy="Check the path, or use the released files",
-        ) from error
 
 
 @lru_cache(maxsize=32)
 def _opened(path: Path, changed: int) -> NDArray[np.generic]:
     """The array in a file as it was when it was last `changed`."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped(path)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,8 +14,9 @@ from jaxtyping import UInt8
 from bitproof.core.rng import Rng
 from bitproof.data.examples import Examples
 from bitproof.errors import InputError, UnreadableError, lookup
-from bitproof.pictures.ffmpeg import need_av
+from bitproof.pictures.ffmpeg import MOST, need_av
 from bitproof.pictures.pixels import to_tensor
+from bitproof.reading import refusing
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
 from bitproof.shifts.base import Made, Shift
@@ -82,14 +84,14 @@ class ImageNetP(Shift):
             UnreadableError: a clip that cannot be decoded, or has not as many frames as it should.
         """
         path = (self._clips / file).with_suffix(".mp4")
-        frames = _clip(path)
+        wanted = _FRAMES.get(self.sequence, 31)
+        frames = _clip(path, wanted + 1)
         if frames.shape[1:3] != size:
             raise other_size(str(path), frames.shape[1:3], size)
-        wanted = _FRAMES.get(self.sequence, 31)
         if len(frames) != wanted:
             raise UnreadableError(
                 str(path),
-                f"has {len(frames)} frames",
+                f"has {len(frames)} frames" + (" or more" if len(frames) > wanted else ""),
                 rule=f"clips of {self.sequence} have {wanted}",
                 remedy="Use the released files",
             )
@@ -117,21 +119,22 @@ class ImageNetP(Shift):
         return Made(made=made, frames=frames)
 
 
-def _clip(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
+def _clip(path: Path, most: int) -> UInt8[np.ndarray, "f h w 3"]:
+    """Up to so many frames of a clip."""
     need_av()
     import av
-    from av.error import FFmpegError
 
     if not path.is_file():
         raise missing(path)
-    try:
-        with av.open(str(path), format="mov") as clip:  # no other container: some name files to be opened
-            frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
-        return np.stack(frames)
-    except (FFmpegError, ValueError, IndexError) as error:
-        raise UnreadableError(
-            str(path),
-            f"cannot be decoded by FFmpeg ({error})",
+    with (
+        refusing(
+            path,
             rule="it must be a complete .mp4 file with a picture track",
             remedy="Use the released files",
-        ) from error
+            how="cannot be decoded by FFmpeg",
+            picture=True,
+        ),
+        av.open(str(path), format="mov") as clip,  # no other container: some name files to be opened
+    ):
+        clip.streams.video[0].codec_context.options = {"max_pixels": str(MOST)}
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in islice(clip.decode(video=0), most)])

@@ -1,0 +1,8 @@
+"""What readers of files from strangers share: refusals, archives, arrays, pickles without code."""
+
+from bitproof.reading.archives import member, opened
+from bitproof.reading.arrays import mapped, unpacked
+from bitproof.reading.pickles import Function, Program, UnpicklingError
+from bitproof.reading.refusals import refusing
+
+__all__ = ["Function", "Program", "UnpicklingError", "mapped", "member", "opened", "refusing", "unpacked"]
