@@ -298,6 +298,7 @@ def test_post_training_from_the_command_line(run, weights, tmp_path):
     code, out, _ = run(*start, "--scheme", "w3a8", "--ptq", "brecq:iterations=20", "-o", tmp_path / "q.safetensors")
     assert code == 0
     assert out.startswith("affine w3a8 brecq iterations=20: ")
+    assert "Quantized: 100.0% of the weights and 100.0% of the multiply-accumulates." in out
     opened = ["evaluate", "digits_cnn", "--weights", tmp_path / "q.safetensors", "--data", "digits", "--suite", "clean"]
     assert run(*opened)[0] == 0
     code, out, _ = run(
