@@ -115,7 +115,7 @@ def _read_row(file: BufferedIOBase, size: int) -> Any:
         raise ValueError("its list of storages is another")
     for key in keys:
         count, content = contents[key]
-        if struct.unpack("<q", file.read(8)) != (count,) or file.readinto(memoryview(content.numpy())) != len(content):
+        if struct.unpack("<q", file.read(8)) != (count,) or file.readinto(content.numpy().data) != len(content):
             raise ValueError(f"storage {key!r} is cut off")
     return found
 

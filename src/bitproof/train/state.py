@@ -163,7 +163,7 @@ def _check_form(found: Any, own: Any, path: str) -> None:
         raise ValueError(f"{path} is a {type(found).__name__}")
     if isinstance(own, Tensor) and isinstance(found, Tensor) and (found.shape, found.dtype) != (own.shape, own.dtype):
         raise ValueError(f"{path} is {found.dtype} {list(found.shape)}")
-    if isinstance(own, dict) and own and found.keys() != own.keys():
+    if isinstance(own, dict) and isinstance(found, dict) and own and found.keys() != own.keys():
         raise ValueError(f"{path} holds other things")
     if isinstance(own, (list, tuple)) and own and len(found) != len(own):
         raise ValueError(f"{path} has {len(found)} entries")
