@@ -28,7 +28,7 @@ from foolbox import PyTorchModel
 from torch import Tensor, nn
 
 import bitproof as bp
-from bitproof.attacks import APGD, CW, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Attack, DeepFool, HopSkipJump, Square
+from bitproof.attacks import APGD, CW, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Attack, DeepFool, HopSkipJump, MadryPGD, Square
 from bitproof.core.balls import BALLS
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.passes import Counted
@@ -111,6 +111,11 @@ def budgeted(eps: float) -> dict[str, tuple[Attack, dict[str, Run]]]:
     pgd = {"eps": eps, "alpha": eps / 8}
     apgd = {"norm": "Linf", "eps": eps, "steps": 100}
     of_art_pgd = {"eps": eps, "eps_step": eps / 8, "max_iter": 20, "num_random_init": 1, "verbose": False}
+    their_pgd = {
+        "torchattacks": of_torchattacks(ta.PGD, **pgd, steps=20),
+        "foolbox": of_foolbox(fb.LinfPGD(steps=20, rel_stepsize=1 / 8), eps),
+        "art": of_art(art.ProjectedGradientDescentPyTorch, **of_art_pgd),
+    }
     return {
         "fgsm": (
             FGSM(eps=eps),
@@ -121,14 +126,8 @@ def budgeted(eps: float) -> dict[str, tuple[Attack, dict[str, Run]]]:
             },
         ),
         "mi-fgsm-10": (MIFGSM(eps=eps), {"torchattacks": of_torchattacks(ta.MIFGSM, eps=eps, alpha=eps / 10)}),
-        "pgd-20": (
-            PGD(eps=eps),
-            {
-                "torchattacks": of_torchattacks(ta.PGD, **pgd, steps=20),
-                "foolbox": of_foolbox(fb.LinfPGD(steps=20, rel_stepsize=1 / 8), eps),
-                "art": of_art(art.ProjectedGradientDescentPyTorch, **of_art_pgd),
-            },
-        ),
+        "pgd-20": (MadryPGD(eps=eps), their_pgd),
+        "pgd-20, falling steps": (PGD(eps=eps), their_pgd),
         "apgd-ce-100": (APGD(eps=eps), {"torchattacks": of_torchattacks(ta.APGD, **apgd, loss="ce")}),
         "apgd-dlr-100": (APGD(eps=eps, loss="dlr"), {"torchattacks": of_torchattacks(ta.APGD, **apgd, loss="dlr")}),
         "fab-t-100": (

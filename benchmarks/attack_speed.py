@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import bitproof as bp
 from attack_peers import measure, of_art, of_foolbox, of_torchattacks, ours
-from bitproof.attacks import CW, PGD, ZOO, Attack
+from bitproof.attacks import CW, ZOO, Attack, MadryPGD
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.passes import Counted
 from common import RESULTS, ratio, record, rotate
@@ -58,12 +58,12 @@ def pgd(model, x: Tensor, y: Tensor, claims: dict) -> None:
     for level in (1, 2, 8):
         eps = level / 255
         runs = {
-            "ours": ours(PGD(eps=eps)),
+            "ours": ours(MadryPGD(eps=eps)),
             "torchattacks": of_torchattacks(torchattacks.PGD, eps=eps, alpha=eps / 8, steps=20),
             "foolbox": of_foolbox(foolbox.attacks.LinfPGD(steps=20, rel_stepsize=1 / 8), eps),
         }
         jobs = {name: partial(in_batches, run, model, x, y) for name, run in runs.items()}
-        jobs["evaluated"] = partial(evaluated, PGD(eps=eps), model, x, y)
+        jobs["evaluated"] = partial(evaluated, MadryPGD(eps=eps), model, x, y)
         times = rotate(jobs, repeats=3, warmup=1)
         counted = in_batches(runs["ours"], model, x, y)
         fastest = min(("torchattacks", "foolbox"), key=lambda name: sum(times[name]))

@@ -7,20 +7,12 @@ A test compares the page with what this makes, so that neither can change alone.
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bitproof import ptq
-from bitproof.attacks import ATTACKS
-from bitproof.conditions import SUITES
-from bitproof.data import DATA
-from bitproof.metrics import METRICS
-from bitproof.models import MODELS
-from bitproof.quant import METHODS, split_outliers
-from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
-from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
-from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
+from bitproof.catalogue import FAMILIES, Family, unwrapped
+from bitproof.metrics import Metric
 
 PAGE = Path(__file__).with_name("methods.md")
 SOURCES = Path(__file__).parents[1] / "src" / "bitproof"
@@ -32,69 +24,32 @@ _ONLY_NUMBER = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
 
 HEAD = """# All methods and their papers
 
-Made from the code by `python docs/make_methods.py`: the name on the command line, the first line of the docstring, and
-the papers named there or at the head of its file, which say more: which equations, and what is done otherwise.
+Made from the code by `python docs/make_methods.py`: the name on the command line, what it is, and the papers that its
+docstring or the head of its file names, which say more: which equations, and what is done otherwise.
 """
-
-STEPS = ("correct_bias", "equalize", "fold_batch_norm", "reestimate_batch_norm", "Reconstruction")
-"""The steps of post-training quantization, by their names in `bitproof.ptq`."""
 
 
 def page() -> str:
     """The whole page."""
-    builds = {name: spec.build for name, spec in MODELS.items()}
-    ranges = {f"weight_range={name}": rule for name, rule in WEIGHT_RANGES.items()}
-    ranges |= {f"act_range={name}": rule for name, rule in ACT_RANGES.items()}
-    steps = {f"bp.ptq.{name}": getattr(ptq, name) for name in STEPS}
-    steps["bp.quant.split_outliers"] = split_outliers
-    sections = [
-        section("Attacks", "`--condition NAME:field=value,...`", ATTACKS),
-        section("Corruptions", "`--condition NAME:field=value,...`", CORRUPTIONS),
-        section("Sequences", "`--condition NAME:field=value,...`", SEQUENCES),
-        section("Systematic shifts", "`--condition NAME:field=value,...`", SYSTEMATIC),
-        section("Released benchmarks", "`--condition NAME:field=value,...`", RELEASED),
-        section("Suites", "`--suite NAME`", SUITES),
-        section("Quantization methods", "`--scheme NAME:wXaY,field=value,...`", METHODS),
-        section(
-            "Range rules",
-            "`--scheme w4a4,act_range=omse`",
-            ranges,
-        ),
-        section("Post-training steps", "`--ptq` and `bp.ptq.PostTraining` put those of `bp.ptq` together.", steps),
-        section("Recipes", "`bitproof train NAME:field=value,...`", RECIPES),
-        section("Objectives", "`bitproof train standard:objective=NAME`", OBJECTIVES),
-        section("Penalties", "Parts of `bp.train.Recipe`.", PENALTIES),
-        metrics(),
-        section("Data sets", "`--data NAME:ROOT`", DATA),
-        section("Networks", "`bitproof evaluate NAME`", builds),
-    ]
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *(section(family) for family in FAMILIES.values())])
 
 
-def section(title: str, where: str, table: Mapping[str, Callable[..., Any]]) -> str:
+def section(family: Family) -> str:
     """A family as a table; neighbours that share their text share a row."""
     known = arxiv_numbers()
     rows: dict[tuple[str, str], list[str]] = {}
-    for name, entry in table.items():
-        made = entry
-        while hasattr(made, "func"):  # what a partial wraps
-            made = made.func
-        rows.setdefault((first_line(made), linked(papers(name, made), known)), []).append(f"`{name}`")
+    for name, entry in family.table.items():
+        rows.setdefault((family.line(entry).replace("|", "\\|"), sources(name, entry, known)), []).append(f"`{name}`")
     lines = [f"| {', '.join(names)} | {text} | {source} |" for (text, source), names in rows.items()]
-    return "\n".join([f"## {title}\n\n{where}\n\n| name | what it is | paper |\n|---|---|---|", *lines, ""])
+    head = f"## {family.title}\n\n{family.usage}\n\n| name | what it is | source |\n|---|---|---|"
+    return "\n".join([head, *lines, ""])
 
 
-def metrics() -> str:
-    """The metrics, which say themselves what they are and where they come from."""
-    known = arxiv_numbers()
-    lines = []
-    for name, metric in METRICS.items():
-        better = "higher is better" if metric.higher_is_better else "lower is better"
-        source = _PAPER.sub(lambda found: linked([cited(found)], known), metric.source)
-        lines.append(f"| `{name}` | {metric.symbol}: {metric.description}; {better} | {source} |")
-    title = "## Metrics\n\n`Result.summary()` has all that the results allow."
-    head = "\n| name | what it is | where it is defined |\n|---|---|---|"
-    return "\n".join([title, head, *lines, ""])
+def sources(name: str, entry: Any, known: Mapping[str, str]) -> str:
+    """The papers of a method, or where a metric says that it is defined."""
+    if isinstance(entry, Metric):
+        return _PAPER.sub(lambda found: linked([cited(found)], known), entry.source)
+    return linked(papers(name, unwrapped(entry)), known)
 
 
 def papers(name: str, made: Any) -> list[tuple[str, str | None]]:
@@ -153,10 +108,6 @@ def flat(text: str | None) -> str:
 
 def paragraph(text: str) -> str:
     return text.split("\n")[0]
-
-
-def first_line(made: Any) -> str:
-    return (made.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
 
 
 def main() -> None:

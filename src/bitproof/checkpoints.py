@@ -5,29 +5,32 @@ folded, outliers split) and, if it is quantized, the scheme, so that it can be o
 calibration. Nothing is ever unpickled.
 """
 
+import copy
 import json
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bitproof import models
 from bitproof.errors import InputError, lookup
-from bitproof.files import cannot_write, written
+from bitproof.files import written
 from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
 from bitproof.quant import Scheme, prepare
 from bitproof.quant.ocs import INPUT_CHANNELS, SplitOutliers
+from bitproof.quant.roles import Roles
 from bitproof.quant.structure import Step, steps_of
 from bitproof.reading import refusing
 from bitproof.settings import build, describe
 
-STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases)}
+STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, SplitOutliers, AddBiases, Roles)}
 """Structural steps by the name that a checkpoint has for them."""
 
 _FORMAT = "bitproof-1"
@@ -36,6 +39,19 @@ _FEW_CLASSES = 1000
 """Outputs that cost little in any architecture, so that nothing has to be found out about them."""
 
 _MOST_STEPS = 16
+DTYPES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}
+"""What safetensors calls torch's kinds of numbers."""
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -44,7 +60,8 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
     Args:
         model: the model, not frozen.
         path: the file.
-        architecture: the name `load_model` knows it by, e.g. "resnet20".
+        architecture: the name `load_model` knows it by, e.g. "resnet20" or "timm:NAME"; of a network of your own any
+            word, as `load_model` then takes the network itself.
         classes: number of classes, where it is not the architecture's own.
 
     Raises:
@@ -73,17 +90,34 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         metadata["classes"] = str(classes)
     if (origin := getattr(model, "origin", None)) is not None:
         metadata["origin"] = json.dumps(origin)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with written(path, "the checkpoint") as draft:
-            save_file(state, draft, metadata=metadata)
-    except SafetensorError as error:
-        raise cannot_write(path, "the checkpoint", error) from error
+    with written(path, "the checkpoint") as draft:
+        _write(model.state_dict(), metadata, draft)
     return path.stat().st_size
 
 
+def _write(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
+    """Write a safetensors file, equal bytes for equal tensors and metadata.
+
+    The package's own writer keeps a temporary file that outlives a kill, and orders metadata at random.
+    """
+    names = sorted(state, key=lambda name: (-state[name].element_size(), name))  # so that all are aligned
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name in names:
+        start, end = end, end + state[name].numel() * state[name].element_size()
+        kind = lookup(DTYPES, str(state[name].dtype), "kind of tensor in a checkpoint")
+        header[name] = {"dtype": kind, "shape": list(state[name].shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            flat = state[name].detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
+
+
 def load_model(
-    name: str,
+    name: str | nn.Module,
     *,
     weights: str | Path | None = None,
     classes: int | None = None,
@@ -94,7 +128,8 @@ def load_model(
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
     Args:
-        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME".
+        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME"; or a
+            float network of your own, whose copy gets the weights and what else the file says was done to it.
         weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
             then comes back as it was saved, quantized too). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.
@@ -105,6 +140,8 @@ def load_model(
         InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
     """
     about = _metadata(weights)
+    if isinstance(name, nn.Module):
+        return _own(name, weights, about, fixed={"classes": classes, "mean": mean, "std": std})
     if about is None:
         return models.build_model(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed)
     assert weights is not None
@@ -114,10 +151,38 @@ def load_model(
             rule=f"the model to load is {name}",
             remedy=f"Load it as {about.architecture!r}",
         )
-    stored = _numbers_in(weights)
     if classes is None and (about.classes or 0) > _FEW_CLASSES:
-        _check_classes(about, weights, stored)
-    model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
+        _check_classes(about, weights)
+    try:
+        model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
+    except InputError as error:
+        raise InputError(
+            error.what,
+            rule=error.rule,
+            remedy=f"{error.remedy}; if {name!r} is a network of your own, pass it: load_model(Network(), weights=...)",
+        ) from error
+    return _restored(model, weights, about)
+
+
+def _own(model: nn.Module, weights: str | Path | None, about: "_About | None", fixed: dict[str, Any]) -> nn.Module:
+    """A copy of somebody's own network with what a file holds."""
+    given = [name for name, value in fixed.items() if value is not None]
+    if weights is None or given:
+        raise InputError(
+            f"a {type(model).__name__} " + (f"with {', '.join(given)}" if given else "without weights"),
+            rule="a network of your own is opened as it is, with the weights of a file",
+            remedy="Pass weights=, and build the network with the classes and the normalisation that it needs",
+        )
+    model = copy.deepcopy(model).eval()
+    if about is None:
+        load_weights(model, weights)
+        return model
+    return _restored(model, weights, about)
+
+
+def _restored(model: nn.Module, weights: str | Path, about: "_About") -> nn.Module:
+    """The float network with what the file says was done to it, and its weights."""
+    stored = _numbers_in(weights)
     most = stored + _numbers(model)
     with _describing(weights):
         for step in about.structure:
@@ -156,9 +221,10 @@ def _numbers_in(path: str | Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
 
 
-def _check_classes(about: "_About", path: str | Path, stored: int) -> None:
+def _check_classes(about: "_About", path: str | Path) -> None:
     """Refuse more outputs than the file holds weights for: a claim of a few bytes could ask for terabytes."""
     assert about.classes is not None
+    stored = _numbers_in(path)
     few, more = (_numbers(models.build_model(about.architecture, classes=count)) for count in (2, 3))
     if about.classes * (more - few) > stored:
         raise InputError(
@@ -166,6 +232,12 @@ def _check_classes(about: "_About", path: str | Path, stored: int) -> None:
             rule=f"each class of a {about.architecture} has {more - few:,} weights in the file",
             remedy="Use a file that this version of bitproof wrote",
         )
+
+
+def noted_roles(path: str | Path) -> Roles | None:
+    """The roles of a model's layers that a checkpoint notes; None where it notes none."""
+    about = _metadata(path)
+    return next((step for step in reversed(about.structure) if isinstance(step, Roles)), None) if about else None
 
 
 @dataclass(frozen=True, kw_only=True)

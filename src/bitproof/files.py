@@ -1,16 +1,24 @@
 """The one way in which bitproof writes a file: beside it, to the disk, then into its place in one step.
 
 So a file is always a complete one, old or new, whatever is killed or full. A draft that a killed process left behind is
-taken away by the next one that writes the same file.
+taken away by the next one that wants to write the same file: its lock, which ends with the process, tells.
 """
 
-import glob
+import fcntl
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bitproof.errors import InputError
+
+_DATABASE = b"SQLite format 3\0"
+"""How files begin that are never written over: results lie in them."""
+
+_NAMED = 40
+"""Letters of a file's name that its draft takes over, as names have at most 255 bytes."""
 
 
 @contextmanager
@@ -18,7 +26,7 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
     """A draft to write to, which takes the place of `path` at the end of the block; nothing is left if that fails.
 
     Args:
-        path: the file, in an existing folder.
+        path: the file, in an existing folder. Of a link, what it points to.
         what: what it is, for messages ("the report").
 
     Raises:
@@ -32,30 +40,41 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
         >>> target.read_text(), len(list(target.parent.iterdir()))
         ('done', 1)
     """
-    path = Path(path)
-    sweep(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")  # writers go by the suffix
-    try:
-        try:
+    with _explained(path, what):
+        place = _free(path)
+        with _draft(place) as draft:
             yield draft
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
-            with suppress(OSError):
-                draft.chmod((path.stat().st_mode if path.exists() else 0o666 & ~_umask()) & 0o777)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, what, error) from error
+            if place.exists():
+                draft.chmod(place.stat().st_mode & 0o777)
+            draft.replace(place)
 
 
-def sweep(path: Path) -> None:
-    """Remove drafts of this file that processes left behind which are no longer there."""
-    with suppress(OSError):
-        for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
-            process = draft.name.removesuffix(f".tmp{path.suffix}").rpartition(".")[2]
-            if process.isdecimal() and not _is_alive(int(process)):
-                draft.unlink(missing_ok=True)
+def check_place(path: str | Path, what: str) -> None:
+    """Find out before the work whether `written` will be able to write, and take away what killed processes left.
+
+    Raises:
+        InputError: what `written` would raise.
+    """
+    with _explained(path, what), _draft(_free(path)):
+        pass
+
+
+def check_folder(path: str | Path, what: str) -> None:
+    """The same for a folder of files, which is made where it is missing.
+
+    Raises:
+        InputError: it cannot be made, or no file can be written in it.
+    """
+    with _explained(path, what):
+        found = Path(os.path.realpath(path))
+        while not found.exists():
+            found = found.parent
+        if not found.is_dir():
+            raise NotADirectoryError(0, f"{str(found)!r} is a file")
+        with _draft(found / "folder"):
+            pass
 
 
 def cannot_write(path: str | Path, what: str, error: Exception) -> InputError:
@@ -67,17 +86,54 @@ def cannot_write(path: str | Path, what: str, error: Exception) -> InputError:
     )
 
 
-def _is_alive(process: int) -> bool:
+@contextmanager
+def _explained(path: str | Path, what: str) -> Iterator[None]:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
+        yield
+    except OSError as error:
+        raise cannot_write(path, what, error) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _free(path: str | Path) -> Path:
+    """Where the file will lie, links followed."""
+    place = Path(os.path.realpath(path))
+    if not place.parent.is_dir():
+        raise NotADirectoryError(0, f"the folder {str(Path(path).parent)!r} does not exist")
+    if place.is_dir():
+        raise IsADirectoryError(0, "it is a folder")
+    if place.exists() and not place.is_file():
+        raise OSError(0, "it is a device or a pipe")
+    if place.exists():
+        with place.open("rb") as file:
+            if file.read(len(_DATABASE)) == _DATABASE:
+                raise FileExistsError(0, "it is a database, which may hold results")
+    return place
+
+
+@contextmanager
+def _draft(place: Path) -> Iterator[Path]:
+    """An empty file beside `place`, locked and gone after the block; those that dead processes left go first."""
+    start, end = f".{place.stem[:_NAMED]}.", f".tmp{place.suffix}"  # writers go by the suffix
+    for left in place.parent.iterdir():
+        if re.fullmatch(f"{re.escape(start)}[0-9a-f]{{8}}{re.escape(end)}", left.name):
+            _sweep(left)
+    draft = place.with_name(f"{start}{secrets.token_hex(4)}{end}")
+    lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks: then nothing is swept there
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _sweep(draft: Path) -> None:
+    """Remove a draft unless a process still holds its lock."""
+    with suppress(OSError):
+        lock = os.open(draft, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
+        finally:
+            os.close(lock)

@@ -212,7 +212,9 @@ class Store:
             )
         base = path.resolve().as_uri()
         try:
-            db = _configured(sqlite3.connect(f"{base}?mode=ro", uri=True, timeout=_WAIT_S))
+            # Not opened as read-only where it can be written: then the last one to leave takes the log away with it.
+            db = _configured(sqlite3.connect(f"{base}?mode=rw", uri=True, timeout=_WAIT_S))
+            db.execute("PRAGMA query_only = ON")
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return db
         except sqlite3.OperationalError:  # a write-ahead file in a folder that cannot be written

@@ -12,7 +12,7 @@ from bitproof.core.rng import Rng
 from bitproof.models import build_model
 from closed_form import Walls
 
-PROBES = 2  # each example of a small batch is predicted twice, to see whether the model repeats itself
+PROBES = 3  # of each example of a small batch: is there an answer, is it steady
 
 
 def inside_walls(classes=10, gap=20.0):
@@ -162,3 +162,15 @@ def test_a_confident_model_is_climbed_all_the_same():
     assert loss.item() == 0
     adversarial = APGD(eps=eps)(Sharp().eval(), inputs, labels, rng=rng)
     assert (model(adversarial).argmax(1) != 0).all()
+
+
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_below_four_classes_the_margin_stands_in_for_the_dlr_loss(version, classes):
+    """Walls at known distances: within reach they are found, out of reach they are not."""
+    inputs, labels, rng = grey()
+    attack = AutoAttack(version=version, steps=10, queries=20, eot=2)
+    tried = attack(inside_walls(classes), inputs, labels, rng=rng)
+    assert (tried - inputs).abs().amax() <= attack.eps + 1e-6
+    near = inside_walls(classes, gap=0.02)
+    assert (near(attack(near, inputs, labels, rng=rng)).argmax(1) != labels).all()

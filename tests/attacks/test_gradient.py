@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitproof.attacks import BIM, CW, FGSM, FMN, MIFGSM, PGD, RFGSM, SPSA, ZOO, Noise, UnitStepPGD
+from bitproof.attacks import BIM, CW, FGSM, FMN, MIFGSM, PGD, RFGSM, SPSA, ZOO, MadryPGD, Noise, UnitStepPGD
 from bitproof.core.balls import BALLS
 from bitproof.core.passes import Counted
 from bitproof.errors import InputError
@@ -134,7 +134,10 @@ def test_unit_step_pgd_has_the_published_number_of_steps(level, steps):
 
 def test_the_published_values_are_the_defaults():
     assert (BIM().eps, BIM().steps, BIM().start) == (0.03, 100, "image")
-    assert BIM().step_size == pytest.approx(0.0003)
+    assert BIM().lengths == [pytest.approx(0.0003)] * 100
+    assert MIFGSM().lengths == [pytest.approx(1.6 / 255)] * 10
+    assert MadryPGD(norm="l2", eps=0.5, steps=40).lengths == [pytest.approx(2.5 * 0.5 / 40)] * 40
+    assert RFGSM(eps=0.04).lengths == [0.02]
     assert (SPSA().eps, SPSA().steps, SPSA().learning_rate, SPSA().delta, SPSA().samples) == (
         0.03,
         100,
@@ -147,14 +150,50 @@ def test_the_published_values_are_the_defaults():
         assert (attack.steps, attack.search_steps, attack.kappa, attack.eps) == (100, 10, 0, float("inf"))
 
 
+def test_steps_fall_from_the_first_to_the_last():
+    eps = 8 / 255
+    assert PGD(eps=eps, steps=3).lengths == [pytest.approx(eps * part) for part in (2, 1.05, 0.1)]
+    assert PGD(eps=eps, steps=3, end_factor=0.5).lengths == [pytest.approx(eps * part) for part in (2, 1.5, 1)]
+    assert PGD(eps=eps, steps=2, step_size=0.01).lengths == [0.01, 0.01]
+    assert PGD(eps=eps, steps=2, rel_step_size=0.5, end_factor=0.2).lengths == [eps * 0.5, pytest.approx(eps * 0.1)]
+    refused = {
+        "both given": {"step_size": 0.01, "rel_step_size": 0.1},
+        "last of several steps": {"steps": 1, "end_factor": 0.1},
+        "end_factor is 0": {"end_factor": 0.0},
+    }
+    for words, fields in refused.items():
+        with pytest.raises(InputError, match=words):
+            PGD(**fields)
+
+
+def test_every_step_has_its_length(rng):
+    # along a slope that never ends, each step is as long as it was told: the l2 ball is far away
+    class Slope(nn.Module):
+        def forward(self, x):
+            return torch.stack([100 + 0 * x.flatten(1).sum(1), x[:, 0, 0, 0]], 1)
+
+    seen = []
+
+    def watched(x):
+        seen.append(x[0, 0, 0, 0].item())
+        return Slope()(x)
+
+    attack = PGD(norm="l2", eps=1.0, steps=4, rel_step_size=0.2, end_factor=0.25, start="image")
+    last = attack(watched, torch.zeros(1, 1, 1, 4), torch.zeros(1, dtype=torch.long), rng=rng.select([0]))
+    moved = torch.tensor([*seen, last[0, 0, 0, 0].item()]).diff()
+    torch.testing.assert_close(moved, torch.tensor([0.2, 0.15, 0.1, 0.05]))
+
+
 def test_labels_say_what_it_is():
     names = [a.label for a in (RFGSM(), BIM(), MIFGSM(), PGD(restarts=5), UnitStepPGD(), Noise(draws=3), CW(), FMN())]
+    assert MadryPGD(norm="l2", eps=0.5).label == "pgd-20 l2 0.5 step=0.125eps"
+    assert PGD(rel_step_size=1, end_factor=0.1).label == "pgd-20 linf 8/255 step=1eps end=0.1"
     assert names == [
         "r+fgsm linf 8/255",
         "bim-100 linf 7.65/255",
         "mi-fgsm-10 linf 16/255",
         "pgd-20x5 linf 8/255",
-        "pgd-10 linf 8/255",
+        "pgd-10 linf 8/255 step=1/255",
         "noise-3 linf 8/255",
         "cw-100x10 l2",
         "fmn-100 l2",

@@ -7,41 +7,14 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import bitproof as bp
-from bitproof import cli
 from bitproof.store import Store
 from bitproof.train import standard
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A trained digits network as a weights file."""
-    torch.manual_seed(0)
-    train = bp.load_data("digits", split="train")
-    model = standard(epochs=2)(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, np.zeros(1, np.int64)))
-    path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
-    save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, path)  # pyright: ignore
-    return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["bitproof", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
 
 
 def evaluate(weights, *more):
@@ -115,24 +88,14 @@ def test_report_and_export_read_a_store(run, weights, tmp_path):
     assert (code, "40 rows" in out, len(pd.read_parquet(table))) == (0, True, 40)
 
 
-def test_no_output_is_one_of_the_inputs(run, weights, tmp_path):
-    store, link = tmp_path / "runs.db", tmp_path / "report.html"
-    run(*evaluate(weights, "--suite", "clean", "--store", store))
-    link.symlink_to(store)
-    before = store.read_bytes()
-    calls = [("report", store, "-o", store), ("report", store, "-o", link), ("export", store, "-o", store)]
-    calls.append(evaluate(weights, "--suite", "clean", "--store", store, "--report", store))
-    for call in calls:
-        code, _, err = run(*call)
-        assert code == 2 and "is read and would be written over: no output is one of the inputs" in err
-    assert store.read_bytes() == before
-
-
-@pytest.mark.parametrize("family", [None, "models", "schemes", "data", "attacks", "shifts", "suites"])
+@pytest.mark.parametrize(
+    "family", [None, "models", "schemes", "data", "attacks", "corruptions", "objectives", "metrics", "suites"]
+)
 def test_list(run, family):
     code, out, _ = run("list", *([family] if family else []))
     assert code == 0
-    expected = {"models": "resnet20", "schemes": "dorefa", "data": "cifar10", "attacks": "pgd", "shifts": "jpeg"}
+    expected = {"models": "resnet20", "schemes": "dorefa", "data": "cifar10", "attacks": "pgd", "corruptions": "jpeg"}
+    expected |= {"objectives": "cross-entropy", "metrics": "accuracy"}
     assert expected.get(family, "quick") in out
     assert all(len(line.split()) >= 3 for line in out.splitlines() if line.startswith("  "))
     assert "partial(" not in out
@@ -172,13 +135,13 @@ BROKEN = {
     "a store in no folder": (["--store", "nowhere/runs.db"], "folder 'nowhere' does not exist"),
     "a store that is none": (["--store", "text.db"], "not a database"),
     "a report in no folder": (["--report", "nowhere/r.html", "--suite", "clean"], "nowhere"),
-    "no examples": (["--limit", "0"], "limit is 0"),
+    "no examples": (["--limit", "0"], "--limit.*greater than or equal to 1"),
     "an unknown split": (["--split", "validation"], "validation"),
-    "a batch of none": (["--batch-size", "0"], "batch_size is 0"),
+    "a batch of none": (["--batch-size", "0"], "--batch-size.*greater than or equal to 1"),
     "no images to calibrate on": (["--data", "folder:pictures", "--scheme", "w8a8"], "Pass --calibration-data"),
     "images the model cannot take": (
         ["--data", "folder:pictures"],
-        "failed on images of shape .3, 224, 224.*1 channels",
+        "images of 3 channels: the model takes 1",
     ),
 }
 
@@ -203,17 +166,8 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
     code, _, err = run("evaluate", "digits_cnn", *arguments)
     assert code == 2, err
     assert re.search(words, err.replace("\n", " ")), err
-    assert err.count("error:") == 1
+    assert err.lower().count("error") == 1
     assert "Traceback" not in err
-
-
-def test_ctrl_c_says_how_to_go_on(run, weights, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(bp, "evaluate", interrupted)
-    code, _, err = run(*evaluate(weights))
-    assert (code, "the same command goes on from there" in err) == (130, True)
 
 
 def shell(*arguments, **options) -> subprocess.CompletedProcess:
@@ -353,4 +307,4 @@ def test_post_training_from_the_command_line(run, weights, tmp_path):
     code, _, err = run(*start, "--ptq", "brec", "-o", tmp_path / "q.safetensors")
     assert (code, "Did you mean 'brecq'" in err) == (2, True)
     code, _, err = run(*start[:4], "--ptq", "brecq", "-o", tmp_path / "q.safetensors")
-    assert (code, "no images" in err) == (2, True)
+    assert (code, "brecq without --data" in err) == (2, True)

@@ -27,7 +27,7 @@ class Fog(Corruption):
 
     name: ClassVar[str] = "fog"
 
-    def corrupt(self, picture, draws):
+    def corrupt(self, picture, generator):
         return picture * 0
 
 

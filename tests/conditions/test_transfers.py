@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 import bitproof as bp
-from bitproof.attacks import CW, PGD
+from bitproof.attacks import CW, FGSM, PGD
+from bitproof.conditions import as_crafted
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.experiment import Crafted, Experiment
+from bitproof.experiment import Clean, Crafted, Experiment
 from bitproof.metrics import transfer
 from bitproof.records import ARRAYS
 from bitproof.settings import describe, digest
@@ -72,3 +74,38 @@ def test_what_cannot_be_transferred_is_named(models, data):
         Experiment(models=models, data=data, conditions=(Crafted(attack=PGD(), source="absent"),))
     with pytest.raises(InputError, match="unknown attack"):
         run(models, data, [], transfer=["brightness"])
+
+
+def test_all_images_are_attacked_where_that_is_asked_for(models, data):
+    """As in Bernhard et al. 2019: what the source gets wrong is moved too, and deceives other models."""
+    attack = FGSM(eps=12 / 255, stop_at_hit=False)
+
+    class Rough(torch.nn.Module):  # takes many digits for a 0
+        def forward(self, x):
+            return models["float"](x) + 8 * (torch.arange(10) == 0)
+
+    both = {"rough": Rough().eval(), "float": models["float"]}
+    asked = [Crafted(attack=attack, examples=examples) for examples in ("right", "all")]
+    result = run(both, data, [], transfer=[asked[0], "crafted:attack=fgsm(eps=12/255),examples=all"])
+    cells = {(c.condition.source, c.condition.how.get("examples"), c.model.name): c for c in result.cells}
+    right, everything = (cells["rough", examples, "float"] for examples in (None, "all"))
+    assert (right.linf == 0).sum() == (~result.cells[0].correct).sum() > 0
+    assert (everything.linf > 0).all()
+    assert everything.correct.sum() < right.correct.sum()
+    assert {c.condition.label for c in (right, everything)} == {
+        "fgsm linf 12/255 to the end from rough",
+        "fgsm linf 12/255 to the end on all from rough",
+    }
+    direct = run(
+        {"rough": both["rough"]}, data, [asked[1], replace(asked[1], attack=replace(attack, eps=24 / 255))]
+    ).cells
+    np.testing.assert_array_equal(direct[1].predictions, cells["rough", "all", "rough"].predictions)
+    broken = ~direct[1].correct
+    np.testing.assert_array_equal(direct[2].linf[broken], direct[1].linf[broken])  # lost already at the smaller budget
+
+
+def test_what_is_no_attack_makes_no_transfer():
+    with pytest.raises(InputError, match="'clean' is not an attack"):
+        as_crafted(Clean())
+    with pytest.raises(InputError, match="unknown choice of examples 'most'"):
+        Crafted(attack=PGD(), examples="most")

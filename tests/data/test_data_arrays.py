@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import bitproof as bp
 from bitproof.data import from_arrays, load_data, parse_data
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import decode, framed, resize
@@ -83,7 +85,8 @@ def test_the_fingerprint_sees_every_pixel_label_and_shape():
         (pixels() / 255 - 0.5, LABELS, None, r"range from -0.5 to 0.5.*do not normalise: that is the model's first"),
         (np.full((5, 3, 6, 7), np.nan), LABELS, None, r"range from nan to nan.*must be finite"),
         (np.full((5, 3, 6, 7), np.inf), LABELS, None, r"range from inf to inf.*must be finite"),
-        (pixels(), np.zeros(5), None, r"float64 \[5\].*integers \[5\].*argmax"),
+        (pixels(), np.zeros(5), None, r"float64 \[5\].*integers \[5\].*whole class numbers"),
+        (pixels(), np.eye(5, dtype=int), None, r"int64 \[5, 5\].*one-hot rows, use labels.argmax\(1\)"),
         (pixels(), LABELS[:4], None, r"int64 \[4\].*integers \[5\], one an image"),
         (pixels(), [0, 1, -1, -2, 0], None, r"label 2 is -1.*count from 0"),
         (pixels(), [0, 1, 1, 2, 3], ["cat", "dog"], r"label 3 is 2.*0\.\.1.*Number the classes"),
@@ -92,6 +95,32 @@ def test_the_fingerprint_sees_every_pixel_label_and_shape():
 def test_bad_arrays_are_refused_with_value_rule_and_remedy(images, labels, classes, message):
     with pytest.raises(InputError, match=message):
         from_arrays(images, labels, classes=classes)
+
+
+def test_what_float_arithmetic_leaves_beyond_the_range_is_cut():
+    images = np.full((2, 3, 6, 7), 0.5, np.float32)
+    images[0, 0, 0, 0], images[1, 2, 5, 6] = np.nextafter(np.float32(1), np.float32(2)), -5e-7
+    read = from_arrays(images, [0, 1]).images(range(2))
+    assert (read.min(), read.max()) == (0, 1)
+    images[0, 0, 0, 0] = 1.00001
+    with pytest.raises(InputError, match="from -5e-07 to 1.00001"):
+        from_arrays(images, [0, 1])
+
+
+def test_labels_may_have_an_axis_of_their_own():
+    assert from_arrays(pixels(), np.array(LABELS)[:, None]).labels.tolist() == LABELS
+
+
+@pytest.mark.parametrize("channels", [2, 4, 12])
+def test_other_channels_can_be_attacked_and_shifted_by_ones_own_means(channels):
+    images = pixels(channels=channels)
+    data = from_arrays(images, LABELS)
+    assert torch.equal(data.images(range(5)), torch.from_numpy(images).float() / 255)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(channels * 42, 3)).eval()
+    assert len(bp.evaluate(model, data, conditions=["fgsm"], progress=False).cells) == 2
+    for condition in ("fog", "pipeline:resize=opencv-area"):
+        with pytest.raises(InputError, match=f"{channels} channels.*grey"):
+            bp.evaluate(model, data, conditions=[condition], progress=False)
 
 
 def test_digits_have_the_stated_splits_and_content():
@@ -145,7 +174,7 @@ def test_parse_data():
     assert parse_data("cifar10:/data/a:b") == ("cifar10", "/data/a:b", {})
     assert parse_data("folder:") == ("folder", None, {})
     assert parse_data("imagenet:/data/a,b,size=299") == ("imagenet", "/data/a,b", {"size": 299})
-    with pytest.raises(InputError, match="size is 'big' in 'folder:/data,size=big'.*whole number of pixels"):
+    with pytest.raises(InputError, match="size is 'big'.*whole number of pixels"):
         parse_data("folder:/data,size=big")
     with pytest.raises(InputError, match=r"unknown data set 'cifar'.*Did you mean 'cifar10'"):
         parse_data("cifar:/data")

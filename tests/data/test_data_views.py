@@ -98,3 +98,9 @@ def test_reading_notes_nothing(tmp_path):
     assert list(read.left_out) == ["a/0.png"] and not data.left_out and len(read.rows) == 5
     some = select(data, [data.files.index("a/0.png"), data.files.index("b/1.png")])
     assert some.read([0, 1]).rows.tolist() == [1] and list(some.read([0]).left_out) == ["a/0.png"]
+
+
+def test_data_print_themselves_in_a_line():
+    data = bp.load_data("digits", limit=40)
+    assert repr(data) == "ArrayData: digits test, 40 of 10 classes, 1x20x20"
+    assert repr(select(data, [1, 2])) == "Selected: digits test, 2 of 10 classes, 1x20x20"

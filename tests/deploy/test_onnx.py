@@ -252,8 +252,35 @@ def test_what_is_not_quantized_or_not_in_integer_form_is_refused(tmp_path):
     form = integer_form(fake, [IMAGES[:4]])
     with pytest.raises(InputError, match="integer form already"):
         integer_form(form, [IMAGES[:4]])
+    with pytest.raises(InputError, match="2 quantized parts"):
+        integer_form(nn.Sequential(fake, fake, nn.Identity(), copy.deepcopy(fake)), [IMAGES[:4]])
     with pytest.raises(InputError, match="suffix .onnx"):
         export_onnx(form, tmp_path / "q.pt")
+
+
+def test_a_wrapped_model_has_the_integer_form_of_the_one_inside():
+    fake = quantized("w8a8", lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()))
+    plain, wrapped = (integer_form(model, IMAGES[:4]) for model in (fake, nn.Sequential(nn.Identity(), fake)))
+    assert wrapped.scheme == plain.scheme
+    assert torch.equal(wrapped(IMAGES), plain(IMAGES))
+
+
+def test_layers_that_are_never_called_stay_out_of_it():
+    class Attend(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 5)
+            self.taken, self.spare = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x):
+            x = self.stem(x).flatten(2).transpose(1, 2)
+            return self.head(nn.functional.linear(x, self.taken.weight, self.taken.bias).mean(1))
+
+    fake = quantized("w8a8", Attend)
+    form = integer_form(fake, IMAGES[:4])
+    assert list(form.layers()) == ["stem", "head"]
+    assert not any("taken" in name or "spare" in name for name in form.added)
+    torch.testing.assert_close(form(IMAGES), fake(IMAGES), atol=0.02, rtol=0)
 
 
 def test_a_quantized_layer_that_would_run_in_float_is_refused_by_name(tmp_path):

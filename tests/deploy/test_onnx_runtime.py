@@ -210,6 +210,8 @@ def test_sizes_count_bits_scales_and_zero_points():
     assert packed("w3a8") == packed("w3a32") + 5 * 2
     assert packed("twn:w2a32") == 34 + 9 + 4 * 2
     assert packed("xnor:w1a32") == 17 + 5 + 4 * (5 + 7)
+    quantized = bp.quantize(net, bp.Scheme(weight_bits=3, act_bits=32))
+    assert sizes(nn.Sequential(nn.Identity(), quantized)) == sizes(quantized)
 
 
 @pytest.mark.parametrize(

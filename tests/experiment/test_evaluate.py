@@ -158,9 +158,9 @@ def test_each_cell_records_the_pixels_that_the_models_saw(models, data, tmp_path
 
 
 def test_settings_that_share_a_label_are_told_apart(models, data):
-    attacks = [PGD(eps=eps / 255, steps=2, step_size=size) for eps in (4, 8) for size in (0.01, 0.02)]
+    attacks = [PGD(eps=eps / 255, steps=2, momentum=size) for eps in (4, 8) for size in (0.5, 1.0)]
     result = run(models, data, attacks, transfer=attacks[:2])
-    expected = {f"pgd-2 linf {eps}/255 (step_size={size})" for eps in (4, 8) for size in (0.01, 0.02)}
+    expected = {f"mi-fgsm-2 linf {eps}/255 (momentum={size})" for eps in (4, 8) for size in (0.5, 1.0)}
     assert set(result.table()["condition"]) >= expected
-    assert set(result.transfer()["attack"]) == {f"pgd-2 linf 4/255 to the end (step_size={s})" for s in (0.01, 0.02)}
+    assert set(result.transfer()["attack"]) == {f"mi-fgsm-2 linf 4/255 to the end (momentum={s})" for s in (0.5, 1.0)}
     assert len(result.table()) == len(result.cells) == len(models) * (1 + 4 + 2 * len(models))

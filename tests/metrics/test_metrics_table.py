@@ -44,7 +44,12 @@ def test_every_metric_by_hand() -> None:
             ("wcar", ""): 1 / 5,
             ("mnr", ""): ((3 / 5 + 1 / 5) / 2 + 1 / 5) / 2,
             ("nci", ""): (0.8 - 0.3) / 0.8,
+            ("nci-corruption", "fog"): (0.8 - 0.4) / 0.8,
+            ("nci-corruption", "snow"): (0.8 - 0.2) / 0.8,
+            ("acc-s", ""): 0.6,
             ("sni", ""): (0.8 - 0.6) / 0.8,
+            ("sni-noise", "pillow"): 0.0,
+            ("sni-noise", "opencv"): (0.8 - 0.4) / 0.8,
             ("sr", ""): 0.4 / 2**0.5,
         }
     )
@@ -74,7 +79,8 @@ def test_rows_say_what_they_are() -> None:
 def test_metrics_need_their_conditions() -> None:
     assert set(values([make_cell([1, 0])])) == {("accuracy", ""), ("ece", "")}
     one_noise = [make_cell([1, 0]), make_cell([1, 0], kind="systematic")]
-    assert set(values(one_noise)) == {("accuracy", ""), ("ece", ""), ("sni", "")}  # SR takes two
+    of_noise = {("acc-s", ""), ("sni", ""), ("sni-noise", "systematic")}  # SR takes two
+    assert set(values(one_noise)) == {("accuracy", ""), ("ece", ""), *of_noise}
     assert summary([]) == []
 
 
@@ -83,8 +89,8 @@ def test_drops_are_undefined_where_nothing_is_right_when_clean() -> None:
     for perturbed in ([0, 0, 0], [0, 1, 0]):
         rows = summary([make_cell([0, 0, 0]), *(make_cell(perturbed, kind=kind) for kind in kinds)])
         undefined = {row["metric"] for row in rows if row["value"] is row["low"] is row["high"] is None}
-        assert undefined == {"aai", "asr", "nci", "sni"}
-        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ece", "ar", "wcar", "mnr"}
+        assert undefined == {"aai", "asr", "nci", "nci-corruption", "sni", "sni-noise"}
+        assert {row["metric"] for row in rows} - undefined == {"accuracy", "ece", "ar", "wcar", "mnr", "acc-s"}
 
 
 def test_a_drop_to_nothing_is_not_claimed_as_certain() -> None:
@@ -126,6 +132,9 @@ def test_directions_are_declared_right() -> None:
     good.append(make_cell([1] * 9 + [0], model="w4", kind="systematic", label="other"))
     bad.append(make_cell([0] * 10, model="w4", kind="systematic", label="other"))
     still = make_cell([1] * 10, model="w4")
+    for cells in (good, bad):  # the same attack at a larger budget
+        cells[1] = replace(cells[1], condition=replace(cells[1].condition, norm="linf", eps=0.5))
+        cells.append(replace(cells[1], condition=replace(cells[1].condition, label="larger", eps=1.0)))
     good.append(sequence(still, [[0, 0, 0]] * 10))
     bad.append(sequence(still, [[0, 1, 0]] * 10))
     goal = 1 - still.labels

@@ -37,6 +37,11 @@ def test_png_round_trip_is_lossless(decoder, channels):
     assert np.array_equal(decode(encode_png(pixels), decoder, channels=channels), pixels)
 
 
+def test_what_is_no_picture_is_refused_in_the_same_words_each_time():
+    with pytest.raises(InputError, match=r"cat\.jpg cannot be decoded by pillow \(no picture in it, or cut off\)"):
+        decode(b"no picture", "pillow", channels=3, source="cat.jpg")
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_grey_files_become_rgb_when_asked(decoder):
     grey = picture(channels=1)

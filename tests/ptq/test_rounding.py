@@ -313,7 +313,7 @@ def test_settings_and_their_text_form():
         (lambda: PostTraining.parse("brecq:iterations=0", Scheme()), "iterations is 0.*at least 1"),
         (lambda: Reconstruction(by="channel"), "unknown unit of reconstruction 'channel'"),
         (lambda: Reconstruction(batch_size=0), "batch_size is 0.*at least 1"),
-        (lambda: PostTraining()(net(), []), "no images"),
+        (lambda: PostTraining()(net(), []), "no calibration data"),
     ],
 )
 def test_mistakes_are_explained(make, message):

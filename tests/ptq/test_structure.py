@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import bitproof as bp
+from bitproof.core.flow import record_flow
 from bitproof.errors import InputError
 from bitproof.ptq import AddBiases, FoldBatchNorm, PostTraining, equalize, fold_batch_norm
 from bitproof.ptq.equalization import equalizable_pairs, input_ranges, output_ranges
-from bitproof.ptq.flow import record_flow
 from bitproof.quant import Affine, Scheme, freeze, quantize, split_outliers
 from bitproof.quant.ocs import SplitOutliers
 from bitproof.quant.structure import steps_of

@@ -29,16 +29,32 @@ def network() -> nn.Module:
 
 
 def test_values_and_gradients_by_hand():
-    w = T([[-3.0, -0.1, 0.0, -0.0, 0.2]], requires_grad=True)
+    w = T([[-3.0, -0.25, 0.0, -0.0, 0.2]], requires_grad=True)
     y = BinaryConnectWeights(limit=0.25)(w)
     assert y.tolist() == [[-0.25, -0.25, 0.25, 0.25, 0.25]]
     (y * T([1.0, 2, 3, 4, 5])).sum().backward()
     assert w.grad is not None
-    assert w.grad.tolist() == [[1, 2, 3, 4, 5]]  # the gradient with respect to w_b, wherever w is
+    assert w.grad.tolist() == [[0, 2, 3, 4, 5]]  # that of w_b, where |w| is within the limit
 
 
-def test_the_limit_is_that_of_the_papers_code():
-    method = BinaryConnect()
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_the_equation_of_bernhard2019(stochastic):
+    """w_b in {-1, 1}, dC/dw = dC/dw_b 1[|w| <= 1] (its Eq. 1), to the last bit at the clip."""
+    weight = T([[-3.0, -1.0, -0.4, 0.0, 0.7, 1.0, 1.0001]], requires_grad=True)
+    y = BinaryConnect(stochastic=stochastic).weights(weight.detach(), 1)(weight)
+    assert set(y.tolist()[0]) <= {-1, 1} and y[0, [0, 1, 5, 6]].tolist() == [-1, -1, 1, 1]
+    (gradient,) = torch.autograd.grad(y.sum(), weight)
+    assert gradient.tolist() == [[0, 1, 1, 1, 1, 1, 0]]
+    glorot = BinaryConnect(glorot=True).weights(weight.detach(), 1)
+    clipped = weight.detach().clone()
+    glorot.after_step(clipped)
+    clipped.requires_grad_()
+    (gradient,) = torch.autograd.grad(glorot(clipped).sum(), clipped)
+    assert gradient.tolist() == [[1] * 7]  # what was clipped is within
+
+
+def test_glorots_limit_is_that_of_the_papers_code():
+    method = BinaryConnect(glorot=True)
     linear = method.weights(torch.ones(5, 16), 1)
     conv = method.weights(torch.ones(4, 3, 5, 5), 1)
     assert linear.limit == pytest.approx(math.sqrt(1.5 / 21))
@@ -60,11 +76,11 @@ def test_the_chance_is_the_hard_sigmoid():
     torch.testing.assert_close(up[2:5], T([0.25, 0.5, 0.75]), rtol=0, atol=4 * math.sqrt(0.25 / 4000))
 
 
-def test_the_gradient_of_a_draw_passes_unchanged():
+def test_the_gradient_of_a_draw_passes_within_the_limit():
     w = T([-3.0, 0.1, 3.0], requires_grad=True)
     StochasticBinaryConnectWeights(limit=1.0, key=0)(w).sum().backward()
     assert w.grad is not None
-    assert w.grad.tolist() == [1, 1, 1]
+    assert w.grad.tolist() == [0, 1, 0]
 
 
 def test_tests_use_float_weights():

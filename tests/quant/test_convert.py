@@ -202,20 +202,13 @@ def test_mistakes_are_explained(model, images):
         broken.mine.weight[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="weight of 'mine' holds NaN"):
         quantize(broken, Scheme(), [images])
-    with pytest.raises(InputError, match="'stem' received NaN"):
+    with pytest.raises(InputError, match="batch 1 holds NaN"):
         quantize(model, Scheme(), [images * torch.nan])
     silent = copy.deepcopy(model)
     nn.init.constant_(silent.grouped.weight, -1)
     nn.init.constant_(silent.grouped.bias, -1)
     with pytest.raises(InputError, match="'depthwise' received only zeros"):
         quantize(silent, Scheme(), [images])
-    dead = copy.deepcopy(model)
-    nn.init.zeros_(dead.mine.weight)
-    with pytest.raises(InputError, match="the weights of 'mine' are all zero"):
-        quantize(dead, Scheme(), [images])
-    model.spare = nn.Linear(2, 2)
-    with pytest.raises(InputError, match="'spare' was never called"):
-        quantize(model, Scheme(), [images])
 
 
 @pytest.mark.parametrize(

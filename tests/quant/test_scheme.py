@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from bitproof.errors import InputError
 from bitproof.quant import LSQ, METHODS, Affine, DoReFa, LayerRule, LayerScheme, Scheme, compute_layers, quantize
 from bitproof.quant.attached import input_quantizer, weight_quantizer
 from bitproof.settings import build, describe
+from bitproof.subjects import Subject
 
 NAMES = ("stem", "block.conv1", "block.conv2", "head")
 
@@ -173,3 +175,45 @@ def test_a_method_of_ones_own_needs_no_table():
 
     assert Scheme(Mine(), weight_bits=4, act_bits=4).label == "mine w4a4"
     assert "mine" not in METHODS
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("w8a8,first=same,last=same", "w8a8"),  # which is 8 bits as well
+        ("w32a8,last=inputs", "w32a8"),
+        ("w4a32,first=weights", "w4a32,first=same"),
+        ("w32a32,first=float", "w32a32"),
+        ("dorefa:w4a4,layers=fc=dorefa(w8a8)", "dorefa:w4a4,layers=fc=w8a8"),
+        ("w4a4,layers=fc=affine(w8a8,granularity=channel)", "w4a4,layers=fc=w8a8"),
+    ],
+)
+def test_two_spellings_are_one_scheme(text, plain):
+    assert Scheme.parse(text) == Scheme.parse(plain)
+    assert Scheme.parse(text).label == Scheme.parse(plain).label
+    assert describe(Scheme.parse(text)) == describe(Scheme.parse(plain))
+
+
+def test_settings_that_change_no_quantizer_make_no_other_key(model, images):
+    """What is asked for of weights that stay float, or by a rule for what is so anyway."""
+    for one, other in [
+        ("w32a8", "w32a8,granularity=tensor"),
+        ("w8a32", "w8a32,act_symmetric=true"),
+        ("w4a4", "w4a4,layers=*linear=w8a8"),
+    ]:
+        keys = {Subject.of(quantize(model, Scheme.parse(text), [images])).record("m").identity for text in (one, other)}
+        assert len(keys) == 1, one
+    assert Subject.of(model).record("m").identity not in keys
+
+
+def test_bits_are_whole_numbers_of_any_kind():
+    assert describe(Scheme(weight_bits=np.int64(4))) == describe(Scheme(weight_bits=4))
+    for bits in (4.0, "4", None):
+        with pytest.raises(InputError, match="weight_bits is .*bits are a whole number"):
+            Scheme(weight_bits=bits)
+
+
+def test_first_and_last_are_those_that_are_named():
+    scheme = Scheme(weight_bits=4, act_bits=4)
+    layers = scheme.assign(NAMES, first=("block.conv1", "head"), last=("stem", "head"))
+    assert [here.weight_bits for here in layers] == [8, 8, 4, 8]

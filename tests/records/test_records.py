@@ -92,3 +92,8 @@ def test_records_are_plain_data(kind):
     assert same(unpack(RECORDS[kind], content, arrays), record)
     exported = plain(record)
     assert same(json.loads(json.dumps(exported)), exported)
+
+
+def test_a_cell_prints_itself_in_a_line():
+    shown = repr(make_cell(n=3000))
+    assert shown.startswith("Cell: ") and "n = 3,000" in shown and len(shown) < 150

@@ -1,12 +1,12 @@
 """A plan is made of values: what needs what decides the order, and another process can do the work."""
 
-import multiprocessing
-import pickle
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import bitproof as bp
 from bitproof.attacks import FGSM, PGD
@@ -15,7 +15,7 @@ from bitproof.experiment import Experiment, Masking
 from bitproof.experiment.experiment import told_apart
 from bitproof.records import ARRAYS
 from bitproof.runner import run
-from bitproof.runner.local import in_order
+from bitproof.runner.run import in_order
 from bitproof.shifts import GaussianNoise, RotateSequence
 from bitproof.store import Store
 
@@ -52,24 +52,18 @@ def test_needs_decide_the_order(experiment):
         assert all(np.array_equal(getattr(cell, name), getattr(other, name)) for name in ARRAYS)
 
 
-def _elsewhere(pickled: bytes) -> bytes:
-    """What a worker does with a bench, a task, and the records that it needs."""
-    bench, task, needed, missing = pickle.loads(pickled)  # noqa: S301 - written below
-    return pickle.dumps(list(task(bench, needed, missing, lambda passes: None)))
-
-
-def test_another_process_does_the_same_work(experiment):
-    experiment = replace(experiment, analyses=())
-    with experiment.bench() as bench, Store() as store:
-        plan = experiment.plan(bench, told_apart(bench, store))
-        run(plan, bench, store, dict, progress=False)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            for task in plan:
-                needed = {part: store.get(key) for part, key in task.needs.items()}
-                sent = pickle.dumps((bench, task, needed, frozenset(task.yields)))
-                for record in pickle.loads(pool.submit(_elsewhere, sent).result()):  # noqa: S301
-                    here = store.get(record.key)
-                    assert all(np.array_equal(getattr(here, name), getattr(record, name)) for name in ARRAYS)
+def test_several_processes_do_the_same_work(experiment):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what each of the processes gets
+    try:
+        alone = experiment.run(Store(), progress=False)
+    finally:
+        torch.set_num_threads(threads)
+    together = replace(experiment, jobs=2).run(Store(), progress=False)
+    assert together.computed == alone.computed and len(together.diagnoses) == 2
+    for here, there in zip(alone.cells, together.cells, strict=True):
+        assert here.key == there.key
+        assert all(np.array_equal(getattr(here, name), getattr(there, name)) for name in ARRAYS)
 
 
 def test_an_experiment_can_be_run_twice_with_workers(experiment):
@@ -85,3 +79,24 @@ def test_an_analysis_is_stored_and_found_like_everything_else(experiment, tmp_pa
         assert [d.model.name for d in first.diagnoses] == ["float", "w4"] and first.diagnoses[1].twin is not None
         assert experiment.run(store, progress=False).computed == 0
         assert len(store.query("masking")) == 2 and len(store.query(None)) == len(store)
+
+
+def test_processes_that_end_before_they_have_read_their_work_are_told(tmp_path):
+    script = """
+import sys, numpy as np, bitproof as bp
+pixels = np.zeros((64, 3, 32, 32), np.uint8)
+data = bp.data.from_arrays(pixels, np.zeros(64, np.int64), classes=("a", "b"))
+settings = {"jobs": 2} if sys.argv[1] == "jobs" else {"workers": 1}
+bp.evaluate(bp.models.build_model("resnet20"), data, conditions=["gaussian-noise"], progress=False, **settings)
+"""
+    for what in ("jobs", "workers"):  # a script from standard input is none that a worker can import
+        told = subprocess.run(
+            [sys.executable, "-", what], input=script, capture_output=True, text=True, timeout=60, cwd=tmp_path
+        )
+        assert "a worker process ended before its work was done" in told.stderr
+
+
+def test_a_model_that_cannot_be_sent_is_refused_in_a_sentence(experiment):
+    experiment = replace(experiment, models={"mine": lambda x: x.flatten(1)[:, :10]}, conditions=(GaussianNoise(),))
+    with pytest.raises(bp.InputError, match=r"cannot be sent to them .*jobs=1"):
+        replace(experiment, analyses=(), jobs=2).run(Store(), progress=False)

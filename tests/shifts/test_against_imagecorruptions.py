@@ -147,8 +147,8 @@ def test_random_corruptions_with_the_same_draws(name, severity, shim):
 def test_shot_noise_in_distribution(severity, shim):
     pixels = photographs()[0]
     shot = CORRUPTIONS["shot-noise"](severity=severity, profile="hendrycks-224")
-    draws = np.random.Generator(np.random.Philox(2))
-    ours = np.stack([shot.corrupt(pixels.astype(np.float32) / 255, draws).clip(0, 1) for _ in range(24)])
+    generator = np.random.Generator(np.random.Philox(2))
+    ours = np.stack([shot.corrupt(pixels.astype(np.float32) / 255, generator).clip(0, 1) for _ in range(24)])
     np.random.seed(0)
     theirs = np.stack([reference.shot_noise(Image.fromarray(pixels), severity) / 255 for _ in range(24)])
     error = (theirs.std(0) / 24**0.5).mean() / pixels.size**0.5

@@ -77,14 +77,14 @@ def test_elastic_is_the_whole_definition_with_the_same_draws(profile, severity, 
         ),
     }[profile][severity - 1]
     picture = ndimage.gaussian_filter(np.random.default_rng(1).random((side, side, 3)), (1, 1, 0)).astype(np.float32)
-    draws = rng.select([5]).generators()[0]
+    generator = rng.select([5]).generators()[0]
     half, third = side // 2, side // 3
     corners = np.float32([[half + third, half + third], [half + third, half - third], [half - third, half - third]])
-    moved = corners + draws.uniform(-affine, affine, (3, 2)).astype(np.float32)
+    moved = corners + generator.uniform(-affine, affine, (3, 2)).astype(np.float32)
     matrix = cv2.getAffineTransform(corners, moved)
     expected = cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
     if alpha:
-        noise = draws.random((2, side, side), np.float32).astype(float) * 2 - 1
+        noise = generator.random((2, side, side), np.float32).astype(float) * 2 - 1
         dx, dy = (alpha * ndimage.gaussian_filter(n, sigma, mode="reflect", truncate=3) for n in noise)
         rows, columns = np.mgrid[:side, :side]
         at = np.stack([rows + dy, columns + dx])

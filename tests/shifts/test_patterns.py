@@ -40,8 +40,12 @@ def test_sparkles_whiten_and_the_inverse_keeps_a_star(rng):
 def test_rings_are_a_sawtooth_in_the_bent_distance(rng):
     grey = torch.full((8, 3, 48, 48), 0.5)
     rings = CocentricSineWaves(severity=1, profile="hendrycks-224")(grey, rng=rng) - 0.5
-    for image, draws in zip(rings, rng.generators(), strict=True):
-        centre, waves, (bend, ring) = draws.uniform(0, 48, 2), draws.uniform(0, 10), draws.uniform(0, 4.8, 2)
+    for image, generator in zip(rings, rng.generators(), strict=True):
+        centre, waves, (bend, ring) = (
+            generator.uniform(0, 48, 2),
+            generator.uniform(0, 10),
+            generator.uniform(0, 4.8, 2),
+        )
         for y, x in ((0, 0), (47, 13), (20, 30)):
             dy, dx = y - centre[0], x - centre[1]
             distance = math.hypot(dx, dy) + bend * math.sin(math.atan2(dx, dy) * waves)
@@ -90,8 +94,8 @@ def test_water_bends_and_lights_by_the_slopes_of_its_surface(rng):
     """On a flat picture nothing bends inside: only the light is left."""
     grey = torch.full((8, 1, 64, 64), 0.5)
     water = CausticRefraction(severity=1, profile="hendrycks-224")(grey, rng=rng)
-    for image, draws in zip(water, rng.generators(), strict=True):
-        time, size = draws.uniform(0.5, 2), draws.uniform(0.75, 1.25) * 64
+    for image, generator in zip(water, rng.generators(), strict=True):
+        time, size = generator.uniform(0.5, 2), generator.uniform(0.75, 1.25) * 64
         surface = np.pad(ndimage.gaussian_filter(caustics(64, 64, time, size), 1, mode="nearest"), 1)
         light = (surface[2:, 1:-1] - surface[:-2, 1:-1]) - (surface[1:-1, 2:] - surface[1:-1, :-2])
         expected = (0.5 + 0.47 * light).clip(0, 1)

@@ -32,7 +32,7 @@ def test_snow_whitens_and_is_the_same_upside_down(rng):
 
 
 def test_plasma_fills_its_range_and_repeats(rng):
-    clouds = [plasma(draws, 128, 2.0) for draws in rng.generators()]
+    clouds = [plasma(generator, 128, 2.0) for generator in rng.generators()]
     for cloud in clouds:
         assert cloud.shape == (128, 128)
         assert (cloud.min(), cloud.max()) == (0, 1)
@@ -44,8 +44,8 @@ def test_plasma_fills_its_range_and_repeats(rng):
 def test_plasma_gets_smoother_with_its_decay(decay, rng):
     """Each level adds displacements whose standard deviation is 1 / decay**2 of the last one's."""
     details = []
-    for draws in rng.generators():
-        cloud = plasma(draws, 64, decay)
+    for generator in rng.generators():
+        cloud = plasma(generator, 64, decay)
         middle = cloud[1::2, 1::2] - (cloud[::2, ::2] + np.roll(cloud[::2, ::2], -1, 0)) / 4
         middle -= (np.roll(cloud[::2, ::2], -1, 1) + np.roll(cloud[::2, ::2], (-1, -1), (0, 1))) / 4
         coarse = cloud[::2, ::2]

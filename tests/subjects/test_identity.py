@@ -11,7 +11,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.store import Store
 from bitproof.subjects import Subject, fingerprint, same_answers
-from bitproof.subjects.probing import Probe, probe
+from bitproof.subjects.probing import Probe, probe, steadiness
 
 
 class Attending(nn.Module):
@@ -181,6 +181,11 @@ def test_a_model_that_answers_at_random_or_by_its_batch_is_known_as_such(data):
         (True, False),
         (False, True),
     ]
+    few_bits = bp.quantize(base(), bp.Scheme(weight_bits=2, act_bits=2), data).eval()
+    for k in (1, 2, 16):  # another batch size goes through other kernels, another image does not
+        assert steadiness(few_bits, images[:k]) == (False, False)
+        assert steadiness(OfBatch().eval(), images[:k]) == (False, True)
+        assert steadiness(Random().eval(), images[:k]) == (True, False)
     (cell,) = bp.evaluate(Random(), data, suite="clean", progress=False).cells
     assert cell.model.random and not cell.model.of_batch
     assert same_answers(steady, steady) and not same_answers(steady, of_batch)
@@ -220,3 +225,37 @@ def test_a_plain_function_can_be_tested(data):
     expected = bp.evaluate(model, data, suite="clean", progress=False).cells[0]
     found = bp.evaluate(lambda x: model(x), data, suite="clean", progress=False).cells[0]
     assert (found.predictions == expected.predictions).all()
+
+
+def test_what_calls_a_quantized_model_is_none_of_float(data):
+    quantized = bp.quantize(base(), bp.Scheme(weight_bits=4, act_bits=8), bp.load_data("digits", limit=8))
+
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = [{"model": quantized}]
+
+        def forward(self, x):
+            return self.hidden[0]["model"](x)
+
+    class Callable:
+        def __init__(self):
+            self.model = quantized
+
+        def __call__(self, x):
+            return self.model(x)
+
+        def ask(self, x):
+            return self.model(x)
+
+    def default(x, model=quantized):
+        return model(x)
+
+    def outer(x):
+        return default(x)
+
+    calls = (lambda x: quantized(x), Held(), Callable(), Callable().ask, default, outer)
+    for model in (*calls, partial(lambda m, x: m(x), quantized)):
+        about = Subject.of(model).record("m")
+        assert (about.weight_bits, about.act_bits) == (4, 8), model
+    assert Subject.of(lambda x: x.flatten(1)).record("m").is_float

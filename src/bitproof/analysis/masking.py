@@ -28,7 +28,7 @@ from bitproof.analysis.probes import ascend, slopes
 from bitproof.analysis.signals import ATTACKS, Evidence, judge
 from bitproof.attacks import FGSM, PGD, Attack, Noise, Square
 from bitproof.core.balls import check_eps
-from bitproof.core.calling import check_logits, device_of, forward
+from bitproof.core.calling import check_logits, device_of, forward, plain_context
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -40,6 +40,7 @@ from bitproof.subjects import Subject
 BUDGETS = tuple(level / 255 for level in (0.25, 0.5, 1, 2, 4, 8, 16, 32))
 
 
+@plain_context()
 def diagnose_masking(
     model: nn.Module,
     data: Data,
@@ -86,8 +87,8 @@ def diagnose_masking(
     how = {"steps": steps, "queries": queries, "draws": draws, "directions": directions}
     _check(eps, how)
     patient = _Patient(
-        model=Counted(freeze(model)),
-        twin=Counted(freeze(twin)) if twin else None,
+        model=Counted(freeze(Subject.of(model).model)),
+        twin=Counted(freeze(Subject.of(twin).model)) if twin else None,
         data=data,
         rng=Rng(seed, data.ids, ("masking",)),
         batch_size=batch_size,

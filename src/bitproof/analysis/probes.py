@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bitproof.attacks import PGD
 from bitproof.attacks.goal import input_gradient
 from bitproof.core import losses
 from bitproof.core.calling import Model
@@ -31,18 +32,18 @@ class Ascent:
 def ascend(
     model: Model, inputs: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], *, eps: float, steps: int, rng: Rng
 ) -> Ascent:
-    """PGD under linf on the cross-entropy, from a uniform start, with steps of 2.5 eps / steps."""
+    """PGD under linf on the cross-entropy, from a uniform start, with the steps of `PGD`'s default."""
     noise = rng.uniform(tuple(inputs.shape[1:])).to(inputs)
     x = (inputs + eps * (2 * noise - 1)).clamp(0, 1)
     odds, wrong = [], []
-    for step in range(steps + 1):
+    for length in (*PGD(eps=eps, steps=steps).lengths, None):
         x = x.detach().requires_grad_()
         logits = model(x)
         odds.append(losses.log_odds(logits.detach().double(), labels))
         wrong.append(logits.detach().argmax(1) != labels)
-        if step < steps:
+        if length is not None:
             gradient = input_gradient(losses.cross_entropy(logits, labels).sum(), x)
-            moved = x.detach() + 2.5 * eps / steps * gradient.sign() - inputs
+            moved = x.detach() + length * gradient.sign() - inputs
             x = (inputs + moved.clamp(-eps, eps)).clamp(0, 1)
     return Ascent(x.detach(), torch.stack(odds, 1), torch.stack(wrong, 1).any(1))
 

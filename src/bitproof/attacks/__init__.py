@@ -12,7 +12,7 @@ from bitproof.attacks.deepfool import DeepFool
 from bitproof.attacks.eot import EOT
 from bitproof.attacks.fab import FAB
 from bitproof.attacks.fmn import FMN
-from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, UnitStepPGD
+from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, MadryPGD, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
 from bitproof.attacks.spsa import SPSA
@@ -27,6 +27,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "bim": BIM,
     "mi-fgsm": MIFGSM,
     "pgd": PGD,
+    "madry-pgd": MadryPGD,
     "unit-step-pgd": UnitStepPGD,
     "cw": CW,
     "deepfool": DeepFool,
@@ -64,6 +65,7 @@ __all__ = [
     "AutoAttack",
     "DeepFool",
     "HopSkipJump",
+    "MadryPGD",
     "Noise",
     "Square",
     "UnitStepPGD",

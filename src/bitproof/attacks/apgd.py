@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bitproof.attacks.apgd_rules import Halving, Rule, Sparsity
-from bitproof.attacks.base import Attack
+from bitproof.attacks.base import TO_THE_END, Attack
 from bitproof.attacks.checks import check_counts, check_rate, warn_masked
 from bitproof.attacks.goal import Goal
 from bitproof.attacks.pool import Asked, Found, call_pooled, goals, safe_radius
@@ -33,7 +33,11 @@ def _dlr(logits: Tensor, goal: Goal) -> Tensor:
     return losses.targeted_dlr(logits, goal.labels, goal.aims)
 
 
-LOSSES = {"ce": _log_odds, "dlr": _dlr}
+def _margin(logits: Tensor, goal: Goal) -> Tensor:
+    return goal.gain(logits, losses.margin)
+
+
+LOSSES = {"ce": _log_odds, "dlr": _dlr, "margin": _margin}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +46,20 @@ class APGD(Attack):
 
     A run costs an example at most `steps` + 1 forwards and `steps` backwards (l1: 2 forwards more).
 
-    An example leaves at its first hit, with the image that hit. The cross-entropy is climbed as its
+    The cross-entropy is climbed as its
     log-odds, which give the same steps but do not vanish where the model is confident.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
         eps: its radius, in [0, 1] pixel units.
         steps: gradient steps a run.
-        loss: what is maximised, "ce" or "dlr".
+        loss: what is maximised, "ce", "dlr", or the "margin" that the latter scales.
         classes: how many of the likeliest wrong classes are aimed at, a run each; 0 = none in particular.
         restarts: runs (for each class), from different random points.
         eot: answers of the model that are averaged at every point, for models that answer at random.
         rho: share of the steps that have to raise the loss, else the step is halved (linf, l2).
+        stop_at_hit: whether an example is left at its first hit, with the image that hit. False takes the run that hits
+            to its end, and gives its last hit, as the authors' code does.
 
     Example:
         >>> APGD(norm="l2", eps=0.5, loss="dlr", classes=9).label
@@ -69,6 +75,7 @@ class APGD(Attack):
     restarts: int = 1
     eot: int = 1
     rho: float = 0.75
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -81,7 +88,7 @@ class APGD(Attack):
     @property
     def label(self) -> str:
         extra = [self.loss, *[f"{self.classes} classes"] * bool(self.classes), *[f"eot {self.eot}"] * (self.eot > 1)]
-        return " ".join([f"apgd-{self.steps}", self.budget, *extra])
+        return " ".join([f"apgd-{self.steps}", self.budget, *extra, *TO_THE_END[self.stop_at_hit]])
 
     @property
     def passes(self) -> int:
@@ -115,7 +122,8 @@ class APGD(Attack):
         for steps, factor in self._rule.phases(self.steps):
             if len(rows):
                 rows, x = self._climb(asked, found, rows, x, goal, inputs, steps, factor)
-        found.images[rows] = x
+        stands = ~found.broken[rows]
+        found.images[rows[stands]] = x[stands]
         return found
 
     def _climb(
@@ -129,7 +137,7 @@ class APGD(Attack):
         steps: int,
         factor: float,
     ) -> tuple[Tensor, Tensor]:
-        """Climb from `x`; hits go into `found`. Returns the rows that still stand and their best points."""
+        """Climb from `x`; hits go into `found`. Returns the rows that go on and their best points."""
         rule, gain = self._rule, LOSSES[self.loss]
         radius = safe_radius(factor * self.eps, self.norm, inputs)
         run = rule.run(inputs[rows], x, radius)
@@ -139,22 +147,23 @@ class APGD(Attack):
                 run.x, run.previous = rule.advance(run, radius, first=step == 1), run.x
             within = BALLS[self.norm].norm(run.x - run.clean) <= self.eps
             if step < steps:
-                answer = asked.ascent(run.x, goal[rows], gain, within)
+                answer = asked.ascent(run.x, goal[rows], gain, within & self.stop_at_hit)
                 reached, value, gradient = answer.reached, answer.gain, answer.gradient
             else:
                 reached, value = asked.gain(run.x, goal[rows], gain)
                 gradient = torch.zeros_like(run.x)
             run.look(value, gradient)
             hit = reached & within
-            if hit.any():
-                found.take(rows[hit], run.x[hit])
-                rows = rows[~hit]
-                run.keep(~hit)
+            found.take(rows[hit], run.x[hit])
+            left = ~(hit & self.stop_at_hit)
+            if not left.all():
+                rows, reached = rows[left], reached[left]
+                run.keep(left)
                 if not len(rows):
                     break
             if step == 0:
                 run.checked = run.best_gain.clone()
-                warn_masked(run.gradient, reached[~hit])
+                warn_masked(run.gradient, reached)
             elif step in checkpoints:
                 rule.adapt(run, step - last)
                 last = step

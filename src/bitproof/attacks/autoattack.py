@@ -4,13 +4,14 @@ Sources: Croce & Hein 2020 (arXiv 2003.01690); the l1 version Croce & Hein 2021 
 authors' published versions "standard", "plus" and "rand".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.attacks.apgd import APGD
-from bitproof.attacks.base import Attack
+from bitproof.attacks.base import TO_THE_END, Attack
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.fab import FAB
 from bitproof.attacks.goal import Goal
@@ -27,8 +28,11 @@ Member = APGD | FAB | Square
 class AutoAttack(Attack):
     """The ensemble of APGD, FAB and Square.
 
-    An example leaves at its first hit. One that never breaks costs, under linf and l2 with ten classes, 6,921
+    One that never breaks costs, under linf and l2 with ten classes, 6,921
     forwards and 1,900 backwards; one that breaks at the t-th point of the first member t + 1 forwards.
+
+    With fewer than four classes (three, where it has no target) the DLR loss is not defined: it divides by the distance
+    to the third and fourth logit. There APGD climbs the margin alone, as it is.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
@@ -39,6 +43,8 @@ class AutoAttack(Attack):
         steps: of every APGD and FAB run.
         queries: of Square.
         eot: answers that "rand" averages at every point.
+        stop_at_hit: whether an example is left at its first hit. False takes the run that hits to its end (see the
+            members); the runs after it are spared either way.
 
     Example:
         >>> [member.label for member in AutoAttack(eps=8 / 255).members]  # doctest: +NORMALIZE_WHITESPACE
@@ -54,6 +60,7 @@ class AutoAttack(Attack):
     steps: int = 100
     queries: int = 5000
     eot: int = 20
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -64,7 +71,7 @@ class AutoAttack(Attack):
     @property
     def label(self) -> str:
         extra = [self.version] * (self.version != "standard")
-        return " ".join(["autoattack", self.budget, *extra])
+        return " ".join(["autoattack", self.budget, *extra, *TO_THE_END[self.stop_at_hit]])
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -82,8 +89,9 @@ class AutoAttack(Attack):
     __call__ = call_pooled
 
     def search(self, asked: Asked, inputs: Float[Tensor, "n c h w"], goal: Goal, rng: Rng) -> Found:
-        found = Found(inputs.clone(), goal.reached(asked.logits(inputs)))
-        for index, member in enumerate(self.members):
+        logits = asked.logits(inputs)
+        found = Found(inputs.clone(), goal.reached(logits))
+        for index, member in enumerate(_defined(member, logits.shape[1]) for member in self.members):
             rows = found.standing
             if not len(rows):
                 break
@@ -118,18 +126,28 @@ def _rand(attack: AutoAttack) -> tuple[Member, ...]:
     return (_apgd(attack, "ce", eot=attack.eot), _apgd(attack, "dlr", eot=attack.eot))
 
 
+def _defined(member: Member, classes: int) -> Member:
+    """The member for a model with so many classes."""
+    if isinstance(member, APGD) and member.loss == "dlr" and classes < (4 if member.classes else 3):
+        return replace(member, loss="margin")
+    return member
+
+
 VERSIONS = {"standard": _standard, "plus": _plus, "rand": _rand}
 
 
 def _apgd(attack: AutoAttack, loss: str, *, classes: int = 0, restarts: int = 1, eot: int = 1) -> APGD:
-    return APGD(
-        norm=attack.norm, eps=attack.eps, steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot
-    )
+    return APGD(**_of_all(attack), steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot)
 
 
 def _fab(attack: AutoAttack, *, classes: int = 9, restarts: int = 1) -> FAB:
-    return FAB(norm=attack.norm, eps=attack.eps, steps=attack.steps, classes=classes, restarts=restarts)
+    return FAB(**_of_all(attack), steps=attack.steps, classes=classes, restarts=restarts)
 
 
 def _square(attack: AutoAttack) -> Square:
-    return Square(norm=attack.norm, eps=attack.eps, queries=attack.queries, planned=PLANNED)
+    return Square(**_of_all(attack), queries=attack.queries, planned=PLANNED)
+
+
+def _of_all(attack: AutoAttack) -> dict[str, Any]:
+    """What every member has from the ensemble."""
+    return {name: getattr(attack, name) for name in ("norm", "eps", "stop_at_hit")}

@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bitproof.attacks.checks import check_task
+from bitproof.attacks.checks import check_gradients, check_task
 from bitproof.attacks.goal import Goal
 from bitproof.core.balls import BALLS, check_eps
 from bitproof.core.calling import Model
@@ -21,6 +21,10 @@ Images = Float[Tensor, "n c h w"]
 
 Classes = Int[Tensor, " n"]
 """A class an example."""
+
+
+TO_THE_END: dict[bool, list[str]] = {True: [], False: ["to the end"]}
+"""What a label says, by `stop_at_hit`."""
 
 
 class Attack(abc.ABC):
@@ -88,7 +92,7 @@ class Attack(abc.ABC):
 
         Raises:
             InputError: an eps beyond the images, targets for an attack that takes none, targets that equal labels,
-                a model in train mode, inputs outside [0, 1].
+                a model in train mode, inputs outside [0, 1], gradients switched off for an attack that follows them.
         """
         check_eps(self.eps, self.norm, inputs.shape[1:].numel(), endless=True)
         if targets is not None and not self.takes_targets:
@@ -97,14 +101,17 @@ class Attack(abc.ABC):
                 rule="it looks for any wrong class, and is untargeted by definition",
                 remedy="Use PGD, APGD, FAB, Square, CW, DDN or FMN",
             )
+        if not self.asks_only:
+            check_gradients(self.pooled)
         check_task(model, inputs, labels, targets)
         return Goal(labels, targets, targeted=targets is not None)
 
     def to_the_end(self) -> "Attack":
         """The same setting that does not leave an example at its first hit; equal to itself without such a choice.
 
-        Images beyond the first hit lie deeper in the wrong class, and so deceive other models more often. Attacks
-        with a field `stop_at_hit` have the choice, and attacks around one that has it.
+        Images beyond the first hit lie deeper in the wrong class, and so deceive other models more often; they are also
+        the ones that papers measure distances of. Every iterative attack with a budget has the field `stop_at_hit`.
+        Attacks that look for the nearest image always go to their end, and attacks around another one as that does.
         """
         setting: Any = self  # a dataclass, which no annotation can say
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(setting)}

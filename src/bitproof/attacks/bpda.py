@@ -142,9 +142,9 @@ def _look(value: Any) -> str:
 def _stood_in(parts: dict[str, nn.Module], stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """While it lasts, gradients pass the parts as they pass `stand_in`."""
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor | None]:
-        def replace(part: nn.Module, arguments: tuple[Any, ...], output: Any) -> Tensor | None:
-            x, *more = arguments
+    def hook(name: str) -> Callable[..., Tensor | None]:
+        def replace(part: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> Tensor | None:
+            x, *more = arguments = (*args, *named.values())
             if more or (x.shape, x.dtype) != (output.shape, output.dtype):
                 raise InputError(
                     f"part {name!r} makes {_look(output)} of {', '.join(map(_look, arguments))}",
@@ -157,7 +157,7 @@ def _stood_in(parts: dict[str, nn.Module], stand_in: Callable[[Tensor], Tensor])
 
     with contextlib.ExitStack() as stack:
         for name, part in parts.items():
-            stack.callback(part.register_forward_hook(hook(name)).remove)
+            stack.callback(part.register_forward_hook(hook(name), with_kwargs=True).remove)
         yield
 
 

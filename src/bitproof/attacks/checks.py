@@ -2,30 +2,44 @@
 
 import math
 import warnings
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bitproof.attacks.goal import Goal
-from bitproof.core.calling import Model, check_logits, module_of
+from bitproof.core.calling import ROUNDING, Model, check_logits, logits_of, module_of
 from bitproof.errors import InputError
+from bitproof.subjects import steadiness
 
 PROBES = 8
-"""How many examples are predicted twice to see whether the model repeats itself."""
+"""How many examples are predicted to see whether the model answers, and steadily."""
+
+
+def check_gradients(pooled: bool) -> None:
+    """Raise `InputError` where the caller has switched gradients off; `pooled` attacks switch them on where needed."""
+    if torch.is_inference_mode_enabled() or not (pooled or torch.is_grad_enabled()):
+        raise InputError(
+            "gradients are switched off around this attack",
+            rule="it follows gradients, which `torch.no_grad()` and `torch.inference_mode()` do not keep",
+            remedy="Call it outside of them, or within `torch.inference_mode(False)` and `torch.enable_grad()`",
+        )
 
 
 def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | None) -> None:
     """Raise `InputError` for a model in train mode, images outside [0, 1], or targets equal to labels."""
     module = module_of(model)
-    training = [] if module is None else [type(part).__name__ for part in module.modules() if part.training]
+    training = (
+        [] if module is None else [type(part).__name__ for part in module.modules() if getattr(part, "training", False)]
+    )
     if training:
         raise InputError(
             f"the model is in train mode ({', '.join(dict.fromkeys(training))})",
             rule="BatchNorm, dropout and some quantizers would let the examples of a batch, and chance, decide",
             remedy="Call model.eval() first",
         )
-    if not bool(((inputs >= 0) & (inputs <= 1)).all()):  # catches NaN too
-        low, high = (v.item() for v in torch.aminmax(inputs))
+    low, high = (v.item() for v in torch.aminmax(inputs)) if inputs.numel() else (0.0, 0.0)
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
         raise InputError(
             f"inputs range from {low:.4g} to {high:.4g}",
             rule="images lie in [0, 1]",
@@ -41,14 +55,15 @@ def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | N
 
 @torch.no_grad()
 def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
-    """Raise `InputError` if the model's logits are not finite, too few, or differ when it is asked again.
+    """Raise `InputError` if the model's logits are not finite, too few, differ when it is asked again, or follow from
+    the other images in the batch.
 
     A model that answers at random is fine for an attack that averages over several `draws`.
     """
     probes = inputs[:PROBES]
     if not len(probes):
         return
-    logits = model(probes)
+    logits = logits_of(model, probes)
     check_logits(logits, probes)
     largest = max(int(classes.max()) for classes in (goal.labels, goal.aims) if classes is not None)
     if largest >= logits.shape[1]:
@@ -59,12 +74,16 @@ def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
         )
     if draws > 1:
         return
-    again = model(probes)
-    check_logits(again, probes)
-    differing = ((logits - again).abs() > 1e-3 * logits.abs().amax()).any(1)  # more than an unordered sum's rounding
-    if differing.any():
+    random, of_batch = steadiness(partial(logits_of, model), probes)
+    if of_batch:
         raise InputError(
-            f"the model answers {int(differing.sum())} of {len(probes)} images differently when asked again",
+            "what the model answers to an image depends on the others in its batch",
+            rule="images leave an attack's batches as they break, which would change what is said of the rest",
+            remedy="Wrap it so that it is given one image at a time: torch.cat([net(image[None]) for image in images])",
+        )
+    if random:
+        raise InputError(
+            "the model answers images differently when asked again",
             rule="a single answer of a random model proves nothing",
             remedy='Average over its answers with AutoAttack(version="rand") or APGD(eot=20), or make it deterministic',
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bitproof.attacks.base import Attack, Classes, Images, same_as
 from bitproof.attacks.checks import check_counts
-from bitproof.core.calling import Model
+from bitproof.core.calling import Model, logits_of
 from bitproof.core.rng import Rng
 
 
@@ -58,6 +58,6 @@ class EOT(Attack):
         self.goal(model, inputs, labels, targets)  # the mean hides the module, and with it the mode that it is in
 
         def mean(images: Tensor) -> Tensor:
-            return torch.stack([model(images) for _ in range(self.draws)]).mean(0)
+            return torch.stack([logits_of(model, images) for _ in range(self.draws)]).mean(0)
 
         return self.attack(mean, inputs, labels, targets=targets, rng=rng)

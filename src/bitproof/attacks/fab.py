@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack
+from bitproof.attacks.base import TO_THE_END, Attack
 from bitproof.attacks.checks import check_counts, check_positive, check_rate, warn_masked
 from bitproof.attacks.goal import Goal
 from bitproof.attacks.pool import Asked, Found, call_pooled, goals, safe_radius
@@ -31,8 +31,6 @@ from bitproof.errors import lookup
 @dataclass(frozen=True, kw_only=True)
 class FAB(Attack):
     """Fast adaptive boundary attack, within a budget.
-
-    An example leaves at the first point beyond the boundary that the budget allows.
 
     A run costs an example at most `steps` + 1 forwards and `steps` backwards, or with `classes=0` as many
     backwards a step as there are wrong classes.
@@ -47,6 +45,8 @@ class FAB(Attack):
         alpha_max: largest weight of the clean image.
         eta: how far beyond the linearised boundary a step goes.
         beta: what is left of a step beyond the boundary once it is pulled back.
+        stop_at_hit: whether an example is left at the first point beyond the boundary that the budget allows. False
+            takes the run that hits to its end, and gives the nearest such point, which is what the paper looks for.
 
     Example:
         >>> FAB(eps=8 / 255).label
@@ -62,6 +62,7 @@ class FAB(Attack):
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -74,7 +75,7 @@ class FAB(Attack):
     @property
     def label(self) -> str:
         extra = [f"{self.classes} classes"] * bool(self.classes)
-        return " ".join([f"fab-{self.steps}", self.budget, *extra])
+        return " ".join([f"fab-{self.steps}", self.budget, *extra, *TO_THE_END[self.stop_at_hit]])
 
     @property
     def passes(self) -> int:
@@ -106,29 +107,28 @@ class FAB(Attack):
     def _run(
         self, asked: Asked, inputs: Tensor, x: Tensor, goal: Goal, found: Found, nearest: Tensor, rows: Tensor
     ) -> None:
-        """One run of the examples at `rows` from `x`. Points beyond the boundary but also beyond the budget are
-        kept, cut to the budget, as the strongest try; `nearest` is their distance."""
+        """One run of the examples at `rows` from `x`. The nearest point beyond the boundary is kept, `nearest` is its
+        distance; where that is beyond the budget the point is cut to it, as the strongest try."""
         ball, radius = BALLS[self.norm], safe_radius(self.eps, self.norm, inputs)
         for step in range(self.steps + 1):
             clean, task = inputs[rows], goal[rows]
             distance = ball.norm(x - clean)
             within = distance <= self.eps
             if step < self.steps:
-                answer = asked.ascent(x, task, self._gain, within)
+                answer = asked.ascent(x, task, self._gain, within & self.stop_at_hit)
                 reached, gain, gradient = answer.reached, answer.gain, answer.gradient
             else:
                 reached, gain = asked.gain(x, task, self._gain)
                 gradient = None
-            closer = reached & ~within & (distance < nearest[rows])
+            closer = reached & (distance < nearest[rows])
             nearest[rows[closer]] = distance[closer]
             tries = (clean + ball.project(x - clean, radius)).clamp_(0, 1)
             found.images[rows[closer]] = tries[closer]
-            hit = reached & within
-            if hit.any():
-                found.take(rows[hit], x[hit])
-            if gradient is None or bool(hit.all()):
+            found.take(rows[closer & within], x[closer & within])
+            left = ~(reached & within & self.stop_at_hit)
+            if gradient is None or not left.any():
                 return
-            rows, x, clean, reached, gain, gradient = (v[~hit] for v in (rows, x, clean, reached, gain, gradient))
+            rows, x, clean, reached, gain, gradient = (v[left] for v in (rows, x, clean, reached, gain, gradient))
             if step == 0:
                 warn_masked(gradient, reached)
             x = self._step(x, clean, reached, gain.to(x), gradient)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bitproof.core import losses
-from bitproof.core.calling import Model, check_logits
+from bitproof.core.calling import Model, check_logits, logits_of
 from bitproof.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,7 +52,7 @@ class Goal:
 
     def answers(self, model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         """The model's logits for `images`, finite and with an output for every class to leave or to reach."""
-        logits = model(images)
+        logits = logits_of(model, images)
         check_logits(logits, images)
         classes = self.labels if self.aims is None else self.aims
         if bool((classes >= logits.shape[1]).any()):

@@ -16,7 +16,7 @@ from bitproof.attacks.base import Classes, Images
 from bitproof.attacks.checks import check_answers
 from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.core.balls import BALLS
-from bitproof.core.calling import Model, check_logits
+from bitproof.core.calling import Model, check_logits, logits_of
 from bitproof.core.rng import Rng
 
 Gain = Callable[[Tensor, Goal], Tensor]
@@ -136,7 +136,7 @@ class Asked:
         return (slice(i, i + self.batch_size) for i in range(0, max(len(images), 1), self.batch_size))
 
     def _scores(self, images: Tensor) -> Tensor:
-        logits = self.model(images)
+        logits = logits_of(self.model, images)
         check_logits(logits, images)
         return logits.double()  # a confident model's small differences survive
 
@@ -179,7 +179,7 @@ def call_pooled(
 ) -> Images:
     """The `__call__` of an attack that has `search(asked, inputs, goal, rng) -> Found`, as `Attack.__call__`.
 
-    It first predicts up to eight examples twice (see `checks`), beyond the attack's `passes`.
+    It first asks about up to eight examples, and about three of them twice more (see `checks`), beyond `passes`.
 
     Args:
         batch_size: most images a pass; None = all of them. The result does not depend on it.

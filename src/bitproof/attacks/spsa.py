@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack, Classes, Images
+from bitproof.attacks.base import TO_THE_END, Attack, Classes, Images
 from bitproof.attacks.checks import check_counts, check_positive
 from bitproof.attacks.goal import Goal, few_at_a_time
 from bitproof.core.adam import adam
@@ -61,7 +61,7 @@ class SPSA(Attack):
 
     @property
     def label(self) -> str:
-        return f"spsa-{self.steps}x{self.samples} {self.budget}" + " to the end" * (not self.stop_at_hit)
+        return " ".join([f"spsa-{self.steps}x{self.samples} {self.budget}", *TO_THE_END[self.stop_at_hit]])
 
     @property
     def passes(self) -> int:

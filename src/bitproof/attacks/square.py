@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.attacks.base import Attack
+from bitproof.attacks.base import TO_THE_END, Attack
 from bitproof.attacks.checks import check_counts
 from bitproof.attacks.goal import Goal
 from bitproof.attacks.pool import Asked, Found, call_pooled, safe_radius
@@ -35,7 +35,7 @@ BLOCK = 250
 class Square(Attack):
     """Random search by squares of colour. Needs answers only.
 
-    An example costs at most `queries` forwards, and leaves at its first hit.
+    An example costs at most `queries` forwards.
 
     Attributes:
         norm: the ball, "linf", "l2" or "l1".
@@ -44,6 +44,8 @@ class Square(Attack):
         p_init: share of the image that the first squares cover.
         planned: queries over which the squares shrink as in 10,000 of the paper's; None = `queries`. AutoAttack has
             10,000 whatever its budget.
+        stop_at_hit: whether an example is left at its first hit. False spends all queries, and gives the image that is
+            furthest beyond the boundary.
 
     Example:
         >>> Square(eps=8 / 255, queries=1000).label
@@ -57,6 +59,7 @@ class Square(Attack):
     queries: int = 5000
     p_init: float = 0.8
     planned: int | None = None
+    stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
@@ -71,7 +74,7 @@ class Square(Attack):
 
     @property
     def label(self) -> str:
-        return f"square-{self.queries} {self.budget}"
+        return " ".join([f"square-{self.queries} {self.budget}", *TO_THE_END[self.stop_at_hit]])
 
     @property
     def passes(self) -> int:
@@ -87,9 +90,10 @@ class Square(Attack):
         reached, gain = asked.gain(best, goal, _gain)
         draws = torch.empty(len(inputs), 0)
         for query in range(1, self.queries + 1):
-            if reached.any():
-                found.take(rows[reached], best[reached])
-                rows, clean, best, gain, draws = (v[~reached] for v in (rows, clean, best, gain, draws))
+            done = reached & self.stop_at_hit
+            if done.any():
+                found.take(rows[done], best[done])
+                rows, clean, best, gain, draws = (v[~done] for v in (rows, clean, best, gain, draws))
             if query == self.queries or not len(rows):
                 break
             block, turn = divmod(query - 1, BLOCK)
@@ -104,8 +108,9 @@ class Square(Attack):
                 better = changed.clone()
                 better[changed] = raised > gain[changed]
                 gain[changed] = gain[changed].maximum(raised)
-                best = torch.where((better | reached).view(-1, 1, 1, 1), new, best)
+                best = torch.where((better | reached & self.stop_at_hit).view(-1, 1, 1, 1), new, best)
         found.images[rows] = best
+        found.broken[rows] = gain > 0
         return found
 
     def _start(self, clean: Tensor, radius: float, rng: Rng) -> Tensor:

@@ -4,7 +4,9 @@
 
 Source: Chen et al. 2017 (arXiv 1708.03999), Algorithm 2 and Section 3.4 (importance sampling). The defaults are
 those of Bernhard et al. 2019 (1909.12741), Table 15; 128 coordinates an iteration are those of the
-authors' code. Here the box is kept by clipping, so values at 0 and 1 move as freely as others.
+authors' code. Here the box is kept by clipping, so values at 0 and 1 move as freely as others, and the constants are
+searched as in `attacks.constants`: up and down tenfold, then by the geometric middle, until the bounds are within 1.5
+times each other; the authors bisect by the arithmetic middle, a fixed number of times.
 """
 
 import math
@@ -37,7 +39,7 @@ class ZOO(Attack):
         coordinates: values of the image whose slope is estimated in an iteration.
         learning_rate: Adam's, in pixel units.
         initial_constant: first weight of the misclassification term.
-        search_steps: constants tried, by bisection.
+        search_steps: most constants that are tried.
         kappa: margin of the logits that counts as success.
         h: displacement of a value for its slope, in pixel units. On models with few activation bits a small one
             meets flat steps only; use about 0.01 there.

@@ -1,11 +1,14 @@
 """What several commands do: open models and data, quantize, print results."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
 import bitproof
+from bitproof.cli.checks import check_fit
 from bitproof.errors import InputError
 
 
@@ -14,31 +17,74 @@ def load_examples(text: str, split: str, limit: int | None) -> Any:
     return bitproof.load_data(name, root=root, split=split, limit=limit, **options)
 
 
-def calibration_images(data: str, calibration_data: str | None, count: int) -> Any:
+def root_of(text: str | None) -> str | None:
+    """The folder that data are read from, if they are read from one."""
+    return bitproof.data.parse_data(text)[1] if text is not None else None
+
+
+def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...]) -> Any:
     if calibration_data is None and data.startswith("folder:"):
         raise InputError(
             f"no calibration images for {data!r}",
             rule="a folder has no train split, and models are not calibrated on what they are tested on",
             remedy="Pass --calibration-data folder:OTHER, or a scheme with float activations such as w8a32",
         )
-    return load_examples(calibration_data or data, "train", count)
+    images = load_examples(calibration_data or data, "train", count)
+    if images.shape != shape:
+        raise InputError(
+            f"--calibration-data {calibration_data} has images of shape {images.shape}",
+            rule=f"models are calibrated on images like those that they are tested on, of shape {shape}",
+            remedy="Use data of this size",
+        )
+    return images
 
 
-def open_model(name: str, weights: Path | None, classes: int | None, seed: int = 0) -> Any:
+def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
+    """The model that is named, asked about the first of the data, if there are any; a note says where it is random."""
     if name.endswith(".onnx") and weights is None:
-        return bitproof.deploy.load_onnx(name)
-    model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
-    if weights is None:
+        if classes is not None:
+            raise InputError(
+                f"--classes {classes} with {name!r}", rule="an ONNX file has its outputs", remedy="Leave --classes out"
+            )
+        model = bitproof.deploy.load_onnx(name)
+    else:
+        model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
+    if data is not None:
+        check_fit(model, data, name)
+    if weights is None and not name.endswith(".onnx"):
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
 
 
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Work after which a stop is answered with what is kept of it."""
+    try:
+        yield
+    except SystemExit as stop:
+        stop.add_note(what)
+        raise
+
+
+def kept_in(store: Path | None) -> str:
+    """What a stop of an experiment is answered with."""
+    if store is None:
+        return "without --store nothing is kept"
+    return f"finished results are in {store}, the same command goes on from there"
+
+
+def label_of(scheme: Any, ptq: str | None) -> str:
+    """What a quantized copy is called."""
+    return scheme.label if ptq is None else bitproof.ptq.PostTraining.parse(ptq, scheme).label
+
+
 def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any) -> tuple[str, Any]:
     """The quantized copy and what to call it: by the pipeline if there is one, else by rounding to nearest alone."""
+    label = label_of(scheme, ptq)
     if ptq is None:
-        return scheme.label, bitproof.quantize(model, scheme, calibration)
+        return label, bitproof.quantize(model, scheme, calibration)
     pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
-    return pipeline.label, pipeline(model, calibration if calibration is not None else [])
+    return label, pipeline(model, calibration)
 
 
 def print_result(result: Any) -> None:
@@ -54,24 +100,6 @@ def print_result(result: Any) -> None:
     for note in terminal.notes(result.records):
         console.print(f"note: {note}", highlight=False, markup=False)
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
-
-
-def check_output(output: Path | None, *inputs: Path | None) -> None:
-    """Refuse to write over what is read, be it by another name or a link.
-
-    Raises:
-        InputError: the output is one of the inputs.
-    """
-    for given in inputs:
-        if output is None or given is None:
-            continue
-        same = output.exists() and given.exists() and output.samefile(given)
-        if same or output.absolute() == given.absolute():
-            raise InputError(
-                f"{str(output)!r} is read and would be written over",
-                rule="no output is one of the inputs",
-                remedy="Choose another path for the output",
-            )
 
 
 def tell_damaged(store: Any) -> None:

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from bitproof.cli.common import print_result
-from bitproof.cli.options import (
-    StoreOption,
-)
+from bitproof.cli.checks import check_output, check_store
+from bitproof.cli.common import keeping, kept_in, print_result
+from bitproof.cli.options import StoreOption
 
 
 def demo(
@@ -16,8 +15,11 @@ def demo(
     store: StoreOption = None,
 ) -> None:
     """Show the main job on embedded data: train a small network, quantize it, test it, write a report."""
+    check_output(report, "the report", store)
+    check_store(store)
     from bitproof.experiment.demo import run_demo
 
-    result = run_demo(store=store)
+    with keeping(kept_in(store)):
+        result = run_demo(store=store)
     print_result(result)
     print(f"\nreport: {result.report(report)}")

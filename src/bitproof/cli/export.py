@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.common import check_output, tell_damaged
+from bitproof.cli.checks import check_output
+from bitproof.cli.common import tell_damaged
+from bitproof.errors import lookup
 
 
 def export(
@@ -14,10 +16,12 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
 ) -> None:
     """Write every example's prediction, one row an example, model and condition; as .json all other records."""
+    from bitproof.export import WRITERS
     from bitproof.export import export as export_records
     from bitproof.records import Cell
 
-    check_output(output, store)
+    lookup(WRITERS, output.suffix, "export format")
+    check_output(output, "the export", store)
     with bitproof.Store(store, readonly=True) as opened:
         found, what = opened.query(), "rows"
         if output.suffix == ".json":

@@ -12,10 +12,11 @@ Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch st
 DataOption = Annotated[
     str, typer.Option("--data", help="digits, cifar10:ROOT, imagenet:ROOT[,size=224] or folder:ROOT[,size=224].")
 ]
-Limit = Annotated[int | None, typer.Option(help="Use the first so many examples only.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use the first so many examples only.")]
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
-CalibrationCount = Annotated[int, typer.Option(help="Number of calibration images.")]
-Classes = Annotated[int | None, typer.Option(help="Number of outputs, where it is not the architecture's own.")]
+CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
+Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
 PTQ = Annotated[
     str | None,
     typer.Option(

@@ -6,15 +6,11 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.common import load_examples, open_model, quantized_copy
-from bitproof.cli.options import (
-    PTQ,
-    CalibrationCount,
-    Classes,
-    Model,
-    Weights,
-)
+from bitproof.cli.checks import check_output
+from bitproof.cli.common import label_of, load_examples, open_model, quantized_copy, root_of
+from bitproof.cli.options import PTQ, CalibrationCount, Classes, Model, Weights
 from bitproof.errors import InputError
+from bitproof.report import text
 
 
 def quantize(
@@ -39,24 +35,34 @@ def quantize(
 
     A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
     """
-    if onnx and data is None:
+    from bitproof.deploy.runtime import need
+
+    wanted = bitproof.Scheme.parse(scheme or "w8a8")
+    label = label_of(wanted, ptq)
+    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    check_output(onnx, "the model", weights, root_of(data), suffix=".onnx")
+    if onnx:
+        need("onnx", "onnxscript", "onnxruntime")
+    calibration = load_examples(data, "train", calibration_count) if data is not None else None
+    quantized = open_model(model, weights, classes, calibration)
+    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
+    if data is None and (onnx or (not finished and (ptq or wanted.needs_calibration))):
         raise InputError(
-            "--onnx without --data",
-            rule="images tell the ranges of an integer model's outputs",
+            f"{'--onnx' if onnx else label} without --data",
+            rule="images tell the ranges of activations",
             remedy="Pass calibration images, such as --data digits",
         )
-    quantized = open_model(model, weights, classes)
-    finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
-    wanted = finished or bitproof.Scheme.parse(scheme or "w8a8")
-    label, calibration = wanted.label, None
-    if data is not None and (wanted.needs_calibration or onnx or ptq):
-        calibration = load_examples(data, "train", calibration_count)
-    if not finished:
+    if finished:
+        label = finished.label
+    else:
         label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
+    shown = None if calibration is None else next(calibration.inputs(1))
+    if (found := bitproof.quant.coverage(bitproof.quant.freeze(quantized), shown)) is not None:
+        print(text.coverage(found))
     if onnx:
         _deploy(quantized, onnx, calibration)
 
@@ -67,6 +73,8 @@ def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
     size = bitproof.deploy.export_onnx(form, path)
     session = bitproof.deploy.load_onnx(path)
     print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    if form.floats:
+        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
     for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
         a = bitproof.deploy.agreement(model, session, calibration)
         print(

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.common import check_output, tell_damaged
+from bitproof.cli.checks import check_output
+from bitproof.cli.common import tell_damaged
 
 
 def report(
@@ -15,7 +16,7 @@ def report(
     reference: Annotated[str | None, typer.Option(help="The model to compare with. [default: the float one]")] = None,
 ) -> None:
     """Write the HTML report of everything in a store."""
-    check_output(output, store)
+    check_output(output, "the report", store)
     with bitproof.Store(store, readonly=True) as opened:
         found = opened.query(None)
         environments = list(opened.environments().values())

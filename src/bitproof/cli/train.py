@@ -7,14 +7,9 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.common import load_examples, open_model
-from bitproof.cli.options import (
-    Classes,
-    DataOption,
-    Limit,
-    Model,
-    Weights,
-)
+from bitproof.cli.checks import check_run_folder
+from bitproof.cli.common import keeping, load_examples, open_model
+from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, Weights
 from bitproof.errors import InputError
 
 
@@ -29,7 +24,7 @@ def train(
     weights: Weights = None,
     limit: Limit = None,
     classes: Classes = None,
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a model on the data's train split, with its quantizers in place if the recipe says so.
 
@@ -47,8 +42,10 @@ def train(
             )
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
-    start = open_model(model, weights, classes, seed)
+    check_run_folder(output, weights)
     examples = load_examples(data, "train", limit)
-    bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+    start = open_model(model, weights, classes, examples, seed)
+    with keeping(f"the run is in {output}, the same command goes on from there"):
+        bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

@@ -5,7 +5,7 @@ model) and *rerun* (`Rerun`: the model is run another way). Each knows how it is
 an attack or a rerun in a file of your own.
 """
 
-from bitproof.conditions.base import CONDITIONS, Condition, as_condition, parse_condition
+from bitproof.conditions.base import CONDITIONS, Condition, as_condition, as_crafted, check_names, parse_condition
 from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.suites import SUITES, conditions_of
@@ -18,6 +18,8 @@ __all__ = [
     "Condition",
     "Crafted",
     "as_condition",
+    "as_crafted",
+    "check_names",
     "chosen_targets",
     "conditions_of",
     "parse_condition",

@@ -1,12 +1,13 @@
 """What a condition is, and the names of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bitproof.attacks import ATTACKS, Attack
 from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
-from bitproof.errors import InputError
+from bitproof.conditions.targets import RULES, class_number
+from bitproof.errors import InputError, lookup
 from bitproof.settings import parse
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
 from bitproof.shifts.base import Rerun, Shift
@@ -40,11 +41,41 @@ def as_condition(given: Any) -> Condition:
     raise InputError(
         f"{given!r} is not a condition",
         rule="a condition is Clean(), an attack, a corruption, a sequence or another shift, or Crafted(attack=...)",
-        remedy="See `bitproof list attacks` and `bitproof list shifts`; one of your own derives from "
+        remedy="See `bitproof list attacks` and `bitproof list corruptions`; one of your own derives from "
         "bitproof.attacks.Attack, bitproof.shifts.Corruption, bitproof.shifts.Shift or bitproof.shifts.Rerun",
+    )
+
+
+def as_crafted(given: Any) -> Crafted:
+    """An attack, what it is to be made on, or a text of either, as what it is to be made on.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(given, str):
+        given = parse(given, {**ATTACKS, "crafted": Crafted}, "attack")
+    if isinstance(found := as_condition(given), Crafted):
+        return found
+    raise InputError(
+        f"{found.label!r} is not an attack",
+        rule="images that deceive one model and are given to others are made by an attack",
+        remedy="See `bitproof list attacks`",
     )
 
 
 def parse_condition(text: str) -> Condition:
     """Read `name:field=value,...`, e.g. `pgd:eps=2/255,steps=40` or `crafted:attack=pgd(eps=2/255),targets=next`."""
     return as_condition(text)
+
+
+def check_names(condition: Condition, models: Iterable[str], classes: tuple[str, ...]) -> None:
+    """Refuse a condition that names a model or a class which is not there.
+
+    Raises:
+        InputError: such a condition.
+    """
+    if isinstance(condition, Crafted):
+        if condition.source:
+            lookup(dict.fromkeys(models), condition.source, "source of a transfer")
+        if condition.targets is not None and condition.targets not in RULES:
+            class_number(str(condition.targets), classes)

@@ -6,9 +6,13 @@ from typing import Any, ClassVar
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.errors import InputError
+from bitproof.errors import InputError, lookup
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
+
+EXAMPLES = ("right", "all")
+"""Which ones are attacked: those that the attacked model gets right on the clean image, or all, as in the transfers and
+the tables of Bernhard et al. 2019 (Section 4.3), where an image that the source gets wrong is moved like any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,8 @@ class Crafted:
     """The images that an attack makes on each model, or on one model for all of them. A plain attack is taken for this.
 
     Attributes:
-        attack: makes them, from the examples that the model gets right; the others stay as they are.
+        attack: makes them.
+        examples: those that it is given, a name in `EXAMPLES`; the others stay as they are.
         targets: the class that it goes for, a rule of `bitproof.conditions.targets` or a class by name or number;
             None = any class but the label.
         source: name of the one model of the experiment that is attacked (a transfer); None = each for itself.
@@ -30,23 +35,25 @@ class Crafted:
     family: ClassVar[str] = "crafted"
 
     attack: Attack
+    examples: str = EXAMPLES[0]
     targets: str | int | None = None
     source: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.targets, int):
             object.__setattr__(self, "targets", str(self.targets))
+        lookup(dict.fromkeys(EXAMPLES), self.examples, "choice of examples")
         for name in ("targets", "source"):
             if getattr(self, name) == "":
                 raise InputError(f"{name} is empty", rule="it names one, or is None", remedy=f"Leave {name} out")
 
     @property
     def _aim(self) -> str:
-        return f" to {self.targets}" if self.targets else ""
+        return (f" to {self.targets}" if self.targets else "") + " on all" * (self.examples == "all")
 
     @property
     def label(self) -> str:
-        """The attack's, with what it goes for and where it was made."""
+        """The attack's, with what it goes for, whether on all examples, and where it was made."""
         return f"{self.attack.label}{self._aim}" + (f" from {self.source}" if self.source else "")
 
     @property
@@ -66,6 +73,7 @@ class Crafted:
             group=" ".join(words) + self._aim,
             variant=variant,
             setting=describe(attack, sources=True),
+            how={} if self.examples == EXAMPLES[0] else {"examples": self.examples},
             norm=attack.norm,
             eps=float(attack.eps),
             targets=None if self.targets is None else str(self.targets),
@@ -76,7 +84,7 @@ class Crafted:
         """Whether the other one is the same but for eps."""
         return (
             isinstance(other, Crafted)
-            and (other.targets, other.source) == (self.targets, self.source)
+            and (other.targets, other.source, other.examples) == (self.targets, self.source, self.examples)
             and _without_eps(describe(self.attack, sources=True)) == _without_eps(describe(other.attack, sources=True))
         )
 

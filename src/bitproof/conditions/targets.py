@@ -63,7 +63,7 @@ def class_number(name: str, classes: tuple[str, ...]) -> int:
     """
     if name in classes:
         return classes.index(name)
-    if name.isdecimal() and int(name) < len(classes):
+    if name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         return int(name)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
     raise InputError(

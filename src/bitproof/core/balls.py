@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
+from bitproof.errors import InputError, lookup
 
 
 def _per_example(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
@@ -201,7 +201,14 @@ def _nonzero(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
     return _per_example(torch.where(values == 0, torch.ones_like(values), values), like)
 
 
-BALLS: dict[str, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
+class _Balls(dict[str, Ball]):
+    """A norm that is none of these may be that of anybody's own attack."""
+
+    def __missing__(self, norm: str) -> Ball:
+        return lookup(self, norm, "norm")
+
+
+BALLS: dict[str, Ball] = _Balls(linf=LinfBall(), l2=L2Ball(), l1=L1Ball())
 
 
 def project_l1_in_box(

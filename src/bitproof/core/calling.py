@@ -1,8 +1,12 @@
-"""Calling a model: where it lives, and what is said when it cannot take the images or answers nonsense."""
+"""Calling a model: what it is given, what of its output counts, and what is said when it cannot answer."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.errors import InputError
@@ -10,17 +14,96 @@ from bitproof.errors import InputError
 Model = Callable[[Tensor], Tensor]
 """Images in [0, 1] to logits."""
 
+ROUNDING = 1e-6
+"""By how much values may leave [0, 1]: float32 arithmetic, such as a resize, does so, and a wrong scale by far more."""
 
-def forward(model: Model, images: Tensor, name: str) -> Tensor:
-    """What the model returns for `images`; where it cannot take them, an `InputError` says so under its `name`."""
+_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@contextmanager
+def plain_context() -> Iterator[None]:
+    """Computation as models define it, with gradients where they are asked for, whatever the caller has switched on.
+
+    Results are stored as those of a model: they must not follow from an autocast, `no_grad` or `inference_mode` that
+    happens to be open around the call.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
+
+
+def logits_of(model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """What a model answers, in float32, however it takes images and returns logits.
+
+    It gets a copy, as some models write into what they are given, in the floating-point type of its weights.
+
+    Raises:
+        InputError: see `logits_in`.
+    """
+    module = module_of(model)
+    kinds = (p.dtype for p in module.parameters() if p.is_floating_point()) if module is not None else iter(())
+    kind = next(kinds, images.dtype)
+    given = images.to(kind if kind in _PRECISIONS else images.dtype, copy=True)
+    return logits_in(model(given), len(images)).float()
+
+
+def logits_in(output: Any, count: int) -> Tensor:
+    """The logits of `count` images among everything that a model returned.
+
+    A tensor is taken as it is. Of a dict, tuple, list or an object with fields, it is the part called "logits", or the
+    only float tensor [count, k].
+
+    Raises:
+        InputError: no part, or several, can be the logits.
+    """
+    if isinstance(output, Tensor):
+        return output
+    named: dict[str, Any] = {}
+    if isinstance(output, Mapping):
+        named = {str(name): part for name, part in output.items()}
+    elif isinstance(output, (tuple, list)):
+        named = dict(zip(getattr(output, "_fields", map(str, range(len(output)))), output, strict=True))
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        named = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
+    tensors = {name: part for name, part in named.items() if isinstance(part, Tensor)}
+    if "logits" in tensors:
+        return tensors["logits"]
+    fitting = [
+        part for part in tensors.values() if part.is_floating_point() and part.dim() == 2 and part.shape[0] == count
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    shapes = ", ".join(f"{name}: {list(part.shape)}" for name, part in tensors.items())
+    raise InputError(
+        f"the model returned a {type(output).__name__}{f' ({shapes})' if shapes else ''} for {count} images",
+        rule="its logits are the one tensor that it returns, the part called 'logits', or the only part of shape"
+        " [n, classes]",
+        remedy="Wrap it in a module or function that returns the logits alone, such as `lambda images: net(images)[0]`",
+    )
+
+
+def forward(model: Model, images: Float[Tensor, "n c h w"], name: str) -> Float[Tensor, "n k"]:
+    """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
     try:
-        return model(images)
-    except RuntimeError as error:
+        return logits_of(model, images)
+    except InputError:
+        raise
+    except Exception as error:  # models of other people raise what they like
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({str(error).splitlines()[0]})",
-            rule="a model takes the images of the data set that it is tested on",
+            f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({said})",
+            rule="a model takes the images of the data set that it is tested on, in one batch of float32",
             remedy="Use a model made for this data set, or another size",
         ) from error
+
+
+def answer(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+    """`forward` of a module for images from anywhere, which are brought to its device."""
+    return forward(model, images.to(device_of(model)), type(model).__name__)
 
 
 def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None:
@@ -29,7 +112,7 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
         raise InputError(
             f"{who} returned shape {tuple(logits.shape)} for {len(images)} images",
             rule="a model maps images [n, c, h, w] to logits [n, classes]",
-            remedy="Wrap it so that it does",
+            remedy="Wrap it in a module or function that does",
         )
     bad = ~torch.isfinite(logits).all(1)
     if bad.any():
@@ -53,3 +136,26 @@ def device_of(model: object) -> torch.device:
     """Where the model's parameters live; the CPU for models without any."""
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((p.device for p in parameters), torch.device("cpu"))
+
+
+def check_module(model: object) -> None:
+    """Raise `InputError` for a model that is no module: it has no layers that could be changed."""
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"a {type(model).__name__} as a model",
+            rule="what changes or copies layers needs the module that they are in",
+            remedy="Pass the nn.Module itself; functions can be evaluated and attacked only",
+        )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself, out of `DataParallel` and `torch.compile`, which run the same layers another way.
+
+    Raises:
+        InputError: a model that is no module.
+    """
+    check_module(model)
+    compiled = "_orig_mod"  # how the class that torch.compile returns, which costs seconds to import, keeps the module
+    while isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(model, compiled):
+        model = getattr(model, compiled if hasattr(model, compiled) else "module")
+    return model

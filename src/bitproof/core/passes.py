@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from bitproof.core.calling import logits_of
+
 
 @dataclass
 class Counted:
-    """A model that counts its passes and otherwise behaves like `model`.
+    """A model that counts its passes, gives its logits alone, and otherwise behaves like `model`.
 
     Attributes:
         advance: told of every batch's passes, for progress bars.
@@ -27,7 +29,7 @@ class Counted:
     def __call__(self, inputs: Tensor) -> Tensor:
         self.forwards += len(inputs)
         self.advance(len(inputs))
-        logits = self.model(inputs)
+        logits = logits_of(self.model, inputs)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits

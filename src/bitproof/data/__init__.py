@@ -79,30 +79,50 @@ def load_data(
     return load(folder, split=split, limit=limit, **options)
 
 
-def parse_data(text: str) -> tuple[str, str | None, dict[str, int]]:
-    """Name, root and options of a data set as the command line names it: `digits`, `cifar10:ROOT` or
-    `imagenet:ROOT,size=299`.
+def parse_data(text: str) -> tuple[str, str | None, dict[str, Any]]:
+    """Name, root and options of a data set as the command line names it: `digits`, `cifar10:ROOT`,
+    `imagenet:ROOT,size=299` or `folder:ROOT,classes=FILE` with a text file that has a line a class.
 
     Raises:
-        InputError: an unknown name, or a size that is no whole number.
+        InputError: an unknown name or option, a size that is no whole number, or a file that cannot be read.
 
     Example:
         >>> parse_data("imagenet:photos/val,size=299")
         ('imagenet', 'photos/val', {'size': 299})
     """
     parts = call(text)
-    load = lookup(DATA, parts.name, "data set")
+    known = inspect.signature(lookup(DATA, parts.name, "data set")).parameters
     for field, value in parts.fields.items():
-        if field != "size" or "size" not in inspect.signature(load).parameters:
+        if field not in _READ or field not in known:
             raise InputError(
                 f"{field}={value} in {text!r}",
                 rule=f"{parts.name} has no option {field} that can be written as text",
-                remedy="Folders of pictures take size, as in imagenet:ROOT,size=224",
+                remedy="Folders of pictures take size, as in imagenet:ROOT,size=224, and folder:ROOT,classes=FILE",
             )
-        if not value.isdecimal():
-            raise InputError(
-                f"size is {value!r} in {text!r}",
-                rule="it is a whole number of pixels",
-                remedy="Write for example size=224",
-            )
-    return parts.name, parts.head or None, {name: int(value) for name, value in parts.fields.items()}
+    return parts.name, parts.head or None, {field: _READ[field](value) for field, value in parts.fields.items()}
+
+
+def _size(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 10):
+        raise InputError(
+            f"size is {text!r}", rule="it is a whole number of pixels", remedy="Write for example size=224"
+        )
+    return int(text)
+
+
+def _class_names(path: str) -> tuple[str, ...]:
+    """The lines of a text file that hold anything."""
+    try:
+        with Path(path).expanduser().open(encoding="utf-8") as file:
+            text = file.read(_LONGEST)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"classes={path} cannot be read ({error})",
+            rule="it is a text file with a line a class, in the order of the model's outputs",
+            remedy="Check the path; in Python, pass classes=[...]",
+        ) from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+_LONGEST = 2**24  # letters of a file of class names
+_READ: dict[str, Callable[[str], Any]] = {"size": _size, "classes": _class_names}

@@ -11,13 +11,14 @@ from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bitproof.core.calling import ROUNDING
 from bitproof.data.base import Data, Read, Rows
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ArrayData(Data):
     """Examples held in memory.
 
@@ -69,9 +70,11 @@ def from_arrays(
     """A data set from pictures in memory, which are copied.
 
     Args:
-        images: [n, c, h, w] with c = 1 (grey) or 3 (RGB); uint8 in 0..255, or float in [0, 1].
-        labels: integers [n] in 0..k-1.
-        classes: the k class names; by default "0", "1", ... up to the largest label.
+        images: [n, c, h, w]; uint8 in 0..255, or float in [0, 1], give or take 1e-6. With c = 1 (grey) or 3 (RGB) all
+            conditions can be made of them; with another number of channels, attacks and shifts of one's own.
+        labels: integers [n] or [n, 1] in 0..k-1.
+        classes: the k class names, one for each output of a model; by default "0", "1", ... up to the largest label,
+            and a model may have more outputs.
 
     Raises:
         InputError: another shape or dtype, floats that are not finite or not in [0, 1], labels that are
@@ -83,10 +86,10 @@ def from_arrays(
         (2, (3, 8, 8))
     """
     pixels = _numpy(images)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
+    if pixels.ndim != 4 or 0 in pixels.shape or _channels_last(pixels.shape):
         raise InputError(
             f"images have shape {list(pixels.shape)}",
-            rule="they must be [n, c, h, w], at least one, with c = 1 (grey) or 3 (RGB)",
+            rule="they must be [n, c, h, w], at least one, with channels before height and width",
             remedy="From [n, h, w, c], use images.transpose(0, 3, 1, 2)",
         )
     exact = None
@@ -103,7 +106,12 @@ def from_arrays(
         framing=Framing(channels=channels, height=height, width=width),
         pictures=np.array(pixels.transpose(0, 2, 3, 1), order="C"),
         exact=exact,
+        open=classes is None,
     )
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    return shape[3] in (1, 3, 4) and min(shape[1:3]) > shape[3]
 
 
 def _numpy(values: Any) -> NDArray[Any]:
@@ -121,21 +129,23 @@ def _checked_floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
             remedy="Use images.astype(numpy.uint8) if the values are 0..255",
         )
     low, high = float(pixels.min()), float(pixels.max())
-    if not (low >= 0 and high <= 1):  # written so that NaN fails
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # written so that NaN fails
         raise InputError(
             f"images range from {low:g} to {high:g}",
             rule="float images must be finite and lie in [0, 1]",
             remedy="Divide 0..255 values by 255, and do not normalise: that is the model's first layer",
         )
-    return np.array(pixels, np.float32, order="C")
+    return np.array(pixels, np.float32, order="C").clip(0, 1)
 
 
 def _checked_labels(labels: NDArray[Any], count: int, classes: int | None) -> NDArray[np.int64]:
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
         raise InputError(
             f"labels are {labels.dtype} {list(labels.shape)}",
             rule=f"they must be integers [{count}], one an image",
-            remedy="Pass class numbers; from one-hot rows, use labels.argmax(1)",
+            remedy="From one-hot rows, use labels.argmax(1)" if labels.ndim == 2 else "Pass whole class numbers",
         )
     wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
     if wrong.any():

@@ -36,7 +36,7 @@ class Read:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Data(abc.ABC):
     """Examples of one split of a data set. Reading changes nothing in it.
 
@@ -48,6 +48,8 @@ class Data(abc.ABC):
         left_out: what was found but cannot be used, by name, and why. Files are decoded when they are needed: `read`
             says which of them cannot be.
         numbers: int64 [n], each example's number in its split; None = they are its first ones.
+        open: whether there may be classes beyond the named ones, as where labels are numbers. Otherwise a model for
+            these data has one output a class, as a class that is missing would shift the labels of others.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Data(abc.ABC):
     framing: Framing
     left_out: dict[str, str] = field(default_factory=dict)
     numbers: Int64[np.ndarray, " n"] | None = None
+    open: bool = False
 
     @abc.abstractmethod
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
@@ -84,6 +87,12 @@ class Data(abc.ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return (
+            f"{type(self).__name__}: {self.name} {self.split}, {len(self):,} of {len(self.classes):,} classes, {size}"
+        )
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, " n"]:

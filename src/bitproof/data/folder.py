@@ -1,9 +1,10 @@
 """A folder of image files with one sub-folder a class: the layout of ImageNet's validation set."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import final
 
 import numpy as np
@@ -15,11 +16,26 @@ from bitproof.data.base import Data, Read, Rows
 from bitproof.errors import InputError, UnreadableError
 from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LARGEST_SIZE = 4096
+"""Of a side in pixels: a single image then takes 200 MB."""
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
+OTHER_PICTURES = (
+    *(".arw", ".avif", ".cr2", ".dng", ".exr", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".nef"),
+    *(".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff"),
+)
+"""Suffixes of what is read, and of pictures that are not."""
+
+SYSTEM = ("#recycle", "$recycle.bin", "__macosx", "__pycache__", "lost+found", "system volume information")
+"""Folders, in small letters, that systems and programs leave where people keep pictures. So are all that start with a
+dot or an @."""
+
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_SHOWN = 5  # names in an error
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FolderData(Data):
     """Examples read from their files when they are asked for.
 
@@ -60,7 +76,7 @@ class FolderData(Data):
 
     def content(self) -> Iterator[bytes | memoryview]:
         for row, name in enumerate(self.files):
-            yield name.encode() + b"\0"
+            yield name.encode(errors="surrogateescape") + b"\0"
             yield hashlib.blake2b(self.encoded(row)).digest()
 
     def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:
@@ -82,60 +98,120 @@ def load_folder(
 ) -> FolderData:
     """The image files below `root`, a class for each sub-folder, as RGB.
 
-    The files come in a fixed shuffled order (by the hash of their path), so that the first `limit` of
-    them are a fair sample of all classes and not the first few classes.
+    The files come in a fixed shuffled order, so that the first `limit` of them are a fair sample of all classes and not
+    the first few classes.
 
     Args:
-        root: holds the sub-folders; hidden files and folders are skipped.
+        root: holds the sub-folders. What is hidden, and what systems leave there (`SYSTEM`), is skipped.
         split: what results call these data.
-        classes: all classes in the order of the model's outputs, of which the sub-folders may be some;
-            by default the sorted sub-folder names.
+        classes: all classes in the order of the model's outputs, of which the sub-folders may be some; by default the
+            sorted names of the sub-folders with pictures. A model with more outputs than these is refused when it is
+            tested: a class that is missing here would shift the labels of those behind it.
         size: pixels; the shorter side is resized to size * 256 / 224, the centre size x size is kept.
 
-    Sub-folders that are not among the classes are left out, and so are pictures that turn out to be unreadable;
-    `left_out` names them.
+    What is found and not used is named in `left_out`: sub-folders that are no class or hold no pictures, formats that
+    are not read, pictures in no sub-folder, and pictures that turn out to be unreadable.
 
     Raises:
-        InputError: no images in a sub-folder that is a class, or a single class.
+        InputError: no images in a sub-folder that is a class, a single class, one named twice, or a folder of splits.
     """
     if root is None:
         raise InputError(
             "folder needs a root", rule="it reads one sub-folder a class", remedy="Pass root=, or write folder:ROOT"
         )
-    if size < 1:
-        raise InputError(f"size is {size}", rule="it is the side of the model's input in pixels", remedy="Try 224")
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if classes is None and len(folders) == 1:
+    if not 1 <= size <= LARGEST_SIZE:
         raise InputError(
-            f"{root} has one sub-folder, {folders[0]!r}",
-            rule="each sub-folder is a class, and there are at least two",
-            remedy=f"Point root at the folder whose sub-folders are the classes, perhaps {root / folders[0]}",
+            f"size is {size}",
+            rule=f"it is the side of the model's input in pixels, {LARGEST_SIZE:,} at most",
+            remedy="Try 224",
         )
-    classes = tuple(folders if classes is None else classes)
-    number = {name: i for i, name in enumerate(classes)}
-    foreign = [name for name in folders if name not in number]
-    files = [
-        path.relative_to(root).as_posix()
-        for name in folders
-        if name in number
-        for path in (root / name).rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not files:
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    found = list(_visible(root, folders))
+    pictures = [name for name in found if name.lower().endswith(SUFFIXES)]
+    filled = {_top(name) for name in pictures}
+    if classes is None:
+        _check_level(root, sorted(filled))
+    names = tuple(sorted(filled) if classes is None else classes)
+    number = {name: i for i, name in enumerate(names)}
+    if len(number) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
         raise InputError(
-            f"{root} holds no images",
-            rule=f"images ({', '.join(SUFFIXES)}) are expected in one sub-folder a class"
-            + (f", of which {foreign[0]!r} is none of the {len(classes)}" if foreign else ""),
+            f"classes name {twice[0]!r} twice", rule="each class has one output", remedy="Leave one of them out"
+        )
+    files = [name for name in pictures if _top(name) in number]
+    left_out = _left_out(root, folders, found, filled, number)
+    if not files:
+        seen = "; ".join(f"{name} {why}" for name, why in list(left_out.items())[:_SHOWN])
+        raise InputError(
+            f"{root} holds no images" + (f" ({seen})" if seen else ""),
+            rule=f"images ({', '.join(SUFFIXES)}) are expected in one sub-folder a class",
             remedy="Point root at the folder whose sub-folders are the classes",
         )
-    files = sorted(files, key=lambda name: hashlib.blake2b(name.encode()).digest())[:limit]
+    files = shuffled(files)[:limit]
     return FolderData(
         name="folder",
         split=split,
-        classes=classes,
-        labels=np.array([number[name.split("/")[0]] for name in files], np.int64),
+        classes=names,
+        labels=np.array([number[_top(name)] for name in files], np.int64),
         framing=Framing(channels=3, height=size, width=size, shorter=round(size * 256 / 224)),
-        left_out={f"{name}/": f"is none of the {len(classes):,} classes" for name in foreign},
+        left_out=left_out,
         root=root,
         files=tuple(files),
     )
+
+
+def shuffled(names: Iterable[str]) -> list[str]:
+    """The names in an order that is fixed for all machines and has nothing to do with them: by their hash."""
+    return sorted(names, key=lambda name: hashlib.blake2b(name.encode(errors="surrogateescape")).digest())
+
+
+def _check_level(root: Path, filled: list[str]) -> None:
+    """Refuse a folder that is one level too high."""
+    if len(filled) == 1:
+        raise InputError(
+            f"{root} has pictures in one sub-folder, {filled[0]!r}",
+            rule="each sub-folder is a class, and there are at least two",
+            remedy=f"Point root at the folder whose sub-folders are the classes, perhaps {root / filled[0]}",
+        )
+    if filled and {name.lower() for name in filled} <= _SPLITS:
+        raise InputError(
+            f"the sub-folders of {root} are {' and '.join(filled)}",
+            rule="each sub-folder is a class, and these are the parts of a data set",
+            remedy=f"Point root at one of them, perhaps {root / filled[-1]}; classes= may name such classes",
+        )
+
+
+def _visible(root: Path, folders: list[str]) -> Iterator[str]:
+    """The files below the sub-folders, with forward slashes, without what is hidden or inside what is."""
+    for folder in folders:
+        for path in (root / folder).rglob("*"):
+            name = path.relative_to(root)
+            if not any(map(_is_hidden, name.parts)) and path.is_file():
+                yield name.as_posix()
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "@")) or name.lower() in SYSTEM
+
+
+def _top(name: str) -> str:
+    return name.split("/")[0]
+
+
+def _left_out(
+    root: Path, folders: list[str], found: list[str], filled: set[str], number: dict[str, int]
+) -> dict[str, str]:
+    """What is found and not used, and why."""
+    left_out: dict[str, str] = {}
+    for name in folders:
+        if name not in filled:
+            left_out[f"{name}/"] = "holds no pictures that can be read"
+        elif name not in number:
+            left_out[f"{name}/"] = f"is none of the {len(number):,} classes"
+    others = Counter(suffix for name in found if (suffix := PurePath(name).suffix.lower()) in OTHER_PICTURES)
+    for suffix, count in sorted(others.items()):
+        left_out[f"*{suffix}"] = f"{count:,} file{'s' * (count > 1)} of a format that is not read: convert to PNG"
+    stray = sum(path.suffix.lower() in SUFFIXES and not _is_hidden(path.name) for path in root.iterdir())
+    if stray:
+        left_out["*"] = f"{stray:,} picture{'s' * (stray > 1)} in no sub-folder"
+    return left_out

@@ -9,14 +9,13 @@ A label is a class's place among the sorted wnids, which is how readers of class
 of the official test pictures were never published.
 """
 
-import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bitproof.data.folder import FolderData, load_folder
+from bitproof.data.folder import FolderData, load_folder, shuffled
 from bitproof.errors import InputError, lookup
 from bitproof.pictures.pixels import Framing
 
@@ -75,7 +74,7 @@ def _annotated(folder: Path, wnids: tuple[str, ...], limit: int | None) -> Folde
             )
         labels[name] = number[wnid]
     pictures = folder / "val" / "images"
-    names = sorted(labels, key=lambda name: hashlib.blake2b(name.encode()).digest())[:limit]
+    names = shuffled(labels)[:limit]
     missing = [name for name in names if not (pictures / name).is_file()]
     if missing or not names:
         raise InputError(

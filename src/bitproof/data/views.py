@@ -20,7 +20,7 @@ Change = Callable[..., Float[Tensor, "n c h w"]]
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Selected(Data):
     """Some examples of a data set; see `select`."""
 
@@ -48,7 +48,7 @@ class Selected(Data):
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Mapped(Data):
     """A data set whose images are changed as they are read; see `mapped`."""
 
@@ -119,6 +119,7 @@ def select(data: Data, rows: Any) -> Selected:
         labels=data.labels[positions],
         framing=data.framing,
         left_out=data.left_out,
+        open=data.open,
         numbers=data.ids[positions],
         base=data,
         rows=positions,
@@ -154,6 +155,7 @@ def mapped(data: Data, change: Change, *, labels: NDArray[np.int64] | None = Non
         labels=given.astype(np.int64),
         framing=data.framing,
         left_out=data.left_out,
+        open=data.open,
         numbers=data.ids,
         base=data,
         change=change,

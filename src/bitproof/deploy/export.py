@@ -8,6 +8,7 @@ Whether it did is read off the optimised graph: a model of which a quantized lay
 
 import copy
 import json
+import math
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.deploy.integer import IntegerForm
-from bitproof.deploy.integer_layer import IntegerLayer
+from bitproof.deploy.integer_layer import LARGEST_SUM, IntegerLayer
 from bitproof.deploy.runtime import METADATA, need, open_session
 from bitproof.errors import InputError
+from bitproof.files import written
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.settings import describe
 
@@ -38,7 +40,8 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
 
     Raises:
         InputError: a model in another form, an operator that ONNX does not have, a quantized layer that ONNX
-            Runtime would run in float, a path that cannot be written, or the extra `deploy` is not installed.
+            Runtime would run in float or whose sums can leave the range of int32, a path that cannot be written, or
+            the extra `deploy` is not installed.
     """
     need("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
@@ -50,21 +53,33 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
         )
     if path.suffix != ".onnx":
         raise InputError(f"cannot write {path.name!r}", rule="it is an ONNX file", remedy="Give it the suffix .onnx")
+    require_room(model)
     proto = _translate(model)
     about = {"scheme": describe(model.scheme), "step": model.step}
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)
     content = proto.SerializeToString()
     require_integers(content, list(model.layers()))
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {str(path)!r} ({error})",
-            rule="the model is one file",
-            remedy="Choose a writable path on a disk with room",
-        ) from error
+    with written(path, "the ONNX file") as draft:
+        draft.write_bytes(content)
     return len(content)
+
+
+def require_room(model: IntegerForm) -> None:
+    """Check that the sums of each layer fit into int32, in which ONNX Runtime adds them up and wraps without a word.
+
+    Raises:
+        InputError: those of one do not, for some input.
+    """
+    for name, layer in model.layers().items():
+        if (largest := layer.largest_sum) > LARGEST_SUM:
+            bits = layer.input_quantizer.codes.qmax.bit_length() - math.ceil(math.log2(largest / LARGEST_SUM))
+            raise InputError(
+                f"the sums of layer {name!r} can reach {largest:,}",
+                rule=f"integer kernels add up in int32, which holds {LARGEST_SUM:,}",
+                remedy=f"Give the layer's input {max(bits, 2)} bits or fewer, leave the layer float (rules "
+                f"`layers={name}=w8a{max(bits, 2)}` and `layers={name}=w32a32`), or split it",
+            )
 
 
 def require_integers(content: bytes, layers: list[str]) -> None:
@@ -120,6 +135,9 @@ def _translate(model: IntegerForm) -> Any:
             remedy="Replace the operator that the message names",
         ) from error
     assert program is not None
+    for value in list(program.model.graph.initializers.values()):
+        if "." not in str(value.name):  # the names of results, of the input and of the output have no dot either
+            value.name = f".{value.name}"
     proto = program.model_proto
     del proto.graph.value_info[:]
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.initializer):
@@ -156,7 +174,10 @@ class _Layer(nn.Module):
         self.register_buffer("codes", layer.codes)
         self.register_buffer("scale", layer.scale)
         self.register_buffer("zero_point", torch.full(layer.scale.shape, layer.zero_point, dtype=torch.int8))
-        self.register_buffer("bias", layer.bias)
+        bias = layer.bias
+        if bias is None and not layer.linear:  # torch's exporter would write a float one, which keeps it from fusing
+            bias = torch.zeros(len(layer.codes), dtype=torch.int32)
+        self.register_buffer("bias", bias)
         self.register_buffer("unit", layer.unit)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,12 +13,11 @@ things differ (Jacob et al. 2018, Section 2):
 long as sums stay below 2^24, and rescale them as ONNX Runtime does, operation by operation: so both agree bit for bit.
 """
 
-from collections.abc import Iterable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
+from bitproof.core.calling import plain_context, unwrapped
 from bitproof.deploy.capture import capture, mark
 from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
@@ -26,7 +25,8 @@ from bitproof.deploy.rewrite import Rewriting
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, freeze
 from bitproof.quant.attached import compute_layers, input_quantizer, weight_quantizer
-from bitproof.quant.convert import Images
+from bitproof.quant.calibration import Calibration, batches_of
+from bitproof.quant.convert import quantized_parts
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.settings import digest
 
@@ -39,16 +39,24 @@ class IntegerForm(nn.Module):
         scheme: how it was quantized.
         shape: (channels, height, width) of its images.
         added: names of the layers that got one more 8-bit grid, ":input" or ":output".
+        floats: names of quantized layers that are not called: something else uses their weights, in float, as
+            `nn.MultiheadAttention` does those of its `out_proj`.
     """
 
     def __init__(
-        self, graph: fx.GraphModule, scheme: Scheme, shape: tuple[int, int, int], added: tuple[str, ...]
+        self,
+        graph: fx.GraphModule,
+        scheme: Scheme,
+        shape: tuple[int, int, int],
+        added: tuple[str, ...],
+        floats: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.graph = graph
         self.scheme = scheme
         self.shape = shape
         self.added = added
+        self.floats = floats
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         return self.graph(images)
@@ -70,13 +78,14 @@ class IntegerForm(nn.Module):
         return f"shape={self.shape}, graph={digest(self.graph.code)}"
 
 
+@plain_context()
 @torch.no_grad()
-def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> IntegerForm:
+def integer_form(model: nn.Module, calibration: Calibration) -> IntegerForm:
     """The model that integer kernels can compute, made from a fake-quantized one, which is left as it is.
 
     Args:
-        model: what `quantize` returned (trained further or not).
-        calibration: batches of images, as for `quantize`: they tell the shape of the images, and the range of
+        model: what `quantize` returned (trained further or not), whatever it is wrapped in.
+        calibration: images, in any form that `quantize` takes: they tell the shape of the images, and the range of
             each tensor that gets a further 8-bit grid (from its smallest to its largest value). Layers whose
             inputs the scheme leaves float get such a grid too.
 
@@ -87,15 +96,9 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         InputError: a model without quantized weights, a method with no integer form, weights that do not fit into
             8 bits with one zero point, or a model that cannot be captured.
     """
+    model = unwrapped(model)
     scheme = _scheme(model)
-    batches = calibration.inputs() if isinstance(calibration, Images) else calibration
-    batches = [batch.cpu() for batch in batches]
-    if not batches:
-        raise InputError(
-            "no calibration data",
-            rule="images tell the shape and the ranges of the integer form",
-            remedy="Pass a few hundred training images as `calibration`",
-        )
+    batches = [batch.float().cpu() for batch in batches_of(calibration)()]
     shape = tuple(batches[0].shape[1:])
     weights: dict[str, tuple[Tensor, Tensor]] = {}
     grids: dict[str, AffineQuantizer | None] = {}
@@ -120,15 +123,17 @@ def integer_form(model: nn.Module, calibration: Images | Iterable[Tensor]) -> In
         )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
-    return IntegerForm(graph.module, scheme, shape, tuple(graph.added))  # type: ignore[arg-type]
+    return IntegerForm(graph.module, scheme, shape, tuple(graph.added), tuple(graph.floats))  # type: ignore[arg-type]
 
 
 def _scheme(model: nn.Module) -> Scheme:
-    scheme = getattr(model, "scheme", None)
-    if scheme is None or isinstance(model, IntegerForm):
+    parts = list(quantized_parts(model))
+    integer = [name for name, part, _ in parts if isinstance(part, IntegerForm)]
+    if len(parts) != 1 or integer:
+        found = "is not quantized" if not parts else f"has {len(parts)} quantized parts"
         raise InputError(
-            "the model is in integer form already" if scheme else "the model is not quantized",
-            rule="the integer form is made from a fake-quantized model",
+            f"the model {'is in integer form already' if integer else found}",
+            rule="the integer form is made from one fake-quantized model",
             remedy="Pass what `quantize` returned",
         )
-    return scheme
+    return parts[0][2]

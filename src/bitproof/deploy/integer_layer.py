@@ -11,6 +11,8 @@ from bitproof.quant.grid import AffineQuantizer, fake_quantize
 
 LINEAR = torch.ops.aten.linear.default
 LARGEST_BIAS = 2**30
+LARGEST_SUM = 2**31 - 1
+"""What the int32 in which kernels add up products can hold."""
 
 
 class IntegerLayer(nn.Module):
@@ -64,6 +66,18 @@ class IntegerLayer(nn.Module):
     def unit(self) -> Float[Tensor, " out"]:
         """What one step of each channel's sum stands for."""
         return self.input_quantizer.scale * self.scale
+
+    @property
+    def largest_sum(self) -> int:
+        """The largest magnitude that the sum of products and bias can have, whatever codes the input holds."""
+        grid = self.input_quantizer
+        offset = int(grid.zero_point)
+        weights = (self.codes.double() - self.zero_point).flatten(1)
+        above, below = weights.clamp(min=0).sum(1), weights.clamp(max=0).sum(1)
+        highest, lowest = grid.codes.qmax - offset, grid.codes.qmin - offset
+        bias = 0 if self.bias is None else self.bias.double()
+        ends = (above * highest + below * lowest + bias, above * lowest + below * highest + bias)
+        return int(torch.stack(ends).abs().max())
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         codes = round_ste(x / self.input_quantizer.scale)

@@ -51,12 +51,17 @@ class Rewriting:
         self.module = module
         self.graph = module.graph
         self.weights = weights
-        self.added = [f"{name}:input" for name, known in grids.items() if known is None]
         self.inputs: dict[fx.Node, str] = {}
         for node in self.graph.find_nodes(op="call_function", target=MARK):
             self.inputs[self._behind_pads(node)] = str(node.args[1])
+        called = set(self.inputs.values())  # not so: layers whose weights something else takes
+        self.added = [f"{name}:input" for name, known in grids.items() if known is None and name in called]
         self.grids = {name: known or _eight_bits() for name, known in grids.items()}
         self.calls = {self._call(node): name for node, name in self.inputs.items()}
+        called = set(self.calls.values())
+        self.added = [f"{name}:input" for name, known in grids.items() if known is None and name in called]
+        used = {str(node.target) for node in self.graph.find_nodes(op="get_attr")}
+        self.floats = [name for name in weights if name not in called and f"{name}.weight" in used]
         self.tails = {call: _Tail.of(call) for call in self.calls}
         for node, name in self.inputs.items():
             quantizer = self.grids[name] if grids[name] else nn.Identity()

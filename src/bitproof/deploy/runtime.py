@@ -4,11 +4,10 @@ On x86 processors without VNNI the product of unsigned and signed 8-bit integers
 saturates; there the session is told to be exact (`session.x64quantprecision`), at the price of some speed.
 """
 
-import copy
 import importlib.util
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
+from bitproof.core.copying import copied
 from bitproof.core.cpu import integer_instructions
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
-from bitproof.quant.convert import Images
+from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.reading import refusing
 from bitproof.settings import build
 
 METADATA = "bitproof"
 """The key of the metadata that `export_onnx` writes."""
+
+MOST_IMAGES = 2**16
+"""The largest batch that a file may ask for."""
 
 LARGEST_FILE = 2**31
 """What a protobuf message can hold."""
@@ -70,6 +73,12 @@ class OnnxModel(nn.Module):
             )
         batch, *shape = inputs[0].shape
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
+        if (self.batch or 0) > MOST_IMAGES:
+            raise InputError(
+                f"the ONNX model takes {self.batch:,} images at once",
+                rule=f"smaller batches are filled up to that number, which may be {MOST_IMAGES:,}",
+                remedy="Export it with a batch of any size",
+            )
         self.shape = tuple(size if isinstance(size, int) else None for size in shape)
         self.scheme, self.step = _metadata(self.session)
 
@@ -243,21 +252,21 @@ class Agreement:
 
 
 @torch.no_grad()
-def agreement(model: nn.Module, deployed: OnnxModel, images: Images | Iterable[Tensor]) -> Agreement:
+def agreement(model: nn.Module, deployed: OnnxModel, images: Calibration) -> Agreement:
     """Compare a PyTorch model (an integer form, a fake-quantized or a float one) with a session, image by image.
 
     Args:
         model: frozen or not; is left as it is.
         deployed: what `load_onnx` returned.
-        images: batches of images, or data.
+        images: in any form that `quantize` takes.
     """
     import onnxruntime
 
-    model = copy.deepcopy(model).eval()
+    model = copied(model).eval()
     count = same = same_logits = 0
     largest = 0.0
-    for batch in images.inputs() if isinstance(images, Images) else images:
-        expected, found = model(batch.to(device_of(model))).cpu(), deployed(batch)
+    for batch in batches_of(images)():
+        expected, found = answer(model, batch).cpu(), deployed(batch)
         count += len(batch)
         same += int((expected.argmax(1) == found.argmax(1)).sum())
         same_logits += int((expected == found).all(1).sum())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bitproof.quant import freeze
 from bitproof.quant.attached import INPUT_QUANTIZER, input_quantizer, weight_quantizer
-from bitproof.quant.convert import assigned
+from bitproof.quant.convert import quantized_layers
 from bitproof.quant.quantizer import Quantizer
 
 
@@ -28,7 +28,7 @@ class Sizes:
 
 @torch.no_grad()
 def sizes(model: nn.Module) -> Sizes:
-    """The sizes of a model that `quantize` made, or of a float one, which has nothing to pack.
+    """The sizes of a model that `quantize` made, whatever it is wrapped in, or of a float one: nothing to pack.
 
     The bits of a weight are those of the scheme, or more where its quantizer uses more levels (a piecewise grid of b
     bits takes b + 1).
@@ -41,8 +41,7 @@ def sizes(model: nn.Module) -> Sizes:
     frozen = freeze(model).state_dict()
     floats = sum(_bytes(t) for name, t in frozen.items() if t.is_floating_point() and f"{INPUT_QUANTIZER}." not in name)
     packed = floats
-    scheme = getattr(model, "scheme", None)
-    for _, layer, here in assigned(model, scheme) if scheme else ():
+    for _, layer, here in quantized_layers(model):
         if (of_weight := weight_quantizer(layer)) is not None:
             packed += _packed(layer.weight, here.weight_bits) - _bytes(layer.weight)
             packed += _grids(of_weight, len(layer.weight))

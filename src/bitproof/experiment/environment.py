@@ -1,5 +1,6 @@
 """What a result was computed on: versions, hardware, commit, command."""
 
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -44,6 +45,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@functools.cache  # what has been imported stays what it is
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

@@ -1,6 +1,6 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
-from bitproof.attacks import ATTACKS, Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition
+from bitproof.attacks import Attack
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
+from bitproof.core.calling import plain_context
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -21,8 +22,9 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
-from bitproof.settings import describe, digest, parse
+from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
 
@@ -45,11 +47,13 @@ class Experiment:
             relative metrics need them.
         analyses: how they are looked at beside that.
         seed: of all randomness.
-        batch_size: images a pass; results do not depend on it.
+        batch_size: images a pass; results do not depend on it, unless those of a model do (`ModelRecord.of_batch`).
         independent: whether an attack with several budgets starts from all examples at each of them. By default
             they go in increasing order, and what a smaller budget broke counts as broken at the larger ones.
         crafting: on what attacks are made, one of `bitproof.judging.CRAFTING`.
         workers: processes that make images beside this one; results do not depend on them.
+        jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
+            them here.
     """
 
     models: Mapping[str, Model]
@@ -61,14 +65,14 @@ class Experiment:
     independent: bool = False
     crafting: str = "exact"
     workers: int = 0
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         if not self.models:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
         for condition in self.all_conditions:
-            if isinstance(condition, Crafted) and condition.source:
-                lookup(dict.fromkeys(self.models), condition.source, "source of a transfer")
+            check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
             raise InputError(
                 f"batch_size is {self.batch_size}", rule="a batch holds at least one image", remedy="Use 128"
@@ -76,6 +80,12 @@ class Experiment:
         if self.workers < 0:
             raise InputError(
                 f"workers is {self.workers}", rule="it is a number of processes", remedy="Use 0 to have none"
+            )
+        if self.jobs < 1 or (self.jobs > 1 and self.workers):
+            raise InputError(
+                f"jobs is {self.jobs}" + f" and workers is {self.workers}" * (self.jobs > 0),
+                rule="it is a number of tasks at once, of which each makes its images itself",
+                remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}", rule="it is a whole number of 64 bits", remedy="Use 0")
@@ -136,12 +146,12 @@ class Experiment:
                 before = self.record(easier, models)
                 how["after"] = {**before.setting, **before.how}
             if condition.source:
-                how["source"] = list(models[condition.source].identity)  # names are not part of a key
+                how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
                 how["target"] = class_number(found.targets, self.data.classes)
-        return replace(found, how=how)
+        return replace(found, how={**found.how, **how})
 
     def easier(self, condition: Condition) -> Crafted | None:
         """The same attack with the next smaller budget, where the examples that it broke are taken from it."""
@@ -151,13 +161,15 @@ class Experiment:
         smaller = [c for c in self.all_conditions if condition.differs_in_budget(c) and c.attack.eps < eps < np.inf]  # pyright: ignore
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
+    @plain_context()
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
         with self.bench() as bench:
             models = told_apart(bench, store)
             plan = self.plan(bench, models)
-            tally = runner.run(plan, bench, store, environment, progress=progress)
+            executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+            tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
             replace(
                 store.get(self.key(model, condition, models)), model=model, condition=self.record(condition, models)
@@ -189,9 +201,11 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
+        if not plain.is_float:
+            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
-        for record in (plain, *(replace(plain, fingerprint=f"{plain.fingerprint}~{i}") for i in range(2, MOST))):
+        for record in _namesakes(plain):
             here = [bench.probes[n] for n, other in found.items() if other.identity == record.identity]
             key = cell_key(record, about, bench.data.record, bench.seed)
             if not store.missing([key]):
@@ -200,6 +214,13 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
             if probe.random or all(same_answers(probe, other) for other in here):
                 break
     return found
+
+
+def _namesakes(model: ModelRecord) -> Iterator[ModelRecord]:
+    """The model, then others of its fingerprint with a number behind it."""
+    yield model
+    for number in range(2, MOST):
+        yield replace(model, fingerprint=f"{model.fingerprint}~{number}")
 
 
 def _probe_of(cell: Cell, ids: np.ndarray) -> Probe:
@@ -220,13 +241,14 @@ def evaluate(
     *,
     suite: str | None = None,
     conditions: Sequence[Condition | Attack | str] | None = None,
-    transfer: Sequence[Attack | str] = (),
+    transfer: Sequence[Attack | Crafted | str] = (),
     store: str | Path | Store | None = None,
     seed: int = 0,
     batch_size: int = 128,
     independent: bool = False,
     crafting: str = "exact",
     workers: int = 0,
+    jobs: int = 1,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
     progress: bool = True,
@@ -241,9 +263,9 @@ def evaluate(
             "released:ROOT" for all files of CIFAR-C, ImageNet-C or ImageNet-P in a folder.
         conditions: further conditions, or the only ones where no suite is named; settings, or text such as
             "pgd:eps=2/255,steps=40" or "crafted:attack=pgd(eps=2/255),targets=next".
-        transfer: attacks whose images, made on each of the models, are given to all of them; see
-            `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`). ONNX sessions have no
-            gradients: they are sources of those attacks that only ask.
+        transfer: attacks whose images, made on each of the models (or on the `source` that `Crafted` names), are given
+            to all of them; see `Result.transfer`. They do not stop at their first hit there (`Attack.to_the_end`).
+            ONNX sessions have no gradients: they are sources of those attacks that only ask.
         store: a file (or an open store) where results are kept and found again: a second call computes
             only what is missing. None keeps them in memory.
         seed: of all randomness.
@@ -254,6 +276,8 @@ def evaluate(
             almost the same. What counts is predicted on the model itself.
         workers: processes that make images (decode, resize, corrupt) beside this one; results do not depend on
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
+        jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
+            share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
             reported beside the results.
@@ -274,20 +298,19 @@ def evaluate(
     """
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of(suite or "quick", data), *chosen]
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
-    made = (parse(attack, ATTACKS, "attack") if isinstance(attack, str) else attack for attack in transfer)
-    attacks: list[Attack] = [attack.to_the_end() for attack in made]
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
     experiment = Experiment(
         models=models,
         data=data,
         conditions=(
             *chosen,
             *(
-                Crafted(attack=attack, source=name)
-                for attack in attacks
+                replace(made, source=name)
+                for made in shown
                 for name, model in models.items()
-                if attack.asks_only or Subject.of(model).gradients
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
             ),
         ),
         analyses=(*analyses, *((Masking(),) if diagnose else ())),
@@ -296,6 +319,7 @@ def evaluate(
         independent=independent,
         crafting=crafting,
         workers=workers,
+        jobs=jobs,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)

@@ -5,7 +5,6 @@ from. While it is being made it keeps the state of the run, from which a killed 
 `record.json`, which is written last, holds the hash of its weights.
 """
 
-import copy
 import datetime
 import hashlib
 import json
@@ -17,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.checkpoints import save_model
+from bitproof.checkpoints import noted_roles, save_model
+from bitproof.core.copying import copied
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.environment import environment
@@ -197,7 +197,10 @@ def _open(recipe: Recipe, start: nn.Module, place: Path) -> nn.Module:
         raise _damaged(path, error.what) from error
     if _hash(weights) != record.weights:
         raise _damaged(path, "other weights than were written")
-    model = prepare(start, recipe.quantization.scheme) if recipe.quantization else copy.deepcopy(start).eval()
+    if recipe.quantization:
+        model = prepare(start, recipe.quantization.scheme, noted_roles(path))
+    else:
+        model = copied(start).eval()
     fill(model, weights, str(path))
     model.origin = origin_of(record)  # pyright: ignore - what a subject knows of it
     return model

@@ -1,15 +1,16 @@
 """The bench: everything live that a run works with, apart from the setting that describes it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 from torch import nn
 
 from bitproof.core.calling import device_of
-from bitproof.data import Data
+from bitproof.data import Data, Read
 from bitproof.errors import InputError
 from bitproof.judging.checks import predict
 from bitproof.judging.copies import crafting_model
@@ -68,6 +69,18 @@ class Bench:
         Raises:
             InputError: a model that cannot take the images, or none that can be read.
         """
+        return {
+            name: probe(partial(predict, model, data=self.data, name=name), self._first.images.to(device_of(model)))
+            for name, model in self.exact.items()
+        }
+
+    @property
+    def probed(self) -> Int64[np.ndarray, " k"]:
+        """The numbers of the examples that the probes are of."""
+        return self.data.ids[self._first.rows]
+
+    @cached_property
+    def _first(self) -> Read:
         read = self.data.read(range(min(COUNT, len(self.data))))
         if not len(read.rows):
             read = self.data.read(range(len(self.data)))
@@ -78,17 +91,7 @@ class Bench:
                 rule=f"a result needs at least one; {name} {reason}",
                 remedy="Check the files",
             )
-        images = read.images[:COUNT]
-        return {
-            name: probe(partial(predict, model, data=self.data, name=name), images.to(device_of(model)))
-            for name, model in self.exact.items()
-        }
-
-    @cached_property
-    def probed(self) -> np.ndarray:
-        """The numbers of the examples that the probes are of."""
-        rows = self.data.read(range(min(COUNT, len(self.data)))).rows
-        return self.data.ids[rows if len(rows) else self.data.read(range(len(self.data))).rows][:COUNT]
+        return replace(read, rows=read.rows[:COUNT], images=read.images[:COUNT])
 
     def __reduce__(self) -> Any:
         """How it travels to another process: with the frozen models, as torch pickles no quantizers in training."""

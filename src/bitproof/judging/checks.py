@@ -8,19 +8,20 @@ from torch import Tensor
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.core.calling import check_logits, forward
+from bitproof.core.calling import ROUNDING, check_logits, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
+from bitproof.subjects import Probe
 
 BUDGET_SLACK = 1e-6
 """Part of eps by which a result may exceed it: the rounding of one projection."""
 
 
-def check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> None:
-    """Refuse what no model is tested on.
+def check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> Tensor:
+    """The images, cut to [0, 1] where rounding left it.
 
     Raises:
-        InputError: another shape than [n, *shape], or values outside [0, 1].
+        InputError: another shape than [n, *shape], or values outside [0, 1] by more than `ROUNDING`.
     """
     if tuple(images.shape[1:]) != shape:
         raise InputError(
@@ -29,14 +30,15 @@ def check_images(images: Tensor, shape: tuple[int, int, int], source: str) -> No
             remedy="Check its size setting",
         )
     if not len(images):
-        return
+        return images
     low, high = (v.item() for v in torch.aminmax(images))
-    if not (low >= 0 and high <= 1):  # catches NaN too
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
         raise InputError(
             f"{source} gave values from {low:.4g} to {high:.4g}",
             rule="images lie in [0, 1]; normalisation is the model's first layer",
             remedy="Divide 8-bit images by 255 and clip what a method returns",
         )
+    return images if low >= 0 and high <= 1 else images.clamp(0, 1)
 
 
 def check_budget(attack: Attack, inputs: Tensor, adversarial: Tensor) -> None:
@@ -56,29 +58,62 @@ def check_budget(attack: Attack, inputs: Tensor, adversarial: Tensor) -> None:
         )
 
 
-def check_steady(attack: Attack, random: bool, name: str) -> None:
-    """Refuse an attack on a model that answers at random, unless it averages over its answers.
+def check_steady(attack: Attack, probe: Probe, name: str) -> None:
+    """Refuse an attack on a model that answers by its batch, or at random unless the attack averages over its answers.
 
     Raises:
-        InputError: such a model, and an attack that asks once.
+        InputError: such a model.
     """
-    if random and attack.averaged == 1:
+    if probe.of_batch:
+        raise InputError(
+            f"what model {name!r} answers to an image depends on the others in its batch",
+            rule="attacked images are judged in other batches than they were made in",
+            remedy="Use BatchNorm with running statistics and activations quantized with fixed ranges, or wrap the "
+            "model so that it is given one image at a time: torch.cat([net(image[None]) for image in images])",
+        )
+    if probe.random and attack.averaged == 1:
         raise InputError(
             f"model {name!r} answers the same images differently each time",
             rule="an attack on a randomised model has to follow its expectation",
-            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20)',
+            remedy='Use AutoAttack(version="rand"), or wrap the attack: EOT(attack=PGD(), draws=20); as text '
+            "autoattack:version=rand or eot:attack=pgd,draws=20",
         )
 
 
 @torch.no_grad()
 def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
-    """Logits in float32, checked: one row an image, a column for every label, finite."""
-    logits = forward(model, inputs, name).float()
+    """Logits in float32, checked: one row an image, a column for every class and no others, finite."""
+    logits = forward(model, inputs, name)
     check_logits(logits, inputs, f"model {name!r}")
-    if logits.shape[1] < len(data.classes):
-        raise InputError(
-            f"model {name!r} has {logits.shape[1]} outputs, data set {data.name!r} has {len(data.classes)} classes",
-            rule="every label needs an output",
-            remedy="Use a model made for this data set",
-        )
+    check_outputs(logits.shape[1], data, name)
+    check_no_probabilities(logits, name)
     return logits
+
+
+def check_outputs(outputs: int, data: Data, name: str) -> None:
+    """Refuse a model of other classes than the data have.
+
+    Raises:
+        InputError: another number of outputs than classes; a larger one is allowed where labels are plain numbers.
+    """
+    if outputs < len(data.classes) or (outputs > len(data.classes) and not data.open):
+        raise InputError(
+            f"model {name!r} has {outputs:,} outputs, data set {data.name!r} has {len(data.classes):,} classes",
+            rule="label k belongs to output k, so each class has an output, and each output a class",
+            remedy="Use a model made for these data; where classes are missing, name all in the order of the outputs "
+            "(classes=, on the command line folder:ROOT,classes=FILE), and read ImageNet's by imagenet:ROOT",
+        )
+
+
+def check_no_probabilities(logits: Float[Tensor, "n k"], name: str) -> None:
+    """Refuse outputs that are a softmax's: another softmax on top makes all confidences small, and gradients poor.
+
+    Raises:
+        InputError: no output is negative, and those of each image add up to 1.
+    """
+    if len(logits) and bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-4).all()):
+        raise InputError(
+            f"the outputs of model {name!r} are probabilities: none is negative, and each image's add up to 1",
+            rule="a model gives logits, of which confidences and losses take the softmax",
+            remedy="Leave out its last softmax, or return torch.log(outputs.clamp(min=1e-12))",
+        )

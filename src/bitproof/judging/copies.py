@@ -2,20 +2,29 @@
 
 What counts is always predicted on the model itself. An example that only the faster one lost is attacked again on
 the model itself; one that neither lost stands.
+
+Arithmetic in bfloat16 makes another function of a model with low-bit activations: what holds out there is no sign of
+anything. So everything that stands against a `ROUGH` copy is attacked again from the start on the model itself, and no
+example stands that would fall without the copy.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.core.calling import logits_in
 from bitproof.ptq import fold_batch_norm
 
 CRAFTING = {
     "exact": "the model itself",
     "folded": "BatchNorm folded into the layers before it, images stored channels-last",
-    "bfloat16": "the same, with convolutions and products in bfloat16: for processors and GPUs that compute in it",
+    "bfloat16": "the same, with convolutions and products in bfloat16; what it does not break is attacked again on the "
+    "model itself, so that it pays where most examples break, on processors and GPUs that compute in bfloat16",
 }
 """Ways to make attacks, each with what they are made on."""
+
+ROUGH = ("bfloat16",)
+"""Those whose copy is trusted with what it breaks, and not with what it leaves standing."""
 
 
 def crafting_model(model: nn.Module, how: str, images: Float[Tensor, "n c h w"]) -> nn.Module:
@@ -42,4 +51,4 @@ class _ChannelsLast(nn.Module):
     def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, self.precision, enabled=self.precision is not None):
-            return self.model(inputs).float()
+            return logits_in(self.model(inputs), len(inputs)).float()

@@ -1,6 +1,5 @@
 """Judging attacks: what comes back is checked (shape, range, budget), predicted again, and only then believed."""
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -16,12 +15,14 @@ from bitproof.attacks import Attack
 from bitproof.conditions import Crafted, chosen_targets
 from bitproof.conditions.targets import OF_THE_MODEL
 from bitproof.core.calling import device_of
+from bitproof.core.copying import copied
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import check_budget, check_images, check_steady, predict
+from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
 from bitproof.judging.making import chunks, keyed, measured
@@ -56,16 +57,16 @@ def judge_crafted(
     """
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
-    check_steady(crafted.attack, bench.probes[name].random, name)
+    check_steady(crafted.attack, bench.probes[name], name)
     targets = _targets(bench, crafted, name)
     if crafted.source:
         return _transferred(bench, crafted, about, models, needed["clean"], targets, advance)
-    return [_attacked(bench, crafted.attack, about, models[name], needed, targets, advance)]
+    return [_attacked(bench, crafted, about, models[name], needed, targets, advance)]
 
 
 def _attacked(
     bench: Bench,
-    attack: Attack,
+    crafted: Crafted,
     about: ConditionRecord,
     model_record: ModelRecord,
     needed: Mapping[str, Cell],
@@ -74,17 +75,18 @@ def _attacked(
 ) -> Cell:
     """The cell of the model that is attacked.
 
-    Only examples that the model gets right are attacked, and of these no more those that a smaller budget broke: the
-    others are lost already, keep what that cell says of them, and cost nothing. What only a faster copy gets wrong is
-    attacked again on the model itself.
+    Unless all examples are asked for, only those that the model gets right are attacked, and in either case no more
+    those that a smaller budget broke: the others are lost already, keep what that cell says of them, and cost nothing.
+    What only a faster copy gets wrong is attacked again on the model itself; where the copy is another function, so is
+    everything that stands.
     """
-    data, name = bench.data, model_record.name
+    data, name, attack = bench.data, model_record.name, crafted.attack
     exact, crafted_on, batch_size = bench.exact[name], bench.crafted_on[name], bench.batch_size
     draft = Draft.like(needed.get("after", needed["clean"]), data)
     draft.targets = targets
     device = device_of(exact)
     rng = keyed(attack, data, bench.seed)
-    attacked = _standing(draft, needed["clean"], targets)
+    attacked = np.flatnonzero(_to_attack(crafted, data, needed, targets))
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
@@ -99,8 +101,9 @@ def _attacked(
         if models.crafting is not models.exact:
             standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
             for part in chunks(standing, batch_size):
-                seen = predict(crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
-                part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
+                if bench.crafting not in ROUGH:
+                    seen = predict(crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
+                    part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
                 if len(part):
                     again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, batch_size)
                     logits = predict(counted, again, data, name)
@@ -110,7 +113,7 @@ def _attacked(
         advance(len(rows) * (attack.passes + 1) - _passes(counted) - _passes(crafting))
 
     start = time.perf_counter()
-    tools = [_Models.of(exact, crafted_on, copied=lanes > 1) for _ in range(lanes)]
+    tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
     in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
@@ -128,8 +131,9 @@ class _Models:
     backwards: int = 0
 
     @staticmethod
-    def of(exact: nn.Module, crafting: nn.Module, *, copied: bool) -> "_Models":
-        return _Models(*(copy.deepcopy((exact, crafting)) if copied else (exact, crafting)))
+    def of(exact: nn.Module, crafting: nn.Module, *, own: bool) -> "_Models":
+        both = nn.ModuleList([exact, crafting])
+        return _Models(*(copied(both) if own else both))  # pyright: ignore[reportArgumentType]
 
 
 def _transferred(
@@ -152,8 +156,7 @@ def _transferred(
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
     drafts = {name: Draft.empty(data) for name in models}
     rng = keyed(attack, data, bench.seed)
-    attacked = np.zeros(len(data), bool)
-    attacked[_standing(Draft.like(clean, data), clean, targets)] = True
+    attacked = _to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
     for rows in chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1)):
@@ -198,7 +201,7 @@ def craft(
     aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
     options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
     adversarial = attack(model, inputs, labels, targets=aims, rng=rng.select(rows), **options).detach()
-    check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    adversarial = check_images(adversarial, data.shape, f"attack {attack.label!r}")
     check_budget(attack, inputs, adversarial)
     return adversarial
 
@@ -220,14 +223,19 @@ def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | N
     return chosen_targets(str(crafted.targets), data.labels, data.classes, rng=rng, logits=logits)
 
 
-def _standing(draft: Draft, clean: Cell, targets: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """The rows to attack: right on the clean image, and not broken by what the draft holds already."""
-    data = draft.data
-    right = np.zeros(len(data), bool)
-    right[np.isin(data.ids, clean.ids)] = clean.correct
-    rows = np.arange(len(data))
-    standing = right & draft.read & ~_reached(draft.predictions, data.labels, targets, rows)
-    return np.flatnonzero(standing if targets is None else standing & (targets >= 0))
+def _to_attack(
+    crafted: Crafted, data: Data, needed: Mapping[str, Cell], targets: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    """Which examples are attacked: right on the clean image, or all, but none that a smaller budget broke."""
+    clean = needed["clean"]
+    chosen = np.zeros(len(data), bool)
+    chosen[np.isin(data.ids, clean.ids)] = clean.correct | (crafted.examples == "all")
+    if targets is not None:
+        chosen &= targets >= 0
+    if "after" in needed:
+        before = Draft.like(needed["after"], data)
+        chosen &= before.read & ~_reached(before.predictions, data.labels, targets, np.arange(len(data)))
+    return chosen
 
 
 def _reached(

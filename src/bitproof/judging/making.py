@@ -4,19 +4,13 @@ An example's images depend on the example, the condition and the seed alone, so 
 """
 
 import math
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt64
@@ -24,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.balls import BALLS
-from bitproof.core.memory import keep_freed_memory
+from bitproof.core.processes import DIED, Handed, worker_pool
 from bitproof.core.rng import Rng
 from bitproof.data import Data, Examples
 from bitproof.errors import InputError
@@ -112,9 +106,7 @@ class Maker:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        # Not forked: a child inherits the locks of threads that it does not have.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.workers, context, _prepare, (self.data, self.seed))
+        return worker_pool(self.workers, _prepare, Handed(self.data), self.seed)
 
     def _from_workers(self, shift: Shift, size: int) -> Iterator[Batch]:
         """Batches put together from units, of which a few more than there are workers are under way."""
@@ -132,11 +124,7 @@ class Maker:
                     parts.append(waiting.popleft().result())
                 yield _joined(parts)
         except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process ended before its work was done",
-                rule="each needs memory of its own",
-                remedy="Use fewer workers, or none, or give the container more memory",
-            ) from error
+            raise DIED from error
 
 
 def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
@@ -146,8 +134,7 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
         InputError: images outside [0, 1] or of another shape.
     """
     read = data.read(rows)
-    clean = read.images
-    check_images(clean, data.shape, f"data set {data.name!r}")
+    clean = check_images(read.images, data.shape, f"data set {data.name!r}")
     if not len(read.rows):
         return Batch(
             read=read.rows,
@@ -158,7 +145,8 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
             left_out=read.left_out,
         )
     made = shift.make(Examples(data=data, rows=read.rows, images=clean), rng=keyed(shift, data, seed).select(read.rows))
-    check_images(made.frames.flatten(0, 1), data.shape, f"shift {shift.label!r}")
+    shown = check_images(made.frames.flatten(0, 1), data.shape, f"shift {shift.label!r}")
+    made = replace(made, frames=shown.unflatten(0, made.frames.shape[:2]))
     first = made.frames[:, 0]
     kept = clean if made.made.all() else clean[torch.from_numpy(made.made)]
     return Batch(
@@ -207,19 +195,7 @@ _worker: tuple[Data, int]
 
 def _prepare(data: Data, seed: int) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    keep_freed_memory()
     _worker = data, seed
-
-
-def _leave_with(parent: int) -> None:
-    """End this process once its parent is gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _hand_over(shift: Shift, rows: Rows) -> Batch:

@@ -6,17 +6,18 @@ intervals are two-sided. The result depends on the examples, never on their orde
 """
 
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
+from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.comparisons import compare, holm, mcnemar, paired_difference, rate_above
-from bitproof.metrics.corruptions import MNR, NCI
+from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.intervals import estimate_scores, resample, wilson
 from bitproof.metrics.metric import Metric, Selection, estimate, mean_over_groups, relative_drop
 from bitproof.metrics.minimum_norm import distances, minimised_norm, needed_distances, robust_accuracy_curve
+from bitproof.metrics.moves import mean_moves
 from bitproof.metrics.pixels import same_pixels
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP, flips
-from bitproof.metrics.systematic import SNI, SR, sample_std
+from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, sample_std
 from bitproof.metrics.table import METRICS, summary
 from bitproof.metrics.targeted import TSR
 from bitproof.metrics.transfers import transfer
@@ -24,6 +25,7 @@ from bitproof.metrics.transfers import transfer
 __all__ = [
     "AAI",
     "ACCURACY",
+    "ACC_S",
     "AGREEMENT",
     "AR",
     "ASR",
@@ -33,11 +35,14 @@ __all__ = [
     "MFP",
     "MNR",
     "NCI",
+    "NCI_CORRUPTION",
     "NFR",
     "SNI",
+    "SNI_NOISE",
     "SR",
     "TSR",
     "WCAR",
+    "WCAR_BUDGET",
     "Metric",
     "Selection",
     "compare",
@@ -47,6 +52,7 @@ __all__ = [
     "flips",
     "holm",
     "mcnemar",
+    "mean_moves",
     "mean_over_groups",
     "minimised_norm",
     "needed_distances",

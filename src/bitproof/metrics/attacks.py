@@ -4,6 +4,7 @@ import numpy as np
 
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP, RATE, Metric, Selection, correct, impact
+from bitproof.metrics.parts import each_budget
 
 
 def _always_correct(selection: Selection) -> Scores:
@@ -66,4 +67,15 @@ WCAR = Metric(
     needs=("attack",),
     scores=_always_correct,
     counted="attack",
+)
+WCAR_BUDGET = Metric(
+    name="wcar-budget",
+    symbol="WCAR",
+    description="worst-case adversarial robustness at one budget: share of examples right under every attack at it",
+    source="Xiao et al. 2023, Eq. 5, which has a small, a middle and a large one",
+    higher_is_better=True,
+    bounds=RATE,
+    needs=("attack",),
+    parts=each_budget,
+    scores=_always_correct,
 )

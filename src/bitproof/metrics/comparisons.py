@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Float64, Shaped
 
 from bitproof.errors import InputError, lookup
 from bitproof.metrics.intervals import Estimate, percentiles, resample, wilson
+from bitproof.metrics.moves import NORMS, mean_moves
 from bitproof.metrics.pairing import by_model_and_condition
 from bitproof.records import Cell
 
@@ -74,7 +75,8 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
     Returns:
         Rows with model, weight_bits, act_bits, kind, condition (its label), group, n; accuracy, low, high (Wilson);
         difference (from the reference), diff_low, diff_high, p_value (McNemar), p_holm (Holm over the table),
-        None for the reference and where it has no such cell; forwards and backwards an example; seconds.
+        None for the reference and where it has no such cell; l2, linf: how far an attack moved what deceives the model
+        (`mean_moves`), None for other conditions; forwards and backwards an example; seconds.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
@@ -108,6 +110,7 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
                 "diff_high": diff_high,
                 "p_value": p_value,
                 "p_holm": None,
+                **(mean_moves(cell) if cell.condition.norm else dict.fromkeys(NORMS)),
                 "forwards": cell.forwards / n,
                 "backwards": cell.backwards / n,
                 "seconds": cell.seconds,

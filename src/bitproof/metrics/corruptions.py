@@ -4,6 +4,7 @@ import numpy as np
 
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP, RATE, Metric, Selection, group_means, impact, mean_over_groups
+from bitproof.metrics.parts import each_group
 
 
 def _clean_and_group_means(selection: Selection) -> Scores:
@@ -29,6 +30,18 @@ NCI = Metric(
     higher_is_better=False,
     bounds=DROP,
     needs=("clean", "corruption"),
+    scores=_clean_and_group_means,
+    value=impact,
+)
+NCI_CORRUPTION = Metric(
+    name="nci-corruption",
+    symbol="NCI",
+    description="natural corruption impact of one corruption, averaged over its severities",
+    source="Xiao et al. 2023, Eq. 7",
+    higher_is_better=False,
+    bounds=DROP,
+    needs=("clean", "corruption"),
+    parts=each_group,
     scores=_clean_and_group_means,
     value=impact,
 )

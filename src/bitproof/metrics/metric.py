@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float64, Shaped
 
 from bitproof.metrics.intervals import Estimate, Scores, estimate_scores, share
 from bitproof.metrics.pairing import same_examples
+from bitproof.metrics.parts import Parts
 from bitproof.records import Cell
 
 RATE = (0.0, 1.0)
@@ -59,6 +60,7 @@ class Metric:
         suits: which cells of the last kind can be used, for what only some hold: targets, or one of `values`.
         least: how many conditions of the last kind it takes.
         each: one value for each condition of the last kind, instead of one over all of them.
+        parts: one value for each part of these conditions, see `bitproof.metrics.parts`.
         compares: the model with the reference, which has to have cells under the same conditions.
         scores: from the cells to [k, n], k numbers an example.
         value: from the means of the scores [..., k] to the metric [...]; NaN where it is undefined.
@@ -76,6 +78,7 @@ class Metric:
     suits: Callable[[Cell], bool] = _any_cell
     least: int = 1
     each: bool = False
+    parts: Parts | None = None
     compares: bool = False
     scores: Callable[[Selection], Scores]
     value: Callable[[Float[np.ndarray, "*draws k"]], Float[np.ndarray, "*draws"]] = share

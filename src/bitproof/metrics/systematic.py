@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from bitproof.metrics.intervals import Scores
-from bitproof.metrics.metric import DROP, Metric, Selection, correct, impact
+from bitproof.metrics.metric import DROP, RATE, Metric, Selection, correct, impact
 
 
 def _clean_and_mean(selection: Selection) -> Scores:
@@ -19,6 +19,20 @@ def sample_std(accuracies: Float[np.ndarray, "*draws k"] | Sequence[float]) -> F
     return np.asarray(np.std(accuracies, axis=-1, ddof=1))
 
 
+def _mean(selection: Selection) -> Scores:
+    return np.mean(selection.correct, axis=0, keepdims=True)
+
+
+ACC_S = Metric(
+    name="acc-s",
+    symbol="ACC_s",
+    description="mean accuracy over decoders and resizes",
+    source="Xiao et al. 2023, Table 9",
+    higher_is_better=True,
+    bounds=RATE,
+    needs=("systematic",),
+    scores=_mean,
+)
 SNI = Metric(
     name="sni",
     symbol="SNI",
@@ -27,6 +41,18 @@ SNI = Metric(
     higher_is_better=False,
     bounds=DROP,
     needs=("clean", "systematic"),
+    scores=_clean_and_mean,
+    value=impact,
+)
+SNI_NOISE = Metric(
+    name="sni-noise",
+    symbol="SNI",
+    description="systematic noise impact of one decoder or resize: share of the clean accuracy that is lost to it",
+    source="Xiao et al. 2023, Eq. 11",
+    higher_is_better=False,
+    bounds=DROP,
+    needs=("clean", "systematic"),
+    each=True,
     scores=_clean_and_mean,
     value=impact,
 )

@@ -5,19 +5,23 @@ from typing import Any
 
 from bitproof.errors import lookup
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR
+from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
-from bitproof.metrics.corruptions import MNR, NCI
+from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.metric import Metric, estimate
-from bitproof.metrics.pairing import by_model_and_condition
+from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP
-from bitproof.metrics.systematic import SNI, SR
+from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR
 from bitproof.metrics.targeted import TSR
 from bitproof.records import Cell
 
 METRICS: dict[str, Metric] = {
-    m.name: m for m in (ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, MNR, NCI, FP, MFP, SNI, SR)
+    m.name: m
+    for m in (
+        *(ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET, MNR, NCI, NCI_CORRUPTION),
+        *(FP, MFP, ACC_S, SNI, SNI_NOISE, SR),
+    )
 }
 """Every metric by its name, in the order of tables."""
 
@@ -25,14 +29,14 @@ METRICS: dict[str, Metric] = {
 def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[str, Any]]:
     """One row a model and metric that its cells allow; one an attack for AR, AAI, ASR and TSR, one a sequence for FP.
 
-    WCAR is the union over all the model's attack cells; pass cells of one budget for the WCAR of that budget.
+    WCAR is the union over all the model's attack cells, and has a row more for each budget where there are several.
 
     Args:
         cells: of one data set and seed, at most one a model and condition.
         reference: name of the model that the others are compared with, by metrics that compare; None = without them.
 
     Returns:
-        Rows with model, weight_bits, act_bits, metric, symbol, condition (the attack's label, or ""), value, low,
+        Rows with model, weight_bits, act_bits, metric, symbol, condition (that of the row, or ""), value, low,
         high (all three None where undefined), higher_is_better, n (examples of the cells).
 
     Raises:
@@ -77,6 +81,9 @@ def _selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[
     if not all(first) or len(last) < metric.least:
         return []
     needed = {c: cell for part in first for c, cell in part.items()}
+    if metric.parts:
+        parts = metric.parts(list(last.values()))
+        return [(label, needed | {condition_identity(c): c for c in part}) for label, part in parts.items()]
     if metric.each:
         return [(cell.condition.label, {**needed, c: cell}) for c, cell in last.items()]
     return [("", {**needed, **last})]

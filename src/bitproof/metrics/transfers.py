@@ -7,6 +7,7 @@ import numpy as np
 
 from bitproof.errors import InputError
 from bitproof.metrics.intervals import wilson
+from bitproof.metrics.moves import mean_moves
 from bitproof.records import Cell
 from bitproof.settings import digest
 
@@ -23,7 +24,7 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
 
     Returns:
         Rows with attack, source, target, n; accuracy of the target on all images, low, high (Wilson); l2, linf: mean
-        distance of the changed images that the target gets wrong (None without any).
+        distance of the changed images that the target gets wrong (`mean_moves`).
 
     Raises:
         InputError: one example or none where half of them choose.
@@ -36,10 +37,8 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
         chosen, rows = _tuned(chosen, tuned), np.s_[1::2]
     table: list[dict[str, Any]] = []
     for cell in chosen:
-        correct, moved = cell.correct[rows], cell.linf[rows] > 0
+        correct = cell.correct[rows]
         low, high = wilson(int(correct.sum()), len(correct))
-        deceived = moved & ~correct
-        moves = {name: getattr(cell, name)[rows][deceived] for name in ("l2", "linf")}
         table.append(
             {
                 "attack": cell.condition.group,
@@ -49,7 +48,7 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
                 "accuracy": float(correct.mean()),
                 "low": low,
                 "high": high,
-                **{name: float(values.mean()) if len(values) else None for name, values in moves.items()},
+                **mean_moves(cell, rows),
             }
         )
     return table

@@ -21,6 +21,7 @@ from bitproof.models.spec import (
     CIFAR10_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MOST_CLASSES,
     TINY_IMAGENET_MEAN,
     TINY_IMAGENET_STD,
     ModelSpec,
@@ -88,6 +89,10 @@ MODELS: dict[str, ModelSpec] = {
     "bernhard2019_cnn_hardtanh": _plain(partial(BernhardCnn, activation=nn.Hardtanh)),
     "bernhard2019_svhn_cnn": _plain(partial(BernhardCnn, filters=SVHN)),
     "bernhard2019_svhn_cnn_hardtanh": _plain(partial(BernhardCnn, filters=SVHN, activation=nn.Hardtanh)),
+    "binaryconnect_cnn": _plain(partial(BernhardCnn, last_norm=True)),
+    "binarynet_cnn": _small(
+        partial(BernhardCnn, activation=nn.Hardtanh, last_norm=True), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    ),
     "digits_cnn": _digits(),
     "digits_cnn_hardtanh": _digits(nn.Hardtanh),
 }
@@ -124,8 +129,12 @@ def build_model(
     """
     source, colon, rest = name.partition(":")
     spec = lookup(ZOO, source, "zoo")(rest) if colon else lookup(MODELS, name, "model")
-    if classes is not None and classes < 2:
-        raise InputError(f"classes is {classes}", rule="a classifier has at least 2", remedy="Leave it out or raise it")
+    if classes is not None and not 2 <= classes <= MOST_CLASSES:
+        raise InputError(
+            f"classes is {classes}",
+            rule=f"a classifier has at least 2, and here at most {MOST_CLASSES:,}",
+            remedy="Leave it out, or give the number of outputs",
+        )
     mean, std = spec.mean if mean is None else mean, spec.std if std is None else std
     if not len(mean) == len(std) == spec.shape[0]:
         raise InputError(

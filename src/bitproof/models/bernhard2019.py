@@ -8,6 +8,9 @@ Six 3x3 convolutions, of which every second pools, two dense layers of 1,024 and
 The table prints 128 filters for the fourth convolution on SVHN. It prints "(2,2)" behind the dense layers, where it
 has no meaning. Open in the paper, and chosen here: "same" padding, and no biases before batch norms. With HardTanh in
 the place of ReLU activations have both signs, as its fully binarized networks (BinaryNet) need them.
+
+The networks of BinaryConnect's and BinaryNet's CIFAR-10 scripts are the same, but for one more batch norm at the end,
+which brings the outputs of binary weights into the range that the squared hinge works in.
 """
 
 from jaxtyping import Float
@@ -26,6 +29,7 @@ class BernhardCnn(nn.Module):
     Args:
         filters: CIFAR10 or SVHN.
         width: filters of the first convolution; all other layers grow and shrink with it. 128 in the paper.
+        last_norm: whether a batch norm follows the classifier.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class BernhardCnn(nn.Module):
         filters: tuple[int, ...] = CIFAR10,
         width: int = 128,
         activation: type[nn.Module] = nn.ReLU,
+        last_norm: bool = False,
     ) -> None:
         super().__init__()
         planes = [3, *(width * factor for factor in filters)]
@@ -48,10 +53,11 @@ class BernhardCnn(nn.Module):
             _dense(planes[-1] * 4 * 4, 8 * width, activation), _dense(8 * width, 8 * width, activation)
         )
         self.linear = nn.Linear(8 * width, classes)
+        self.norm = nn.BatchNorm1d(classes) if last_norm else nn.Identity()
         he_normal(self)
 
     def forward(self, inputs: Float[Tensor, "n 3 32 32"]) -> Float[Tensor, "n k"]:
-        return self.linear(self.dense(self.features(inputs).flatten(1)))
+        return self.norm(self.linear(self.dense(self.features(inputs).flatten(1))))
 
 
 def _convolution(inputs: int, planes: int, activation: type[nn.Module], *, pool: bool) -> nn.Sequential:

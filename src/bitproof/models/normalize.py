@@ -34,6 +34,12 @@ class Normalize(nn.Module):
         self.register_buffer("std", stds.view(-1, 1, 1))
 
     def forward(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        if inputs.shape[1] != len(self.mean):  # which would be spread over the channels without a word
+            raise InputError(
+                f"images of {inputs.shape[1]} channels",
+                rule=f"the model takes {len(self.mean)} (its normalisation has as many numbers)",
+                remedy="Use a model made for this data set",
+            )
         return (inputs - self.mean) / self.std
 
     def extra_repr(self) -> str:

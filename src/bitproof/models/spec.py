@@ -16,6 +16,9 @@ TINY_IMAGENET_MEAN = (0.4802, 0.4481, 0.3975)
 TINY_IMAGENET_STD = (0.2302, 0.2265, 0.2262)
 """As in the public code of hong2021."""
 
+MOST_CLASSES = 1_000_000
+"""Outputs that may be asked for. A file of a few bytes could ask for terabytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8, UInt64
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-from bitproof.errors import UnreadableError, lookup
+from bitproof.errors import InputError, UnreadableError, lookup
 from bitproof.pictures import ffmpeg
 from bitproof.reading import refusing
 
@@ -136,7 +136,17 @@ def resize(picture: UInt8[np.ndarray, "h w c"], height: int, width: int, method:
 
 
 def encode_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """The picture, RGB or grey, as a lossless PNG file."""
+    """The picture, RGB or grey, as a lossless PNG file.
+
+    Raises:
+        InputError: another number of channels.
+    """
+    if picture.shape[2] not in (1, 3):
+        raise InputError(
+            f"a picture with {picture.shape[2]} channels as a file",
+            rule="what decoders and resizes are tested with is grey or RGB",
+            remedy="Leave out the conditions that start from files (decoders, resizes, colours)",
+        )
     buffer = io.BytesIO()
     Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
     return buffer.getvalue()
@@ -155,8 +165,15 @@ def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 
 
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError:  # whose words name an address in memory
+        raise ValueError("no picture in it, or cut off") from None
+
+
 def _decode_pillow(encoded: bytes, channels: int, *, halved: bool = False, fast: bool = False) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    with _opened(encoded) as image:
         if halved and ffmpeg.is_jpeg(encoded):
             image.draft(None, (image.width // 2 or 1, image.height // 2 or 1))
         if fast and ffmpeg.is_jpeg(encoded):

@@ -8,7 +8,6 @@ earlier layers quantized and corrected:
 where x is what the layer receives in the float model and x_q in the quantized one.
 """
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
+from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
 from bitproof.errors import InputError
-from bitproof.ptq.flow import record_flow
 from bitproof.ptq.watching import BATCH, Moments, run_until
 from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
 from bitproof.quant.structure import note_step
@@ -36,7 +36,7 @@ class AddBiases:
     layers: tuple[str, ...]
 
     def __call__(self, model: nn.Module) -> nn.Module:
-        changed = copy.deepcopy(model)
+        changed = copied(model)
         modules = dict(changed.named_modules())
         for name in self.layers:
             layer: Any = modules.get(name)
@@ -64,7 +64,7 @@ def correct_bias(quantized: nn.Module, model: nn.Module, images: Tensor) -> nn.M
     flow = record_flow(quantized, images[:1], [name for name, _ in compute_layers(quantized)])
     names = [name for name in flow.calls if flow.only_call(name)]
     bare = tuple(name for name in names if quantized.get_submodule(name).bias is None)
-    corrected = AddBiases(layers=bare)(quantized) if bare else copy.deepcopy(quantized)
+    corrected = AddBiases(layers=bare)(quantized) if bare else copied(quantized)
     wanted = output_means(model, names, images)
     for name in names:
         layer: Any = corrected.get_submodule(name)
@@ -77,7 +77,7 @@ def correct_bias(quantized: nn.Module, model: nn.Module, images: Tensor) -> nn.M
 @torch.no_grad()
 def output_means(model: nn.Module, names: Iterable[str], images: Tensor) -> dict[str, Tensor]:
     """For each named layer the mean of each output channel, float64."""
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     moments = {name: Moments() for name in names}
 
     def see(name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
@@ -86,7 +86,7 @@ def output_means(model: nn.Module, names: Iterable[str], images: Tensor) -> dict
     for name in moments:
         watched.get_submodule(name).register_forward_hook(partial(see, name))
     for batch in images.split(BATCH):
-        watched(batch.to(device_of(model)))
+        answer(watched, batch)
     return {name: seen.mean for name, seen in moments.items()}
 
 

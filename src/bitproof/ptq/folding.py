@@ -5,7 +5,6 @@ In eval mode both are linear, so that one layer does the work of two:
     g = gamma / sqrt(variance + eps)      W <- g W      b <- g (b - mean) + beta
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
 from bitproof.errors import InputError
-from bitproof.ptq.flow import record_flow
+from bitproof.ptq.sameness import changed_parts, outputs_of
 from bitproof.quant.attached import COMPUTE_LAYERS, compute_layers
+from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -28,15 +30,18 @@ class FoldBatchNorm:
 
     Attributes:
         pairs: (layer, BatchNorm) by their names in the model.
+        kept: BatchNorms that stay although a layer feeds them alone, as folding them would change the function: the
+            layer does more than its class says.
 
     Raises:
         InputError: when called with a model that has no such pairs.
     """
 
     pairs: tuple[tuple[str, str], ...]
+    kept: tuple[str, ...] = ()
 
     def __call__(self, model: nn.Module) -> nn.Module:
-        folded = copy.deepcopy(model)
+        folded = settle(copied(model))
         modules = dict(folded.named_modules())
         for names in self.pairs:
             layer, norm = (modules.get(name) for name in names)
@@ -55,7 +60,8 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
     """A copy in which BatchNorms are folded into the layers that feed them; in eval mode its logits are the same.
 
     Folded is each BatchNorm1d or 2d that alone uses the output of a Conv1d, Conv2d or Linear layer, where both
-    run once a pass. This is seen by running the model; others stay as they are.
+    run once a pass, and that leaves what follows as it was. This is seen by running the model; others stay as they
+    are. `kept` of the step names those that would have changed the function.
 
     Args:
         model: float model.
@@ -66,6 +72,7 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
         >>> fold_batch_norm(model, torch.rand(1, 3, 8, 8))[1]
         Identity()
     """
+    model = settle(copied(model))
     norms = {name: module for name, module in model.named_modules() if type(module) in BATCH_NORMS}
     layers = dict(compute_layers(model))
     flow = record_flow(model, images, [*layers, *norms])
@@ -78,7 +85,20 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
         and flow.only_use(call[0])
         and _foldable(layers[makers[call[0]]], norm)
     )
-    return FoldBatchNorm(pairs=pairs)(model) if pairs else copy.deepcopy(model)
+    return _without_change(model, pairs, images) if pairs else model
+
+
+def _without_change(model: nn.Module, pairs: tuple[tuple[str, str], ...], images: Tensor) -> nn.Module:
+    """The model with as many of the pairs folded as leave its function as it is."""
+    wanted = outputs_of(model, [norm for _, norm in pairs], images)
+    step = FoldBatchNorm(pairs=pairs)
+    folded = step(model)
+    while step.pairs and (changed := changed_parts(folded, wanted, images)):
+        blamed = {norm for _, norm in step.pairs if norm in changed} or {norm for _, norm in step.pairs}
+        left = tuple(pair for pair in step.pairs if pair[1] not in blamed)
+        step = FoldBatchNorm(pairs=left, kept=(*step.kept, *sorted(blamed)))
+        folded = step(model)
+    return folded
 
 
 def _foldable(layer: Any, norm: Any) -> bool:

@@ -11,26 +11,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.quant.grid import AffineQuantizer
+from bitproof.quant.codes import CodeGrid
+from bitproof.quant.quantizer import InputQuantizer
 
 
 class StepLearner(nn.Module):
-    """Takes the place of an activation quantizer while its step is learned."""
+    """Takes the place of an activation quantizer while its step is learned.
 
-    def __init__(self, quantizer: AffineQuantizer) -> None:
+    Args:
+        quantizer: of a layer's input.
+        grid: its `fixed_grid`.
+    """
+
+    def __init__(self, quantizer: InputQuantizer, grid: CodeGrid) -> None:
         super().__init__()
         self.quantizer = [quantizer]  # not a submodule
-        self.step = nn.Parameter(quantizer.scale.clone())
-        zero = quantizer.zero_point.item()
-        self._codes = quantizer.codes.qmin - zero, quantizer.codes.qmax - zero
+        self.step = nn.Parameter(torch.as_tensor(grid.scale).clone())
+        zero = float(grid.zero_point)
+        self._codes = grid.codes.qmin - zero, grid.codes.qmax - zero
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _LearnedStep.apply(x, self.step, *self._codes)  # type: ignore[no-any-return]
 
-    def hard(self) -> AffineQuantizer:
+    def hard(self) -> InputQuantizer:
         """The quantizer itself, with the learned step."""
         (quantizer,) = self.quantizer
-        quantizer.scale.copy_(self.step.detach().clamp(min=torch.finfo(self.step.dtype).tiny))
+        quantizer.set_scale(self.step.detach().clamp(min=torch.finfo(self.step.dtype).tiny))
         return quantizer
 
 

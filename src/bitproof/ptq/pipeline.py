@@ -1,13 +1,13 @@
 """The post-training pipeline: one setting that composes the steps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bitproof import settings
+from bitproof.core.calling import plain_context, unwrapped
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.bias import correct_bias
@@ -15,11 +15,15 @@ from bitproof.ptq.equalization import equalize
 from bitproof.ptq.folding import fold_batch_norm
 from bitproof.ptq.reconstruction import Reconstruction
 from bitproof.ptq.reestimation import reestimate_batch_norm
-from bitproof.quant.convert import Images, quantize
+from bitproof.quant.calibration import Calibration, images_of
+from bitproof.quant.convert import quantize
 from bitproof.quant.scheme import Scheme
 
 ROUNDINGS = {"nearest": None, "adaround": "layer", "brecq": "block"}
 """What is reconstructed to choose the roundings."""
+
+SHOWN = 4
+"""Images on which a rewrite shows that it leaves the function as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +72,20 @@ class PostTraining:
                 "reestimate with fold", rule="a folded BatchNorm has no statistics", remedy="Use fold=False"
             )
 
-    def __call__(self, model: nn.Module, data: Images | Iterable[Tensor], *, rng: Rng | None = None) -> nn.Module:
+    @plain_context()
+    def __call__(self, model: nn.Module, data: Calibration, *, rng: Rng | None = None) -> nn.Module:
         """A quantized model, in eval mode, for `freeze`, `save_model` and `evaluate` as any other.
 
         Args:
             model: float model of images in [0, 1].
-            data: 512 to 1024 unlabelled images: anything with an `inputs()` method that yields batches, or these.
+            data: 512 to 1024 images, in any form that `quantize` takes; labels are not looked at.
             rng: keyed by one id, the run; used where roundings are learned.
         """
-        batches = list(data.inputs() if isinstance(data, Images) else data)
-        if not batches:
-            raise InputError("no images", rule="every step needs some", remedy="Pass a few hundred unlabelled ones")
-        images = torch.cat(batches)
+        model, images = unwrapped(model), images_of(data)
         rng = rng or Rng(0, np.zeros(1, np.int64))
-        reference = fold_batch_norm(model, images[:1]) if self.fold else model
+        reference = fold_batch_norm(model, images[:SHOWN]) if self.fold else model
         if self.equalize:
-            reference = equalize(reference, images[:1])
+            reference = equalize(reference, images[:SHOWN])
         quantized = quantize(reference, self.scheme, images.split(128))
         if unit := ROUNDINGS[self.rounding]:
             learn = Reconstruction(by=unit, iterations=self.iterations, fisher=self.fisher)
@@ -105,11 +107,13 @@ class PostTraining:
     @staticmethod
     def parse(text: str, scheme: Scheme) -> "PostTraining":
         """Read `ROUNDING[:field=value,...]`, the form the command line takes."""
-        rounding, _, rest = text.partition(":")
-        fields = f"rounding={rounding}" + (f",{rest}" if rest else "")
 
-        def build(**values: object) -> PostTraining:
-            return PostTraining(scheme=scheme, **values)  # pyright: ignore
+        def named(rounding: str) -> Callable[..., PostTraining]:
+            def build(**values: object) -> PostTraining:
+                return PostTraining(scheme=scheme, rounding=rounding, **values)  # pyright: ignore
 
-        build.__annotations__ = {k: v for k, v in PostTraining.__annotations__.items() if k != "scheme"}
-        return settings.parse(f"ptq:{fields}", {"ptq": build}, "post-training setting")
+            hints = PostTraining.__annotations__.items()
+            build.__annotations__ = {k: v for k, v in hints if k not in ("scheme", "rounding")}
+            return build
+
+        return settings.parse(text, {name: named(name) for name in ROUNDINGS}, "rounding")

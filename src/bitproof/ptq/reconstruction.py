@@ -17,7 +17,6 @@ Two departures. The papers take 20,000 steps of rate 0.001; here 2,000 of rate 0
 compared before its activation function, which is not seen from outside.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +25,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer, device_of
+from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
-from bitproof.ptq.flow import record_flow
 from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import BETA, SoftRounding, undecided
-from bitproof.ptq.watching import BATCH, run_until
+from bitproof.ptq.watching import BATCH, received, run_until
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
-from bitproof.quant.grid import AffineQuantizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ class Reconstruction:
             images: [n, c, h, w], about a thousand. What goes into and out of a unit is kept for all of them.
             rng: keyed by one id, the run.
         """
-        learned, reference = copy.deepcopy(quantized).eval(), copy.deepcopy(model).eval().requires_grad_(False)
+        learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
         for name in self._units(learned, images):
             unit = learned.get_submodule(name)
             grads = _fisher(reference, name, images, rng.fold("fisher", name)) if self.fisher else None
@@ -174,8 +173,8 @@ def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, StepLearner]]:
     learners = []
     for _, layer in compute_layers(unit):
         quantizer = input_quantizer(layer)
-        if isinstance(quantizer, AffineQuantizer):
-            learners.append((layer, StepLearner(quantizer)))
+        if quantizer is not None and (grid := quantizer.fixed_grid()) is not None:
+            learners.append((layer, StepLearner(quantizer, grid)))
             layer.set_submodule(INPUT_QUANTIZER, learners[-1][1])
     return learners
 
@@ -184,8 +183,9 @@ def _received(model: nn.Module, name: str, images: Tensor) -> Tensor:
     """What the unit receives, for all images."""
     parts: list[Tensor] = []
     hook = model.get_submodule(name).register_forward_pre_hook(
-        lambda _, args: parts.append(args[0].cpu()),
+        lambda _, args, kwargs: parts.append(received(args, kwargs).cpu().clone()),  # as the unit may write into it
         prepend=True,  # before the layer's own quantizer
+        with_kwargs=True,
     )
     run_until(model, name, images, lambda x, y: None)
     hook.remove()
@@ -211,7 +211,7 @@ def _fisher(model: nn.Module, name: str, images: Tensor, rng: Rng) -> Tensor:
     squares = []
     draws = Rng(rng.seed, torch.arange(len(images)).numpy(), rng.path).uniform(())
     for batch, draw in zip(images.split(BATCH), draws.split(BATCH), strict=True):
-        logits = model(batch.to(device_of(model)))
+        logits = answer(model, batch)
         below = logits.detach().softmax(1).cumsum(1) < draw.to(logits.device)[:, None]
         labels = below.sum(1).clamp(max=logits.shape[1] - 1)
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), outputs.pop())

@@ -10,16 +10,16 @@ m_quantized and v_quantized. But those of a checkpoint come from augmented image
 the float model loses: resnet20 on CIFAR-10 falls from 99.2% to 95.6% of 500 training images. A ratio leaves it alone.
 """
 
-import copy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
-from bitproof.ptq.flow import record_flow
-from bitproof.ptq.watching import BATCH, Moments, run_until
+from bitproof.core.calling import answer
+from bitproof.core.copying import copied
+from bitproof.core.flow import record_flow
+from bitproof.ptq.watching import BATCH, Moments, received, run_until
 
 
 @torch.no_grad()
@@ -32,34 +32,34 @@ def reestimate_batch_norm(quantized: nn.Module, model: nn.Module, images: Tensor
         model: float model with the same layers.
         images: [n, c, h, w], a few hundred.
     """
-    copied = copy.deepcopy(quantized).eval()
+    estimated = copied(quantized).eval()
     norms = [
         name
-        for name, module in copied.named_modules()
+        for name, module in estimated.named_modules()
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None
     ]
-    flow = record_flow(copied, images[:1], norms)
+    flow = record_flow(estimated, images[:1], norms)
     once = [name for name in flow.calls if flow.only_call(name)]
     wanted = _input_moments(model, once, images)
     for name in once:
-        norm: Any = copied.get_submodule(name)
+        norm: Any = estimated.get_submodule(name)
         found = Moments()
-        run_until(copied, name, images, lambda x, _, m=found: m.add(x))
+        run_until(estimated, name, images, lambda x, _, m=found: m.add(x))
         norm.running_mean.add_(found.mean - wanted[name].mean)
         change = found.variance / wanted[name].variance
         norm.running_var.mul_(torch.where(wanted[name].variance > 0, change, torch.ones_like(change)))
-    return copied
+    return estimated
 
 
 def _input_moments(model: nn.Module, names: list[str], images: Tensor) -> dict[str, Moments]:
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     moments = {name: Moments() for name in names}
 
-    def see(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
-        moments[name].add(args[0])
+    def see(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        moments[name].add(received(args, kwargs))
 
     for name in names:
-        watched.get_submodule(name).register_forward_pre_hook(partial(see, name))
+        watched.get_submodule(name).register_forward_pre_hook(partial(see, name), with_kwargs=True)
     for batch in images.split(BATCH):
-        watched(batch.to(device_of(model)))
+        answer(watched, batch)
     return moments

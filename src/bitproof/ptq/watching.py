@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
 
 BATCH = 128
 
@@ -15,20 +15,24 @@ class _Reached(Exception):
     pass
 
 
+def received(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a module was called with first, by place or by keyword, in float32."""
+    return (args[0] if args else next(iter(kwargs.values()))).float()
+
+
 @torch.no_grad()
 def run_until(model: nn.Module, name: str, images: Tensor, see: Callable[[Tensor, Tensor], None]) -> None:
-    """Show `see` what the named module receives and returns, batch by batch; what comes after it is not run."""
+    """Show `see` what the named module receives and returns, in float32, batch by batch, and run no further."""
 
-    def show(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        see(args[0], output)
+    def show(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        see(received(args, kwargs), output.float())
         raise _Reached
 
-    hook = model.get_submodule(name).register_forward_hook(show)
-    device = device_of(model)
+    hook = model.get_submodule(name).register_forward_hook(show, with_kwargs=True)
     try:
         for batch in images.split(BATCH):
             try:
-                model(batch.to(device))
+                answer(model, batch)
             except _Reached:
                 continue
     finally:

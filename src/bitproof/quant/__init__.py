@@ -1,11 +1,12 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
 from bitproof.quant.affine import Affine
-from bitproof.quant.attached import after_step, compute_layers, penalty, quantizer_parameters
+from bitproof.quant.attached import after_step, compute_layers, limited_weights, penalty, quantizer_parameters
 from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
 from bitproof.quant.convert import freeze, prepare, quantize
+from bitproof.quant.coverage import coverage
 from bitproof.quant.dorefa import DoReFa
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.lsq import LSQ
@@ -41,7 +42,9 @@ __all__ = [
     "Tanh",
     "after_step",
     "compute_layers",
+    "coverage",
     "freeze",
+    "limited_weights",
     "penalty",
     "prepare",
     "quantize",

@@ -15,8 +15,9 @@ After a ReLU (a stream without negative values) only the positive half of the de
 then lie in [0, a], so the step is half as long and the rounding term a quarter: the equations for M + 1 bits (the
 paper's case of fused ReLU; the authors' code has it as a second table, shifted by one). The zeros cost nothing
 and say nothing about b or sigma, which are estimated from the positive values: b = E[x | x > 0], the mean of an
-exponential; sigma^2 = E[x^2 | x > 0]. A symmetric grid spends half of its levels on negative values; for
-it the equations keep their M.
+exponential; sigma^2 = E[x^2 | x > 0]. That departs from the authors' code and its copies, which take b and sigma of
+all values, the zeros among them: six tenths of this range where half of the values are zeros. A symmetric grid spends
+half of its levels on negative values; for it the equations keep their M.
 
 A range never exceeds the extremes of the values.
 """

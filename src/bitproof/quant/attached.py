@@ -48,10 +48,22 @@ def penalty(model: nn.Module) -> Float[Tensor, ""]:
     return sum(added, start=torch.zeros(()))
 
 
+def limited_weights(model: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
+    """The float weights that their quantizers keep near zero, each with its limit."""
+    for weight, quantizer in _float_weights(model):
+        if quantizer.limit is not None:
+            yield weight, quantizer.limit
+
+
 @torch.no_grad()
 def after_step(model: nn.Module) -> None:
     """What the quantizers of a model do to the float weights, in place, once an optimiser has moved them: clip them."""
+    for weight, quantizer in _float_weights(model):
+        quantizer.after_step(weight)
+
+
+def _float_weights(model: nn.Module) -> Iterator[tuple[nn.Parameter, WeightQuantizer]]:
     for _, layer in compute_layers(model):
         quantizer = weight_quantizer(layer)
         if quantizer is not None and len(layer.parametrizations.weight) == 1:  # else no one tensor is the float weight
-            quantizer.after_step(layer.parametrizations.weight.original)
+            yield layer.parametrizations.weight.original, quantizer

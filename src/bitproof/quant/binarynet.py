@@ -32,11 +32,12 @@ class BinaryNetWeights(WeightQuantizer):
         ([-1.0, 1.0, 1.0], [0.0, 1.0, 1.0])
     """
 
+    @property
+    def limit(self) -> float:
+        return 1.0
+
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return sign_ste(weight)
-
-    def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
-        weight.clamp_(-1, 1)
 
     def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
         return magnitude(weight)

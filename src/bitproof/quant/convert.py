@@ -6,77 +6,92 @@ just before the layer runs. So every model works that calls its layers (grouped,
 padding, one ReLU used many times), state dicts round-trip, and copies are independent.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bitproof.core.calling import device_of, forward
+from bitproof.core.calling import answer, device_of, plain_context, unwrapped
+from bitproof.core.copying import copied
 from bitproof.errors import InputError
 from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
+from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
+from bitproof.quant.roles import Roles, roles_of, seen_roles
 from bitproof.quant.scheme import Scheme
+from bitproof.quant.settling import settle
+from bitproof.quant.structure import note_step
 
 
-@runtime_checkable
-class Images(Protocol):
-    """Data whose `inputs()` yields batches of images, anew at each call."""
-
-    def inputs(self) -> Iterable[Tensor]: ...
-
-
-def quantize(model: nn.Module, scheme: Scheme, calibration: Images | Iterable[Tensor] | None = None) -> nn.Module:
+@plain_context()
+def quantize(model: nn.Module, scheme: Scheme, calibration: Calibration = None) -> nn.Module:
     """A quantized copy of `model`, in eval mode; the model itself is left as it is.
 
     Args:
         model: float model that maps images [n, c, h, w] in [0, 1] to logits [n, k]. Its Conv1d, Conv2d and
             Linear layers (and subclasses) are quantized: the weight, and the input of the layer.
         scheme: what to do with them.
-        calibration: batches of images for the activation ranges; anything with an `inputs()` method that
-            yields them, or an iterable of tensors. Read twice. Needed where `scheme.needs_calibration`.
+        calibration: images for the activation ranges, in any form that `bitproof.quant.calibration` takes: data, a
+            tensor or array, batches of these, a `DataLoader` with labels. Needed where `scheme.needs_calibration`.
+            They also show which layers are first and last and which are never called; without any, the order of
+            registration decides. The input of a layer that is never called stays float.
 
     Returns:
         The copy, with the scheme as its attribute `scheme`.
 
     Raises:
         InputError: no compute layers, a rule that matches none, a model that is quantized already, weights that are not
-            finite or all zero, no calibration where it is needed, or a layer that no calibration image reaches or
-            activates.
+            finite or not float32, no calibration where it is needed or one that cannot be right, or a layer that
+            calibration images do not activate.
     """
-    quantized = prepare(model, scheme)
+    model = unwrapped(model)
+    batches = batches_of(calibration) if calibration is not None or scheme.needs_calibration else None
+    quantized = prepare(model, scheme, seen_roles(model, next(batches())[:2]) if batches else None)
     observing = {name: (layer, here) for name, layer, here in assigned(quantized, scheme) if here.observes}
-    if observing:
-        histograms = observe_inputs(model, list(observing), _batches(calibration))
+    if observing and batches:
+        histograms = observe_inputs(model, list(observing), batches)
         for name, (layer, here) in observing.items():
             quantizer = here.method.inputs(here.act_bits, histograms[name])
             layer.add_module(INPUT_QUANTIZER, quantizer.to(device_of(layer)).eval())
     return quantized
 
 
-def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
-    """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into."""
-    said = (getattr(part, "scheme", None) for part in model.modules())
-    if found := [scheme for scheme in said if isinstance(scheme, Scheme)]:
+def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.Module:
+    """The copy with its quantizers in place and its activation ranges not yet set: what a checkpoint is loaded into.
+
+    Args:
+        model, scheme: as for `quantize`.
+        roles: of the layers, as a run has shown them; None = those that the model says of itself.
+    """
+    quantized = settle(copied(unwrapped(model)).eval())
+    if found := [scheme for _, _, scheme in quantized_parts(quantized)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
             remedy="Pass the float model it was made from",
         )
-    quantized = copy.deepcopy(model).eval()
+    if roles is not None and roles != roles_of(quantized):
+        note_step(quantized, roles)
     layers = list(assigned(quantized, scheme))
     if not layers:
         raise InputError(
             f"{type(model).__name__} has no compute layers",
             rule="quantization acts on Conv1d, Conv2d and Linear layers",
-            remedy="Pass a model that contains some",
+            remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
         )
     for name, layer, here in layers:
+        if layer.weight.dtype != torch.float32:
+            raise InputError(
+                f"the weight of {name!r} is of type {layer.weight.dtype}",
+                rule="grids are set and simulated in float32",
+                remedy="Pass model.float()",
+            )
         if not torch.isfinite(layer.weight).all():
             raise InputError(
                 f"the weight of {name!r} holds NaN or infinity",
@@ -84,17 +99,11 @@ def prepare(model: nn.Module, scheme: Scheme) -> nn.Module:
                 remedy="Check the checkpoint this model was loaded from",
             )
         weight = layer.weight.detach()
-        if not weight.any():
-            raise InputError(
-                f"the weights of {name!r} are all zero",
-                rule="a grid needs a range, and a layer of zeros passes nothing on",
-                remedy="Check the checkpoint this model was loaded from",
-            )
         if here.weight_bits < 32:
             parametrize.register_parametrization(layer, "weight", here.method.weights(weight, here.weight_bits))
         if here.act_bits < 32:
             layer.add_module(INPUT_QUANTIZER, here.method.inputs(here.act_bits).to(weight.device))
-            layer.register_forward_pre_hook(_quantize_input)
+            layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
         if here.grad_bits < 32:
             layer.add_module(GRADIENT_QUANTIZER, here.method.gradients(weight, here.grad_bits))
             layer.register_forward_hook(_quantize_gradient)
@@ -107,7 +116,7 @@ def freeze(model: nn.Module) -> nn.Module:
 
     The logits equal those of the model in eval mode bit for bit. Works on float models too.
     """
-    frozen = copy.deepcopy(model).eval()
+    frozen = copied(model).eval()
     for module in list(frozen.modules()):
         if parametrize.is_parametrized(module):
             # Not remove_parametrizations: it edits the class, which the copy shares with the original.
@@ -128,30 +137,40 @@ def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Layer
     Raises:
         InputError: a rule of the scheme that matches no layer.
     """
-    layers = list(compute_layers(model))
-    for (name, layer), here in zip(layers, scheme.assign([name for name, _ in layers]), strict=True):
-        yield name, layer, here
+    layers, roles = dict(compute_layers(model)), roles_of(model)
+    if not layers:
+        return
+    for name, here in zip(layers, scheme.assign(list(layers), first=roles.first, last=roles.last), strict=True):
+        yield name, layers[name], replace(here, act_bits=32, grad_bits=32) if name in roles.uncalled else here
 
 
-def _quantize_input(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return layer.get_submodule(INPUT_QUANTIZER)(args[0]), *args[1:]
+def quantized_layers(model: nn.Module) -> Iterator[tuple[str, Any, LayerScheme]]:
+    """Name, module and scheme of the layers of all quantized models inside a module, which may be one itself."""
+    for prefix, part, scheme in quantized_parts(model):
+        for name, layer, here in assigned(part, scheme):
+            yield ".".join(filter(None, (prefix, name))), layer, here
+
+
+def quantized_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module, Scheme]]:
+    """Name, module and scheme of the quantized models inside a module, the outermost where they lie in each other."""
+    if isinstance(scheme := vars(model).get("scheme"), Scheme):
+        yield prefix, model, scheme
+        return
+    for name, child in model.named_children():
+        yield from quantized_parts(child, f"{prefix}.{name}" if prefix else name)
+
+
+def _quantize_input(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    quantizer = layer.get_submodule(INPUT_QUANTIZER)
+    if args:
+        return (quantizer(args[0]), *args[1:]), kwargs
+    return args, kwargs | {"input": quantizer(kwargs["input"])}
 
 
 def _quantize_gradient(layer: nn.Module, _: tuple[Any, ...], output: Tensor) -> Tensor:
     return layer.get_submodule(GRADIENT_QUANTIZER)(output)
-
-
-def _batches(calibration: Images | Iterable[Tensor] | None) -> Callable[[], Iterable[Tensor]]:
-    if calibration is None:
-        raise InputError(
-            "no calibration data",
-            rule="activation ranges come from images that the model sees",
-            remedy="Pass a few hundred training images as `calibration`, or use act_bits=32",
-        )
-    if isinstance(calibration, Images):
-        return calibration.inputs
-    batches = list(calibration)
-    return lambda: batches
 
 
 @torch.no_grad()
@@ -161,33 +180,27 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
     The model is run twice: first for the extremes of each input, then for the histogram between them.
     Neither depends on how the images are batched.
     """
-    watched = copy.deepcopy(model).eval()
+    watched = copied(model).eval()
     extremes: dict[str, tuple[float, float]] = {}
 
     def see_extremes(name: str, x: Tensor) -> None:
         low, high = (v.item() for v in torch.aminmax(x))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InputError(
+                f"layer {name!r} received NaN or infinity on the calibration data",
+                rule="only finite activations have a range",
+                remedy="Check the model's weights",
+            )
         before = extremes.get(name, (low, high))
         extremes[name] = min(low, before[0]), max(high, before[1])
 
     _watch(watched, names, see_extremes, batches)
     for name in names:
-        if extremes.get(name) == (0, 0):
+        if extremes[name] == (0, 0):
             raise InputError(
                 f"layer {name!r} received only zeros on the calibration data",
                 rule="each layer with quantized inputs needs a range for them",
                 remedy="Pass data that activates it, or use act_bits=32",
-            )
-        if name not in extremes:
-            raise InputError(
-                f"layer {name!r} was never called on the calibration data",
-                rule="each layer with quantized inputs needs a range for them",
-                remedy="Pass data that reaches it, or use act_bits=32",
-            )
-        if not all(math.isfinite(v) for v in extremes[name]):
-            raise InputError(
-                f"layer {name!r} received NaN or infinity on the calibration data",
-                rule="only finite activations have a range",
-                remedy="Check the calibration images and the model's weights",
             )
     histograms = {name: Histogram(*extremes[name]) for name in names}
     _watch(watched, names, lambda name, x: histograms[name].add(x), batches)
@@ -199,11 +212,13 @@ def _watch(
 ) -> None:
     """Run all batches through the model, showing `see` what each named layer receives."""
 
-    def show(name: str, _: nn.Module, args: tuple[Any, ...]) -> None:
-        see(name, args[0])
+    def show(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        see(name, args[0] if args else kwargs["input"])
 
-    hooks = [model.get_submodule(name).register_forward_pre_hook(partial(show, name)) for name in names]
+    hooks = [
+        model.get_submodule(name).register_forward_pre_hook(partial(show, name), with_kwargs=True) for name in names
+    ]
     for batch in batches():
-        forward(model, batch.to(device_of(model)), type(model).__name__)
+        answer(model, batch)
     for hook in hooks:
         hook.remove()

@@ -128,7 +128,13 @@ class AffineQuantizer(WeightQuantizer, InputQuantizer):
         return self.scale
 
     def code_grid(self) -> CodeGrid | str:
+        return self.fixed_grid()
+
+    def fixed_grid(self) -> CodeGrid:
         return CodeGrid(scale=self.scale, zero_point=self.zero_point, codes=self.codes)
+
+    def set_scale(self, scale: Tensor) -> None:
+        self.scale.copy_(scale)
 
     def extra_repr(self) -> str:
         return (

@@ -148,7 +148,7 @@ class LSQ(Method):
     act_bits = range(2, 9)
     observes = True
 
-    granularity: str = "channel"
+    granularity: str = "tensor"
     act_symmetric: bool = False
 
     def __post_init__(self) -> None:

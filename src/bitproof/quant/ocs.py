@@ -13,7 +13,6 @@ The paper's method splits weights, as here, or activations. Its code leaves alon
 below half of its maximum; the paper's text and this file split whole channels.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.core.copying import copied
 from bitproof.errors import InputError
 from bitproof.quant.convert import assigned
 from bitproof.quant.grid import AffineQuantizer
@@ -65,7 +65,7 @@ def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> 
             rule="it is the share of input channels to split, above 0 and up to 1",
             remedy="Use a small share such as 0.02",
         )
-    split = copy.deepcopy(model)
+    split = copied(model)
     for _, layer, here in assigned(split, scheme):
         if here.weight_bits < 32 and getattr(layer, "groups", 1) == 1 and not parametrize.is_parametrized(layer):
             _split(layer, here, ratio)

@@ -9,12 +9,18 @@ The weights of one output channel (or tensor), m = max|w|, are cut at a breakpoi
 Each piece has b bits, and one more says which piece: **b-bit PWLQ has up to 2^(b+1) - 3 levels**, as many as
 a uniform grid of b + 1 bits. Compare it with b + 1 bits as well.
 
-The breakpoint, with m in units of the standard deviation sigma of the weights, F and f the distribution:
+The breakpoint, with m in units of the standard deviation sigma of the weights:
 
-    search    p in {0.01, ..., 0.99} m with the least squared error of this quantizer
-    equation  p - 2m + 2m F(p) + m f(p) (2p - m) = 0      the expected error's derivative, non-overlapping
-    gauss     p = ln(0.86143114 m + 0.60790110)           its approximate solutions
-    laplace   p = 0.80304483 sqrt(m) - 0.31667855
+    search    p with the least squared error of this quantizer: the best of 0.01 m, ..., 0.99 m, then the best in steps
+              of 0.001 m around it
+    gauss     p = ln(0.86143114 m + 0.60790110)           approximate solutions of
+    laplace   p = 0.80304483 sqrt(m) - 0.31667855         p - 2m + 2m F(p) + m f(p) (2p - m) = 0
+
+where the equation sets the derivative of the expected error to zero, non-overlapping, with F and f the distribution.
+The authors search in three stages, by tenths, hundredths and thousandths of m. Over the layers of ResNet20 the squared
+error of an exhaustive search by thousandths is exceeded, at 4 / 6 / 8 bits, by .0 / .8 / 2.9% here and by
+.2 / .9 / 3.1% there (by .4 / 2.9 / 5.9% with hundredths alone). They can also solve the equation itself, and have sigma
+over n - 1 weights.
 
 Bias correction: q <- (q + mean(w) - mean(q)) sigma(w) / sigma(q), from the float weights, so that zero is no longer
 a level. Breakpoint and correction are fixed when the quantizer is made.
@@ -42,6 +48,8 @@ from bitproof.quant.range_rules import DEFAULT_PERCENTILE, check_ranges
 from bitproof.quant.ranges import Histogram, RangeSettings
 
 SHARES = tuple(percent / 100 for percent in range(1, 100))
+NEARBY = (0.0, *(sign * step / 1000 for step in range(1, 10) for sign in (-1, 1)))
+"""Where the search looks: at these parts of m, then at these distances from the best of them."""
 TOP = 10
 BREAKPOINTS = ("search", "gauss", "laplace")
 
@@ -118,8 +126,12 @@ class PwlqWeights(WeightQuantizer):
         def rounded(at: Tensor) -> Tensor:
             return piecewise(rows, at, largest, bits=bits, overlapping=overlapping)
 
+        def error(share: Tensor | float) -> Tensor:
+            return (rounded(share * largest) - rows).square().sum(1)
+
         if breakpoint == "search":
-            at = largest * least(lambda share: (rounded(share * largest) - rows).square().sum(1), SHARES)[:, None]
+            coarse = least(error, SHARES)[:, None]
+            at = largest * (coarse + least(lambda nearby: error(coarse + nearby), NEARBY)[:, None])
         else:
             rule = {"gauss": gauss_breakpoint, "laplace": laplace_breakpoint}[breakpoint]
             at = sigma * rule(largest / sigma)

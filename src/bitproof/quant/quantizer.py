@@ -29,8 +29,15 @@ class Quantizer(nn.Module):
 class WeightQuantizer(Quantizer):
     """Maps the weight of a layer onto a grid."""
 
+    @property
+    def limit(self) -> float | None:
+        """How far from zero training lets the float weight go; None = anywhere."""
+        return None
+
     def after_step(self, weight: Float[Tensor, "out ..."]) -> None:
-        """Change the float weight in place once an optimiser has moved it."""
+        """Change the float weight in place once an optimiser has moved it: clip it to the limit."""
+        if self.limit is not None:
+            weight.clamp_(-self.limit, self.limit)
 
     def neighbours(self, weight: Float[Tensor, "out ..."]) -> tuple[Float[Tensor, "out ..."], Float[Tensor, "out ..."]]:
         """Two weights that it maps to the levels next to each weight.
@@ -64,6 +71,14 @@ class InputQuantizer(Quantizer):
     def code_grid(self) -> CodeGrid | str:
         """The integers that it rounds to, or the reason why there are none."""
         return "bitproof knows no grid of codes for it"
+
+    def fixed_grid(self) -> CodeGrid | None:
+        """The grid whose scale was set once and may be set anew by `set_scale`; None where training moves it."""
+        return None
+
+    def set_scale(self, scale: Tensor) -> None:
+        """Give a `fixed_grid` another scale."""
+        raise NotImplementedError(f"{type(self).__name__} has no fixed grid")
 
 
 def magnitude(weight: Float[Tensor, "out ..."]) -> Float[Tensor, "out ..."]:

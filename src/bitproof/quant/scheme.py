@@ -8,7 +8,7 @@ for example `pwlq:w4a4,breakpoint=gauss,last=inputs,layers=*conv1=w8a8`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -77,6 +77,10 @@ class LayerRule:
         bits = {name: getattr(self, name) for name in ("weight_bits", "act_bits", "grad_bits")}
         return LayerScheme(method=self.method or method, **bits)
 
+    def within(self, method: Method) -> "LayerRule":
+        """The same rule in a scheme of this method, which needs not be named again."""
+        return replace(self, method=None) if self.method == method else self
+
     @property
     def label(self) -> str:
         """The rule as `parse` reads it."""
@@ -88,7 +92,13 @@ class LayerRule:
     @staticmethod
     def parse(text: str) -> "LayerRule":
         """Read `PATTERN=wXaY` or `PATTERN=METHOD(wXaY,field=value,...)`."""
-        pattern, _, rest = text.partition("=")
+        pattern, equals, rest = text.partition("=")
+        if not (pattern and equals):
+            raise InputError(
+                f"layers is {text!r}",
+                rule="a rule for layers is written PATTERN=wBITSaBITS or PATTERN=METHOD(wBITSaBITS,field=value,...)",
+                remedy="Write for example layers=*conv1=w8a8",
+            )
         name, bits, given = _read(rest)
         return LayerRule(pattern, **bits, method=_made(name, given, text) if name or given else None)
 
@@ -130,8 +140,11 @@ class Scheme:
     def __post_init__(self) -> None:
         if isinstance(self.method, str):  # converted here, so that equal schemes are equal values
             object.__setattr__(self, "method", lookup(METHODS, self.method, "quantization method")())
-        lookup(EDGES, self.first, "first")
-        lookup(EDGES, self.last, "last")
+        common = self.common
+        for name in ("first", "last"):  # of several names for one thing the first, so that equal schemes are equal
+            wanted = lookup(EDGES, getattr(self, name), name)(common)
+            object.__setattr__(self, name, next(edge for edge, make in EDGES.items() if make(common) == wanted))
+        object.__setattr__(self, "layers", tuple(rule.within(common.method) for rule in self.layers))
         list(self._all())  # which checks their bits
 
     @property
@@ -147,13 +160,19 @@ class Scheme:
         """Whether `quantize` must see images: activation ranges are observed, not fixed by the method."""
         return any(layer.observes for layer in self._all())
 
-    def assign(self, names: Sequence[str]) -> list[LayerScheme]:
-        """What each of a model's layers gets, by their names in order.
+    def assign(
+        self, names: Sequence[str], *, first: Collection[str] | None = None, last: Collection[str] | None = None
+    ) -> list[LayerScheme]:
+        """What each of a model's layers gets, by their names.
+
+        Args:
+            names: of all compute layers.
+            first, last: the names of those that count as first and as last; by default the first and the last name.
 
         Raises:
             InputError: a rule that matches none of them.
         """
-        common, last = self.common, len(names) - 1
+        common = self.common
         for rule in self.layers:
             if not any(map(rule.matches, names)):
                 shown = [*names[:_SHOWN], "..."] if len(names) > _SHOWN else names
@@ -162,8 +181,9 @@ class Scheme:
                     rule="each rule of a scheme is for some of the model's layers",
                     remedy=f"They are {', '.join(shown)}; write * for any part of a name",
                 )
-        edges = {last: EDGES[self.last](common), 0: EDGES[self.first](common)}
-        layers = [edges.get(position, common) for position in range(len(names))]
+        first, last = names[:1] if first is None else first, names[-1:] if last is None else last
+        edges = dict.fromkeys(last, EDGES[self.last](common)) | dict.fromkeys(first, EDGES[self.first](common))
+        layers = [edges.get(name, common) for name in names]
         for rule in self.layers:
             layers = [
                 rule.layer(common.method) if rule.matches(n) else here for n, here in zip(names, layers, strict=True)

@@ -4,6 +4,7 @@ from bitproof.records.base import SCHEMA, Record
 from bitproof.records.cell import ARRAYS, Cell, Pictures, cell_key, name_conditions
 from bitproof.records.codec import pack, plain, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
+from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.masking import LEAST, MISLEADING, Diagnosis, Signal, diagnosis_key
 from bitproof.records.model import ModelRecord
@@ -20,9 +21,11 @@ __all__ = [
     "SCHEMA",
     "Cell",
     "ConditionRecord",
+    "Coverage",
     "DataRecord",
     "Diagnosis",
     "ModelRecord",
+    "Part",
     "Pictures",
     "Record",
     "Signal",

@@ -38,7 +38,7 @@ class Pictures:
     images: Float16[np.ndarray, "k c h w"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Cell:
     """One model under one condition on one data set. All arrays have one entry an example.
 
@@ -90,6 +90,10 @@ class Cell:
                 rule="each has one an example",
                 remedy="Give one value for every id",
             )
+
+    def __repr__(self) -> str:
+        about = f"{self.model.name} under {self.condition.label} on {self.data.name} {self.data.split}"
+        return f"Cell: {about}, n = {len(self.ids):,}, {self.correct.mean():.1%} right, seed {self.seed}"
 
     @property
     def key(self) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from bitproof.records.coverage import Coverage
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
@@ -18,6 +20,7 @@ class ModelRecord:
         gradients: whether attacks can follow its gradients; ONNX sessions have none.
         random: whether it answers the same images differently each time.
         of_batch: whether its answers depend on which other images are in the batch.
+        coverage: what of it is quantized, part by part; None for float models and sessions.
     """
 
     name: str
@@ -30,11 +33,15 @@ class ModelRecord:
     gradients: bool = True
     random: bool = False
     of_batch: bool = False
+    coverage: Coverage | None = None
 
     @property
-    def identity(self) -> tuple[str, Any]:
-        """What a key takes from the model: everything that can change a prediction, not what it is called."""
-        return self.fingerprint, self.scheme
+    def identity(self) -> str:
+        """What a key takes from the model: everything that can change a prediction, not what it is called.
+
+        The quantizers are a part of the fingerprint; a scheme is one of several ways to ask for them.
+        """
+        return self.fingerprint
 
     @property
     def is_float(self) -> bool:

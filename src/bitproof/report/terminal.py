@@ -83,8 +83,10 @@ def tables(found: Sequence[Record], reference: str) -> list[Table]:
 
 
 def notes(found: Sequence[Record]) -> list[str]:
-    """What a reader of the tables has to know: conditions that are one condition by other names."""
-    return [text.same_pixels(row) for row in metrics.same_pixels(_cells(found))]
+    """What a reader of the tables has to know: conditions that are one condition by other names, what stays float."""
+    models = {record.model.name: record.model.coverage for record in found}
+    partly = [f"{name}: {text.coverage(c)}" for name, c in models.items() if c is not None and c.floating()]
+    return [*(text.same_pixels(row) for row in metrics.same_pixels(_cells(found))), *partly]
 
 
 def _cells(found: Sequence[Record]) -> list[Cell]:

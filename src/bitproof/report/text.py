@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bitproof.records import Cell
+from bitproof.records import Cell, Coverage
 
 MISSING = "\N{EN DASH}"
 
@@ -32,6 +32,22 @@ def interval(row: dict[str, Any]) -> str:
     return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
 
 
+def coverage(found: Coverage) -> str:
+    """How much of a model is quantized, and which parts of it stay float, the largest of them by name."""
+    products = "" if found.products is None else f" and {percent(found.products)}% of the multiply-accumulates"
+    said = f"Quantized: {percent(found.weights)}% of the weights{products}."
+    if parts := found.floating():
+        shown = [f"{name or 'the model itself'} ({_float_share(w, p)})" for name, w, p in parts[:_NAMED]]
+        rest = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
+        said += f" Float: {', '.join([*shown, *rest])}."
+    return said
+
+
+def _float_share(weights: float, products: float) -> str:
+    kinds = {"weights": weights, "multiply-accumulates": products}
+    return ", ".join(f"{percent(share)}% of the {kind}" for kind, share in kinds.items() if share >= 0.0005)
+
+
 def distance(value: float | None, norm: str) -> str:
     """A distance between images, linf in grey levels: 0.0196 is "5/255"; "none" where no image was found."""
     if value is None:
@@ -56,16 +72,24 @@ def same_pixels(row: dict[str, Any]) -> str:
 
 
 def remarks(cells: Iterable[Cell]) -> list[str]:
-    """What a reader of results on one data set has to know of files that could not be used; empty if all could."""
+    """What a reader of results on one data set has to know: unusable files, models that are not steady."""
     cells = list(cells)
     out = next((cell.data.left_out for cell in cells if cell.data.left_out), {})
     unmade = {cell.condition.label: cell.unmade for cell in cells if cell.unmade}
     named = [f"{name} ({reason})" for name, reason in list(out.items())[:_NAMED]]
     named += [f"{len(out) - _NAMED:,} more"] if len(out) > _NAMED else []
-    pictures = sum(not name.endswith("/") for name in out)
-    counted = f"{pictures:,} of {cells[0].data.count:,} pictures" if pictures else ""
-    folders = f"{len(out) - pictures:,} folders" if len(out) > pictures else ""
-    first = [f"Left out: {' and '.join(filter(None, (counted, folders)))}: {', '.join(named)}."] if out else []
+    folders, others = sum(name.endswith("/") for name in out), sum(name.startswith("*") for name in out)
+    pictures = len(out) - folders - others
+    counted = [f"{pictures:,} of {cells[0].data.count:,} pictures"] if pictures else []
+    counted += [f"{folders:,} folders"] if folders else []
+    counted += ["other files"] if others else []
+    first = [f"Left out: {' and '.join(counted)}: {', '.join(named)}."] if out else []
+    of_batch = dict.fromkeys(cell.model.name for cell in cells if cell.model.of_batch)
+    random = dict.fromkeys(cell.model.name for cell in cells if cell.model.random)
+    first += [
+        f"{name} answers by the other images in a batch: this holds for this batch size only." for name in of_batch
+    ]
+    first += [f"{name} answers at random: another run gives other results." for name in random]
     return first + [
         f"{label} could not be made of {count:,} pictures, which count as wrong." for label, count in unmade.items()
     ]

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitproof.files import written
+
 
 def plot_training(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write loss and accuracy over the epochs as a PNG.
@@ -28,4 +30,5 @@ def plot_training(history: Sequence[Mapping[str, Any]], path: str | Path) -> Non
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(path)
+    with written(path, "the picture of a run") as draft:
+        figure.savefig(draft)

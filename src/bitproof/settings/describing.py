@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from bitproof.errors import InputError
-from bitproof.settings.source import is_own, source_of
+from bitproof.settings.source import is_own, revision_of, source_of
 
 T = TypeVar("T")
 
@@ -32,7 +34,8 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     Args:
         setting: a dataclass, with fields that are numbers, text, paths, None, settings, or tuples or dictionaries of
             these.
-        sources: also hold a hash of the code of classes that are not bitproof's, so that an edited one is another.
+        sources: also hold a hash of the code of classes that are not bitproof's, so that an edited one is another, and
+            the revision of those that are, from the second on.
 
     Raises:
         InputError: something that is no dataclass, or a field that plain data cannot hold.
@@ -52,7 +55,9 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     _check_declared(kind)
     described: dict[str, Any] = {"type": type_name(kind)}
     if sources and not is_own(kind):
-        described["source"] = digest(source_of(kind))[:12]
+        described["source"] = source_of(kind)[:12]
+    elif sources and revision_of(kind) > 1:
+        described["source"] = f"revision {revision_of(kind)}"
     hints = _hints(kind)
     for field in dataclasses.fields(setting):
         value = getattr(setting, field.name)
@@ -141,6 +146,8 @@ def _plain(value: Any, what: str, sources: bool) -> Any:
         return "nan"
     if isinstance(value, float):
         return _WORDS.get(value, float(value))  # NumPy's float64 is a float, and JSON should not see the difference
+    if isinstance(value, np.integer):
+        return int(value)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise InputError(

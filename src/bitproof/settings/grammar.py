@@ -102,8 +102,7 @@ def parse(text: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Any:
 
 def construct(make: Callable[..., Any], parts: Call) -> Any:
     """What `make`, a class or function with type hints, gives for the fields of a text."""
-    hints = typing.get_type_hints(make.__init__ if isinstance(make, type) else getattr(make, "func", make))
-    hints = {name: hint for name, hint in hints.items() if name not in ("self", "return")}
+    hints = _parameters(make.__init__ if isinstance(make, type) else getattr(make, "func", make))
     if parts.head:
         raise InputError(
             f"{parts.head!r} in {parts.text!r}",
@@ -125,6 +124,20 @@ def construct(make: Callable[..., Any], parts: Call) -> Any:
             remedy=f"Write {parts.name}:{lacking[0]}=...",
         )
     return make(**values)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """The parameters of a function by name, with their types; keywords that a typed dictionary lists are some, too."""
+    hints = typing.get_type_hints(function)
+    listed = [
+        args[0]
+        for hint in hints.values()
+        if typing.get_origin(hint) is typing.Unpack and (args := typing.get_args(hint))
+    ]
+    plain = {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not typing.Unpack}
+    for keywords in listed:
+        plain |= typing.get_type_hints(keywords)
+    return {name: hint for name, hint in plain.items() if name not in ("self", "return")}
 
 
 def _read(text: str, hint: Any, what: str) -> Any:
@@ -165,8 +178,14 @@ def _read_setting(text: str, hint: type) -> Any:
     own = getattr(hint, "parse", None)
     if own is not None:
         return own(text)
-    if hint in _FAMILIES and not text.startswith("("):
+    if hint in _FAMILIES:
         kind, table = _FAMILIES[hint]
+        if text.startswith("("):
+            raise InputError(
+                f"{text!r} says of no {kind} which it is",
+                rule="a setting inside another is written name(field=value,...)",
+                remedy=f"Write for example {next(iter(table))}{text}",
+            )
         return parse(text, table, kind)
     return construct(hint, dataclasses.replace(call(text), name=hint.__name__))
 

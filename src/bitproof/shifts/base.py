@@ -130,6 +130,8 @@ class Corruption(Shift):
 
     name: ClassVar[str]
     """The corruption without its severity, e.g. "gaussian noise"."""
+    channels: ClassVar[tuple[int, ...]] = (1, 3)
+    """Numbers of channels that it is defined for; a corruption of one's own may know others."""
 
     severity: int = 3
     profile: str = "hendrycks-32"
@@ -177,11 +179,17 @@ class Corruption(Shift):
                 to whole numbers, not rounded, as the reference does.
             rng: keyed randomness for these images.
         """
+        if images.shape[1] not in self.channels:
+            raise InputError(
+                f"corruption {self.label!r} of images with {images.shape[1]} channels",
+                rule=f"it is defined for {' and '.join(map(str, self.channels))} (grey and RGB)",
+                remedy="Test such images clean, under attacks, and under shifts of your own",
+            )
         pictures = images.detach().cpu().numpy()
         results = np.empty(pictures.shape, pictures.dtype)
-        for planes, result, draws in zip(pictures, results, rng.generators(), strict=True):
+        for planes, result, generator in zip(pictures, results, rng.generators(), strict=True):
             picture = as_picture(planes)
-            corrupted = np.clip(self.corrupt(picture, draws).reshape(picture.shape), 0, 1)
+            corrupted = np.clip(self.corrupt(picture, generator).reshape(picture.shape), 0, 1)
             if self.protocol != "memory" or result.dtype == np.uint8:
                 corrupted = _stored(corrupted, jpeg=self.protocol == "jpeg-85")
                 if result.dtype != np.uint8:
@@ -190,7 +198,7 @@ class Corruption(Shift):
         return torch.from_numpy(results).to(images.device)
 
     @abc.abstractmethod
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         """A corrupted copy of one picture, float32 in [0, 1]; what goes beyond [0, 1] is clipped by the caller.
 
         A grey picture may come back without its channel axis, as OpenCV returns it.

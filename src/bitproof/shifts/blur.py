@@ -36,7 +36,7 @@ class DefocusBlur(Corruption):
 
     name: ClassVar[str] = "defocus blur"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (radius, softness), scale = at_severity(_DEFOCUS, self, picture)
         return cv2.filter2D(picture, -1, disk(radius * scale, softness))
 
@@ -47,14 +47,16 @@ class GlassBlur(Corruption):
 
     name: ClassVar[str] = "glass blur"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (sigma, reach, rounds), scale = at_severity(_GLASS, self, picture)
         reach = max(1, round(reach * scale))
         height, width, channels = picture.shape
         inner = max(0, height - 2 * reach), max(0, width - 2 * reach)
         pixels = np.arange(height * width)
         for _ in range(rounds):
-            pixels = pixels.take(shuffled(draws.integers(-reach, reach, (2, *inner), np.int8), height, width, reach))
+            pixels = pixels.take(
+                shuffled(generator.integers(-reach, reach, (2, *inner), np.int8), height, width, reach)
+            )
         blurred = smooth(picture, sigma * scale).reshape(-1, channels)
         whole = np.floor(blurred * 255 + 1e-3) / np.float32(255)  # the reference shuffles whole grey levels
         return smooth(whole.take(pixels, 0).reshape(picture.shape), sigma * scale)
@@ -66,9 +68,9 @@ class MotionBlur(Corruption):
 
     name: ClassVar[str] = "motion blur"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (radius, sigma), scale = at_severity(_MOTION, self, picture)
-        return streaked(picture, radius * scale, sigma * scale, draws.uniform(-45, 45))
+        return streaked(picture, radius * scale, sigma * scale, generator.uniform(-45, 45))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ class ZoomBlur(Corruption):
 
     name: ClassVar[str] = "zoom blur"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (stop, step), _ = at_severity(_ZOOM, self, picture)
         factors = np.arange(1, stop, step)
         total = picture.copy()
@@ -93,7 +95,7 @@ class GaussianBlur(Corruption):
 
     name: ClassVar[str] = "gaussian blur"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         sigma, scale = at_severity(_GAUSSIAN, self, picture)
         return smooth(picture, sigma * scale)
 

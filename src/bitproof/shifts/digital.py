@@ -43,7 +43,7 @@ class Brightness(Corruption):
 
     name: ClassVar[str] = "brightness"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         amount, _ = at_severity(_BRIGHTNESS, self, picture)
         return brightened(picture, amount)
 
@@ -66,7 +66,7 @@ class Saturate(Corruption):
 
     name: ClassVar[str] = "saturate"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (factor, offset), _ = at_severity(_SATURATE, self, picture)
         if picture.shape[2] == 1:
             return picture
@@ -94,7 +94,7 @@ class Contrast(Corruption):
 
     name: ClassVar[str] = "contrast"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         factor, _ = at_severity(_CONTRAST, self, picture)
         channels = picture.shape[2]
         mean = np.array(cv2.mean(picture)[:channels])
@@ -107,14 +107,14 @@ class Elastic(Corruption):
 
     name: ClassVar[str] = "elastic"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (strength, sigma, affine), scale = at_severity(_ELASTIC, self, picture)
         height, width = picture.shape[:2]
-        corners = draws.uniform(-affine * scale, affine * scale, (3, 2)).astype(np.float32)
+        corners = generator.uniform(-affine * scale, affine * scale, (3, 2)).astype(np.float32)
         picture = skewed(picture, corners)
         if strength == 0:
             return picture
-        noise = draws.random((2, height, width), np.float32) * 2 - 1
+        noise = generator.random((2, height, width), np.float32) * 2 - 1
         dx, dy = smooth_field(noise, sigma * scale) * (strength * scale)
         dx += np.arange(width, dtype=np.float32)
         dy += np.arange(height, dtype=np.float32)[:, None]
@@ -158,7 +158,7 @@ class Pixelate(Corruption):
 
     name: ClassVar[str] = "pixelate"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         factor, _ = at_severity(_PIXELATE, self, picture)
         height, width = picture.shape[:2]
         small = resize(to_8_bits(picture), max(1, int(height * factor)), max(1, int(width * factor)), "pillow-box")
@@ -171,7 +171,7 @@ class JPEG(Corruption):
 
     name: ClassVar[str] = "jpeg"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         quality, _ = at_severity(_QUALITY, self, picture)
         return through_jpeg(to_8_bits(picture), quality) / np.float32(255)
 

@@ -30,15 +30,15 @@ class PerlinNoise(Corruption):
 
     name: ClassVar[str] = "perlin noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_PERLIN, self, picture)
         share = np.float32(0.05 * level)
         height, width = picture.shape[:2]
-        turbulence = perlin_turbulence(draws, height, width, 7 / min(height, width))
+        turbulence = perlin_turbulence(generator, height, width, 7 / min(height, width))
         return (1 - share) * picture + share * (0.5 * turbulence + 0.5).clip(0, 1)[:, :, None]
 
 
-def perlin_turbulence(draws: Generator, height: int, width: int, frequency: float) -> Float[np.ndarray, "h w"]:
+def perlin_turbulence(generator: Generator, height: int, width: int, frequency: float) -> Float[np.ndarray, "h w"]:
     """The sum over five octaves of |1.5 x gradient noise| / 2**octave (Perlin 1985), at `frequency` cells a pixel.
 
     As in the reference, every octave has the same gradients at the same points of its lattice. Those of the
@@ -46,7 +46,7 @@ def perlin_turbulence(draws: Generator, height: int, width: int, frequency: floa
     """
     finest = 16 * frequency
     points = int(finest * (height - 1)) + 2, int(finest * (width - 1)) + 2
-    gradients = draws.random((2, *points), np.float32) * 2 - 1
+    gradients = generator.random((2, *points), np.float32) * 2 - 1
     gradients /= np.maximum(np.sqrt((gradients * gradients).sum(0)), np.float32(1e-6))
     total = np.zeros((height, width), np.float32)
     for octave in range(5):
@@ -86,12 +86,12 @@ class PlasmaNoise(Corruption):
 
     name: ClassVar[str] = "plasma noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_PLASMA, self, picture)
         share = np.float32(6.4 * level / 255)
         height, width, channels = picture.shape
-        time, bends, sharpness = draws.uniform(0, 6 * np.pi), draws.integers(4, 7), draws.uniform(0.5, 1)
-        scale = draws.uniform(0.075, 0.2) * min(height, width)
+        time, bends, sharpness = generator.uniform(0, 6 * np.pi), generator.integers(4, 7), generator.uniform(0.5, 1)
+        scale = generator.uniform(0.075, 0.2) * min(height, width)
         clouds = sine_clouds(height, width, time, int(bends), sharpness, scale)
         return (1 - share) * picture + share * (clouds if channels == 3 else grey(clouds)[:, :, None])
 
@@ -117,10 +117,10 @@ class BrownishNoise(Corruption):
 
     name: ClassVar[str] = "brownish noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_BROWNISH, self, picture)
         height, width, channels = picture.shape
-        noise = coloured_noise(draws, 1 / (frequencies(height, width) ** 2 + 1), width, channels)
+        noise = coloured_noise(generator, 1 / (frequencies(height, width) ** 2 + 1), width, channels)
         noise *= np.float32(6.4 * level / 255)
         return picture + np.moveaxis(noise, 0, 2)
 
@@ -131,10 +131,10 @@ class BlueNoiseSample(Corruption):
 
     name: ClassVar[str] = "blue noise sample"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_BLUE, self, picture)
         height, width = picture.shape[:2]
-        noise = coloured_noise(draws, frequencies(height, width), width, 1)[0]
+        noise = coloured_noise(generator, frequencies(height, width), width, 1)[0]
         return picture * (noise > 0.3 * level - 2.5)[:, :, None]
 
 
@@ -146,7 +146,7 @@ def frequencies(height: int, width: int) -> Float[np.ndarray, "h half"]:
 
 
 def coloured_noise(
-    draws: Generator, amplitude: Float[np.ndarray, "h half"], width: int, count: int
+    generator: Generator, amplitude: Float[np.ndarray, "h half"], width: int, count: int
 ) -> Float[np.ndarray, "count h w"]:
     """Real parts of Fourier sums with the given amplitudes and random phases, of standard deviation 1.
 
@@ -157,7 +157,7 @@ def coloured_noise(
     """
     from scipy.fft import irfft2  # the import takes longer than most uses of this module
 
-    phase, strength = draws.random((2, count, *amplitude.shape), np.float32) * np.float32(2 * np.pi)
+    phase, strength = generator.random((2, count, *amplitude.shape), np.float32) * np.float32(2 * np.pi)
     strength = np.cos(strength, out=strength)
     strength[:, :, 0] = 1
     if width % 2 == 0:
@@ -176,11 +176,14 @@ class SingleFrequencyGreyscale(Corruption):
 
     name: ClassVar[str] = "single frequency greyscale"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_WAVE, self, picture)
-        main = draws.uniform(-np.pi, np.pi)
-        along_x, along_y = draws.permutation([main, draws.uniform(-abs(main), abs(main))])
+        main = generator.uniform(-np.pi, np.pi)
+        along_x, along_y = generator.permutation([main, generator.uniform(-abs(main), abs(main))])
         height, width = picture.shape[:2]
-        rows, columns = along_y * np.arange(height)[:, None] + draws.uniform(0, 2 * np.pi), along_x * np.arange(width)
+        rows, columns = (
+            along_y * np.arange(height)[:, None] + generator.uniform(0, 2 * np.pi),
+            along_x * np.arange(width),
+        )
         wave = np.sin(rows) * np.cos(columns) + np.cos(rows) * np.sin(columns)  # the sine of the sum
         return picture + (19.6 * level / 255 * wave).astype(np.float32)[:, :, None]

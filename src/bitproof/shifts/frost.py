@@ -74,9 +74,9 @@ def _scaled(texture: np.ndarray, size: float, height: int, width: int) -> np.nda
 
 def drawn(number: int) -> Float[np.ndarray, "h w 3"]:
     """The drawn picture of this number: always the same."""
-    draws = np.random.Generator(np.random.Philox(number))
+    generator = np.random.Generator(np.random.Philox(number))
     colour, contrast = _TINTS[number]
-    relief = 0.55 * _clouds(draws) + _feathers(draws)
+    relief = 0.55 * _clouds(generator) + _feathers(generator)
     relief += 0.25 * (relief - cv2.GaussianBlur(relief, (0, 0), 1.5))
     relief = (relief - relief.mean()) / relief.std() * contrast
     bluish = 1 - 0.25 * np.tanh(relief / contrast)  # thick frost is whiter
@@ -84,27 +84,27 @@ def drawn(number: int) -> Float[np.ndarray, "h w 3"]:
     return (relief[:, :, None] + np.mean(colour) + tint).clip(0, 1).astype(np.float32)
 
 
-def _clouds(draws: Generator) -> Float[np.ndarray, "h w"]:
+def _clouds(generator: Generator) -> Float[np.ndarray, "h w"]:
     """Noise whose amplitude is the inverse of the frequency, of standard deviation 1."""
     height, width = _SHAPE
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf
-    clouds = np.fft.irfft2(np.fft.rfft2(draws.standard_normal(_SHAPE)) / frequency**1.2, _SHAPE)
+    clouds = np.fft.irfft2(np.fft.rfft2(generator.standard_normal(_SHAPE)) / frequency**1.2, _SHAPE)
     return clouds / clouds.std()
 
 
-def _feathers(draws: Generator) -> Float[np.ndarray, "h w"]:
+def _feathers(generator: Generator) -> Float[np.ndarray, "h w"]:
     """Stems with needles at 60 degrees on both sides, as ice crystals grow; the later ones over the earlier."""
     height, width = _SHAPE
     layer = np.zeros(_SHAPE, np.float32)
     for _ in range(240):
-        stem = draws.uniform(0, [width, height])
-        length, bright = draws.gamma(4, 16), draws.uniform(0.3, 1.8)
+        stem = generator.uniform(0, [width, height])
+        length, bright = generator.gamma(4, 16), generator.uniform(0.3, 1.8)
         along = np.arange(0, length, 2.5)
-        headings = draws.uniform(0, 2 * np.pi) + draws.normal(0, 0.006) * along
+        headings = generator.uniform(0, 2 * np.pi) + generator.normal(0, 0.006) * along
         stem = stem + np.cumsum(2.5 * _towards(headings), 0)
         for side in (-np.pi / 3, np.pi / 3):
-            reach = 0.4 * (length - along) * draws.uniform(0.4, 1, len(along))
+            reach = 0.4 * (length - along) * generator.uniform(0.4, 1, len(along))
             _draw(layer, np.stack([stem, stem + reach[:, None] * _towards(headings + side)], 1), 0.6 * bright)
         _draw(layer, stem[None], bright)
     return layer

@@ -3,7 +3,6 @@
 Two of the deployment mismatches of SysNoise (arXiv 2307.00280) that lie behind the pixels.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.core.calling import logits_in
+from bitproof.core.copying import copied
 from bitproof.errors import InputError, lookup
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
@@ -78,7 +79,7 @@ class Inference(Rerun):
             InputError: no pooling layer would change, or no number of the model is a float, as in an ONNX Runtime
                 session. Raised by the copy: a layer that cannot run in this type, logits beyond its largest number.
         """
-        changed = copy.deepcopy(model)
+        changed = copied(model)
         wanted = POOLING[self.pooling]
         if wanted is not None:
             layers = [layer for layer in changed.modules() if _strided(layer) and layer.ceil_mode != wanted]
@@ -109,7 +110,7 @@ class _Cast(nn.Module):
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         try:
-            logits = self.model(images.to(self.dtype)).float()
+            logits = logits_in(self.model(images.to(self.dtype)), len(images)).float()
         except RuntimeError as error:
             raise InputError(
                 f"the model does not run in {self.dtype} ({str(error).splitlines()[0]})",

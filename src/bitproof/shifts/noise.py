@@ -22,9 +22,9 @@ class GaussianNoise(Corruption):
 
     name: ClassVar[str] = "gaussian noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         sigma, _ = at_severity(_SIGMA, self, picture)
-        noise = draws.standard_normal(picture.shape, np.float32)
+        noise = generator.standard_normal(picture.shape, np.float32)
         noise *= sigma
         noise += picture
         return noise
@@ -40,15 +40,15 @@ class ShotNoise(Corruption):
 
     name: ClassVar[str] = "shot noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         photons, _ = at_severity(_PHOTONS, self, picture)
         values = (picture * 255).ravel()
         levels = (values + 1e-3).astype(np.uint8)
-        counts = poisson(levels, draws.integers(0, 2**32, values.size, np.uint32), photons)
+        counts = poisson(levels, generator.integers(0, 2**32, values.size, np.uint32), photons)
         rest = values - levels
         between = np.flatnonzero(rest > 1e-3)
         if between.size:
-            counts[between] += draws.poisson(rest[between] * (photons / 255))
+            counts[between] += generator.poisson(rest[between] * (photons / 255))
         return counts.astype(np.float32).reshape(picture.shape) / np.float32(photons)
 
 
@@ -58,9 +58,9 @@ class ImpulseNoise(Corruption):
 
     name: ClassVar[str] = "impulse noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         amount, _ = at_severity(_AMOUNT, self, picture)
-        chance = draws.random(picture.shape, np.float32)
+        chance = generator.random(picture.shape, np.float32)
         return np.where(chance < amount, (chance < amount / 2).astype(np.float32), picture)
 
 
@@ -70,9 +70,9 @@ class SpeckleNoise(Corruption):
 
     name: ClassVar[str] = "speckle noise"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         sigma, _ = at_severity(_SPECKLE, self, picture)
-        noise = draws.standard_normal(picture.shape, np.float32)
+        noise = generator.standard_normal(picture.shape, np.float32)
         noise *= sigma
         noise += 1
         noise *= picture

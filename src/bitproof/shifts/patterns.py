@@ -27,14 +27,14 @@ class Sparkles(Corruption):
 
     name: ClassVar[str] = "sparkles"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_SPARKLES, self, picture)
         height, width = picture.shape[:2]
         radius = 0.01 * level * min(height, width)
         kept = np.ones((height, width), np.float32)
         for _ in range(5):
-            centre = draws.uniform(0, [height, width])
-            lengths = radius * (1 + 0.25 * draws.standard_normal(draws.integers(50, 200)))
+            centre = generator.uniform(0, [height, width])
+            lengths = radius * (1 + 0.25 * generator.standard_normal(generator.integers(50, 200)))
             kept *= 1 - star((height, width), centre, np.maximum(lengths, 1), power=1)
         return 1 - (1 - picture) * kept[:, :, None]
 
@@ -45,11 +45,11 @@ class InverseSparkles(Corruption):
 
     name: ClassVar[str] = "inverse sparkles"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_INVERSE, self, picture)
         height, width = picture.shape[:2]
-        centre = draws.uniform(0.25, 0.75, 2) * [height, width]
-        lengths = 0.25 * min(height, width) * (1 + 0.25 * draws.standard_normal(draws.integers(50, 200)))
+        centre = generator.uniform(0.25, 0.75, 2) * [height, width]
+        lengths = 0.25 * min(height, width) * (1 + 0.25 * generator.standard_normal(generator.integers(50, 200)))
         return 1 - (1 - picture) * star((height, width), centre, lengths, power=0.13 * level)[:, :, None]
 
 
@@ -78,12 +78,12 @@ class CocentricSineWaves(Corruption):
 
     name: ClassVar[str] = "cocentric sine waves"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_RINGS, self, picture)
         height, width = picture.shape[:2]
-        dy, dx = _from(draws.uniform(0, [height, width]), (height, width))
-        waves = draws.uniform(0, 10)
-        bend, ring = draws.uniform(0, 0.1 * min(height, width), 2)
+        dy, dx = _from(generator.uniform(0, [height, width]), (height, width))
+        waves = generator.uniform(0, 10)
+        bend, ring = generator.uniform(0, 0.1 * min(height, width), 2)
         distance = np.sqrt(dx * dx + dy * dy) + np.float32(bend) * np.sin(np.arctan2(dx, dy) * np.float32(waves))
         periods = distance / np.float32(max(ring, 1e-6))
         saw = periods - np.floor(periods) - np.float32(0.5)
@@ -96,17 +96,17 @@ class CheckerboardCutout(Corruption):
 
     name: ClassVar[str] = "checkerboard cutout"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, _ = at_severity(_CHEQUERS, self, picture)
         height, width = picture.shape[:2]
-        angle, square = draws.uniform(0, 2 * np.pi), max(1.0, draws.uniform(0.1, 0.25) * min(height, width))
+        angle, square = generator.uniform(0, 2 * np.pi), max(1.0, generator.uniform(0.1, 0.25) * min(height, width))
         y, x = np.arange(height)[:, None] / square, np.arange(width) / square
         row = np.floor(np.cos(angle) * y + np.sin(angle) * x).astype(np.int64)
         column = np.floor(np.cos(angle) * x - np.sin(angle) * y).astype(np.int64)
         black = (row + column) % 2 == 0
         row -= row.min()
         column -= column.min()
-        cut = draws.random((row.max() + 1, column.max() + 1)) < 0.1 * level
+        cut = generator.random((row.max() + 1, column.max() + 1)) < 0.1 * level
         return np.where((black & cut[row, column])[:, :, None], np.float32(128 / 255), picture)
 
 
@@ -116,11 +116,11 @@ class CausticRefraction(Corruption):
 
     name: ClassVar[str] = "caustic refraction"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         level, scale = at_severity(_WATER, self, picture)
         height, width = picture.shape[:2]
         side = min(height, width)
-        time, size = draws.uniform(0.5, 2), draws.uniform(0.75, 1.25) * side
+        time, size = generator.uniform(0.5, 2), generator.uniform(0.75, 1.25) * side
         height_field = smooth(caustics(height, width, time, size), scale)
         slopes = [
             cv2.filter2D(height_field, -1, kernel, borderType=cv2.BORDER_CONSTANT).reshape(height, width)

@@ -111,29 +111,29 @@ class Sequence(Shift):
         """
         size = size or (images.shape[2], images.shape[3])
         films = []
-        for planes, draws in zip(images.detach().cpu().numpy(), rng.generators(), strict=True):
+        for planes, generator in zip(images.detach().cpu().numpy(), rng.generators(), strict=True):
             picture = as_picture(planes)
             frames = self.film(
-                picture if self.wide else _centre(picture, size), draws, *nearest_profile(self.profile, size)
+                picture if self.wide else _centre(picture, size), generator, *nearest_profile(self.profile, size)
             )
             films.append(np.stack([as_planes(_centre(frame, size).clip(0, 1)) for frame in frames]))
         return torch.from_numpy(np.stack(films)).to(images.device)
 
     @abc.abstractmethod
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         """The frames, of the picture's size, with the parameters of `profile` and lengths stretched by `scale`."""
 
 
 class _Noise(Sequence):
     """The clean picture, then thirty times independent noise."""
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         yield picture
         for _ in range(30):
-            yield self.noisy(picture, draws, profile)
+            yield self.noisy(picture, generator, profile)
 
     @abc.abstractmethod
-    def noisy(self, picture: Picture, draws: Generator, profile: str) -> np.ndarray:
+    def noisy(self, picture: Picture, generator: Generator, profile: str) -> np.ndarray:
         """The picture with new noise."""
 
 
@@ -144,8 +144,8 @@ class GaussianNoiseSequence(_Noise):
     name: ClassVar[str] = "gaussian noise"
     compared: str = field(init=False, default=FIRST)
 
-    def noisy(self, picture: Picture, draws: Generator, profile: str) -> np.ndarray:
-        return picture + _GAUSSIAN[profile][self.difficulty - 1] * draws.standard_normal(picture.shape, np.float32)
+    def noisy(self, picture: Picture, generator: Generator, profile: str) -> np.ndarray:
+        return picture + _GAUSSIAN[profile][self.difficulty - 1] * generator.standard_normal(picture.shape, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +155,9 @@ class ShotNoiseSequence(_Noise):
     name: ClassVar[str] = "shot noise"
     compared: str = field(init=False, default=FIRST)
 
-    def noisy(self, picture: Picture, draws: Generator, profile: str) -> np.ndarray:
+    def noisy(self, picture: Picture, generator: Generator, profile: str) -> np.ndarray:
         photons = _PHOTONS[profile][self.difficulty - 1]
-        return draws.poisson(picture * np.float32(photons)).astype(np.float32) / np.float32(photons)
+        return generator.poisson(picture * np.float32(photons)).astype(np.float32) / np.float32(photons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +167,8 @@ class SpeckleNoiseSequence(_Noise):
     name: ClassVar[str] = "speckle noise"
     compared: str = field(init=False, default=FIRST)
 
-    def noisy(self, picture: Picture, draws: Generator, profile: str) -> np.ndarray:
-        noise = draws.standard_normal(picture.shape, np.float32)
+    def noisy(self, picture: Picture, generator: Generator, profile: str) -> np.ndarray:
+        noise = generator.standard_normal(picture.shape, np.float32)
         return picture + _SPECKLE[profile][self.difficulty - 1] * picture * noise
 
 
@@ -178,7 +178,7 @@ class MotionBlurSequence(Sequence):
 
     name: ClassVar[str] = "motion blur"
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         radius, sigma, degrees, frames = _MOTION[profile]
         for i in range(frames):
             yield streaked(picture, radius * scale, sigma * scale, degrees * (i + 1 - frames))
@@ -191,7 +191,7 @@ class ZoomBlurSequence(Sequence):
     name: ClassVar[str] = "zoom blur"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         total = picture.copy()
         yield picture
         for i in range(1, 31):
@@ -205,11 +205,11 @@ class SnowSequence(Sequence):
 
     name: ClassVar[str] = "snow"
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         flake, radius, sigma = _SNOW[profile]
         flake = max(1.0, flake * scale)
         height, width = picture.shape[:2]
-        noise = draws.standard_normal((int(np.ceil(height / flake)), int(np.ceil(width / flake))), np.float32)
+        noise = generator.standard_normal((int(np.ceil(height / flake)), int(np.ceil(width / flake))), np.float32)
         layer = flakes(0.05 + 0.3 * noise, flake, (height, width), 0.5)
         for i in range(31):
             yield snowed(picture, layer, radius * scale, sigma * scale, 4 * i - 150, 0.85)
@@ -221,7 +221,7 @@ class BrightnessSequence(Sequence):
 
     name: ClassVar[str] = "brightness"
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         for i in range(31):
             yield brightened(picture, _BRIGHTNESS[profile] * (i - 15))
 
@@ -233,7 +233,7 @@ class TranslateSequence(Sequence):
     name: ClassVar[str] = "translate"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         first, frames = _TRANSLATE[profile]
         for i in range(frames):
             yield moved(picture, np.eye(2), (scale * (first + i), 0))
@@ -246,7 +246,7 @@ class RotateSequence(Sequence):
     name: ClassVar[str] = "rotate"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         for angle in np.deg2rad(np.arange(-15, 16)):
             yield moved(picture, np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]))
 
@@ -258,7 +258,7 @@ class TiltSequence(Sequence):
     name: ClassVar[str] = "tilt"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         height, width = picture.shape[:2]
         distance = np.hypot(height, width)
         centred = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
@@ -279,7 +279,7 @@ class ScaleSequence(Sequence):
     name: ClassVar[str] = "scale"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         first, step = _SCALE[profile]
         for i in range(31):
             yield moved(picture, np.eye(2) * (first + step * i))
@@ -292,7 +292,7 @@ class ShearSequence(Sequence):
     name: ClassVar[str] = "shear"
     wide: ClassVar[bool] = True
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         for lean in np.tan(np.deg2rad(np.arange(-15, 16))):
             yield moved(picture, np.array([[1, -lean], [0, 1]]))
 
@@ -303,7 +303,7 @@ class GaussianBlurSequence(Sequence):
 
     name: ClassVar[str] = "gaussian blur"
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         first, step, truncate = _BLUR[profile]
         for i in range(31):
             yield smooth(picture, (first + step * i) * scale, truncate)
@@ -315,9 +315,9 @@ class SpatterSequence(Sequence):
 
     name: ClassVar[str] = "spatter"
 
-    def film(self, picture: Picture, draws: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
+    def film(self, picture: Picture, generator: Generator, profile: str, scale: float) -> Iterable[np.ndarray]:
         mean, spread, sigma, threshold, run = _SPATTER[profile]
-        liquid = smooth(mean + spread * draws.standard_normal(picture.shape[:2], np.float32), sigma * scale)
+        liquid = smooth(mean + spread * generator.standard_normal(picture.shape[:2], np.float32), sigma * scale)
         liquid[liquid < threshold] = 0
         before = len(run) // 2  # rows above that run down into a row; the others lie in it and below
         for _ in range(31):

@@ -64,13 +64,13 @@ class Snow(Corruption):
 
     name: ClassVar[str] = "snow"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (mean, spread, size, threshold, radius, sigma, share), scale = at_severity(_SNOW, self, picture)
         size = max(1.0, size * scale)
         height, width = picture.shape[:2]
-        noise = draws.standard_normal((math.ceil(height / size), math.ceil(width / size)), np.float32)
+        noise = generator.standard_normal((math.ceil(height / size), math.ceil(width / size)), np.float32)
         layer = flakes(mean + spread * noise, size, (height, width), threshold)
-        return snowed(picture, layer, radius * scale, sigma * scale, draws.uniform(-135, -45), share)
+        return snowed(picture, layer, radius * scale, sigma * scale, generator.uniform(-135, -45), share)
 
 
 def flakes(noise: Float[np.ndarray, "a b"], size: float, shape: tuple[int, int], threshold: float) -> np.ndarray:
@@ -112,12 +112,12 @@ class Frost(Corruption):
         super().__post_init__()
         object.__setattr__(self, "content", fingerprint(self.textures))
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (kept, added, size), scale = at_severity(_FROST, self, picture)
         height, width, channels = picture.shape
         choice = textures(self.textures, size * scale, height, width)
-        texture = choice[draws.integers(len(choice))]
-        top, left = (draws.integers(a - b) for a, b in zip(texture.shape, (height, width), strict=False))
+        texture = choice[generator.integers(len(choice))]
+        top, left = (generator.integers(a - b) for a, b in zip(texture.shape, (height, width), strict=False))
         part = texture[top : top + height, left : left + width]
         return cv2.addWeighted(picture, kept, part if channels == 3 else grey(part), added, 0)
 
@@ -128,21 +128,21 @@ class Fog(Corruption):
 
     name: ClassVar[str] = "fog"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (amount, decay), _ = at_severity(_FOG, self, picture)
         height, width, channels = picture.shape
-        cloud = plasma(draws, 2 ** math.ceil(math.log2(max(height, width, 2))), decay)[:height, :width]
+        cloud = plasma(generator, 2 ** math.ceil(math.log2(max(height, width, 2))), decay)[:height, :width]
         most = float(picture.max())
         fogged = picture + amount * (cloud[:, :, None] if channels == 1 else cv2.merge([cloud] * channels))
         fogged *= most / (most + amount)
         return fogged
 
 
-def plasma(draws: Generator, size: int, decay: float) -> Float[np.ndarray, "n n"]:
+def plasma(generator: Generator, size: int, decay: float) -> Float[np.ndarray, "n n"]:
     """A diamond-square cloud in [0, 1] that repeats at its edges (Fournier, Fussell & Carpenter 1982).
 
     Args:
-        draws: of the displacements.
+        generator: of the displacements.
         size: of the side, a power of two.
         decay: what the displacement, at first 100**2, is divided by the square of at each finer level.
     """
@@ -150,7 +150,7 @@ def plasma(draws: Generator, size: int, decay: float) -> Float[np.ndarray, "n n"
     reach = 100.0
     while len(cloud) < size:
         n = len(cloud)
-        noise = draws.random((3, n, n), np.float32)
+        noise = generator.random((3, n, n), np.float32)
         noise *= 2 * reach * reach
         noise -= reach * reach
         finer = np.empty((n, 2, n, 2), np.float32)
@@ -171,9 +171,9 @@ class Spatter(Corruption):
 
     name: ClassVar[str] = "spatter"
 
-    def corrupt(self, picture: Picture, draws: Generator) -> np.ndarray:
+    def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
         (mean, spread, sigma, threshold, strength, mud), scale = at_severity(_SPATTER, self, picture)
-        noise = mean + spread * draws.standard_normal(picture.shape[:2], np.float32)
+        noise = mean + spread * generator.standard_normal(picture.shape[:2], np.float32)
         liquid = smooth(noise, sigma * scale)
         liquid[liquid < threshold] = 0
         if mud:

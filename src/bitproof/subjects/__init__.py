@@ -1,7 +1,7 @@
 """Models under test, what is known of them, and how they are told apart."""
 
 from bitproof.subjects.fingerprint import fingerprint
-from bitproof.subjects.probing import Probe, probe, same_answers
+from bitproof.subjects.probing import Probe, probe, same_answers, steadiness
 from bitproof.subjects.subject import Subject
 
-__all__ = ["Probe", "Subject", "fingerprint", "probe", "same_answers"]
+__all__ = ["Probe", "Subject", "fingerprint", "probe", "same_answers", "steadiness"]

@@ -11,6 +11,9 @@ from torch import Tensor
 COUNT = 8
 """Images that a model is asked about."""
 
+TOGETHER = 3
+"""Of them, those of the batch of which the last is exchanged for another one."""
+
 CLOSE = 1e-3
 """Of two confidences that count as one answer: what another machine or batch size changes is far less, but for a value
 of a coarse grid that happens to flip, which happens to few images."""
@@ -35,17 +38,14 @@ class Probe:
 
 @torch.no_grad()
 def probe(ask: Callable[[Tensor], Tensor], images: Float[Tensor, "k c h w"]) -> Probe:
-    """Ask a model about `images` together and in two parts, and where that makes a difference, together again.
+    """Ask a model about `images`, and how steady its answers are.
 
     Args:
         ask: gives the model's logits, float32 [k, classes].
         images: a few, on the model's device.
     """
-    first, half = ask(images), max(1, len(images) // 2)
-    parts = torch.cat([ask(part) for part in images.split(half)])
-    differing = _differ(first, parts)
-    random = differing > 0 and _differ(first, ask(images)) > 0
-    of_batch = differing > 0.5 and not random
+    first = ask(images)
+    random, of_batch = steadiness(ask, images)
     confidences, predictions = first.cpu().softmax(1).max(1)
     return Probe(
         predictions=predictions.numpy().astype(np.int64),
@@ -55,12 +55,27 @@ def probe(ask: Callable[[Tensor], Tensor], images: Float[Tensor, "k c h w"]) -> 
     )
 
 
+@torch.no_grad()
+def steadiness(ask: Callable[[Tensor], Tensor], images: Float[Tensor, "k c h w"]) -> tuple[bool, bool]:
+    """Whether a model answers at random, and whether by the batch: whether its answers to images follow from others.
+
+    It is asked about a small batch twice, the second time with another last image, and where the answers to the rest
+    differ, about the same one again. Batches of one size go through the same kernels: nothing else can differ.
+    """
+    batch = images[:TOGETHER] if len(images) > 1 else torch.cat([images, images])
+    before = ask(batch)
+    if not _differ(before[:-1], ask(torch.cat([batch[:-1], 1 - batch[-1:]]))[:-1]):
+        return False, False
+    random = _differ(before, ask(batch))
+    return random, not random
+
+
 def same_answers(one: Probe, other: Probe) -> bool:
     """Whether two models, or a model and a stored result, agree on most of the images."""
     same = (one.predictions == other.predictions) & (np.abs(one.confidences - other.confidences) <= CLOSE)
     return bool(same.mean() >= 0.75) if len(same) else True
 
 
-def _differ(one: Tensor, other: Tensor) -> float:
-    """The share of images to which the answers differ by more than the rounding of an unordered sum."""
-    return float(((one - other).abs() > 1e-3 * one.abs().amax().clamp(min=1e-9)).any(1).float().mean())
+def _differ(one: Tensor, other: Tensor) -> bool:
+    """Whether the answers to any image differ by more than the rounding of an unordered sum."""
+    return bool(((one - other).abs() > 1e-3 * one.abs().amax().clamp(min=1e-9)).any())

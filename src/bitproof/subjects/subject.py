@@ -11,14 +11,15 @@ from bitproof.errors import InputError
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects.fingerprint import fingerprint, is_known
+from bitproof.subjects.reach import reached
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
     """A model under test: images [n, c, h, w] in [0, 1] to logits [n, k], and what is known of it.
 
-    What a model is wrapped in (a container, `torch.compile`, a defence) knows what its parts know: bits and scheme of
-    a wrapped quantized model are those of the model inside.
+    What a model is wrapped in (a container, `torch.compile`, a defence, a function that calls it) knows what its parts
+    know: bits and scheme of a wrapped quantized model are those of the model inside.
 
     Attributes:
         model: a module, left as it is.
@@ -107,7 +108,7 @@ class Function(nn.Module):
         return self.function(images)
 
 
-def _found(model: nn.Module, name: str) -> list[Any]:
+def _found(model: nn.Module, name: str, seen: frozenset[int] | set[int] = frozenset()) -> list[Any]:
     """What the modules inside say of themselves under `name`, outermost first, equal things once.
 
     A part inside one that has spoken is not asked: the whole knows better.
@@ -116,6 +117,7 @@ def _found(model: nn.Module, name: str) -> list[Any]:
     if own is not None and is_known(name, own):
         return [own]
     found: list[Any] = []
-    for child in model.children():
-        found += [said for said in _found(child, name) if said not in found]
+    for part in reached(model):
+        if id(part) not in seen:
+            found += [said for said in _found(part, name, {*seen, id(part)}) if said not in found]
     return found

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from bitproof.train.changes import changed
 from bitproof.train.objectives import OBJECTIVES, CrossEntropy, Distillation, Objective, SquaredHinge
 from bitproof.train.optimisation import Optimisation
 from bitproof.train.papers import (
+    bernhard2019,
     binaryconnect2015,
     binarynet2016,
     dorefa2016,
@@ -27,8 +29,12 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "dorefa": dorefa2016.dorefa,
     "binaryconnect": binaryconnect2015.binaryconnect,
     "binarynet": binarynet2016.binarynet,
+    "bernhard2019-full": bernhard2019.full,
+    "bernhard2019-quantized": bernhard2019.quantized,
     "li2024-fine-tuning": li2024.fine_tuning,
+    "li2024-from-scratch": li2024.from_scratch,
     "lin2019-standard": lin2019.standard,
+    "lin2019-svhn": lin2019.svhn,
 }
 
 __all__ = [
@@ -45,6 +51,7 @@ __all__ = [
     "Quantization",
     "Recipe",
     "SquaredHinge",
+    "changed",
     "qat",
     "standard",
 ]

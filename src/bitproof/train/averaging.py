@@ -6,10 +6,10 @@ so that the first steps do not hold on to the start. Buffers, BatchNorm's statis
 the last step.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
+
+from bitproof.core.copying import copied
 
 
 @torch.no_grad()
@@ -22,6 +22,6 @@ def follow(average: dict[str, Tensor], model: nn.Module, decay: float, step: int
 
 def averaged(model: nn.Module, average: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with the averaged parameters."""
-    smooth = copy.deepcopy(model)
+    smooth = copied(model)
     smooth.load_state_dict(average, strict=False)
     return smooth

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import answer
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -69,8 +69,7 @@ def _train_epoch(
     model.train()
     for batch in batches.of_epoch(epoch, now.step):
         torch.manual_seed(_seed(batches.rng.fold("step", epoch, now.step)))  # of dropout and its like
-        for group in run.optimizer.param_groups:
-            group["lr"] = batches.how.rate(batch.progress)
+        batches.how.pace(run.optimizer, batch.progress)
         rng = Rng(batches.rng.seed, batch.ids, (*batches.rng.path, "objective", epoch))
         loss, logits = minimised(batch, rng)
         run.optimizer.zero_grad(set_to_none=True)
@@ -113,16 +112,15 @@ def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, data: Data, rows: NDArray[np.int64]) -> float:
-    device = device_of(model)
     correct = 0
     for start in range(0, len(rows), 256):
         batch = rows[start : start + 256]
-        correct += int((model(data.images(batch).to(device)).argmax(1).cpu().numpy() == data.labels[batch]).sum())
+        correct += int((answer(model, data.images(batch)).argmax(1).cpu().numpy() == data.labels[batch]).sum())
     return correct / len(rows)
 
 
 def _words(now: Position, batches: Batches) -> str:
-    seen, epoch = now.step * batches.how.batch_size, len(now.history) + 1
+    seen, epoch = batches.seen(now.step), len(now.history) + 1
     return f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.item() / seen:.1%}"
 
 

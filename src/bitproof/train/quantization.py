@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
+from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.quant import Scheme, quantize
+from bitproof.errors import InputError, lookup
+from bitproof.quant import Scheme, limited_weights, quantize
+
+STARTS = ("given", "uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +21,28 @@ class Quantization:
         scheme: which quantizers go where.
         calibration: number of training images that set activation ranges, and learned steps to start from, before
             training.
+        initial: "given" for the weights of the model that training starts from, or "uniform" for fresh ones in place of
+            those that a quantizer keeps within limits (binary ones), uniform between these; others stay as given.
     """
 
     scheme: Scheme
     calibration: int = 512
+    initial: str = "given"
 
-    def __call__(self, model: nn.Module, data: Data) -> nn.Module:
-        """A quantized copy of the float `model`, calibrated on the first images of `data`."""
+    def __post_init__(self) -> None:
+        if self.calibration < 1:
+            raise InputError(
+                f"calibration is {self.calibration}", rule="it is a number of images, at least 1", remedy="Use 512"
+            )
+        lookup(dict.fromkeys(STARTS), self.initial, "initial")
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, data: Data, rng: Rng) -> nn.Module:
+        """A quantized copy of the float `model`, calibrated on the first images of `data`; `rng` is that of the run."""
         count = min(self.calibration, len(data))
         images = [data.images(range(i, min(i + 128, count))) for i in range(0, count, 128)]
-        return quantize(model, self.scheme, images)
+        quantized = quantize(model, self.scheme, images)
+        if self.initial == "uniform":
+            for number, (weight, limit) in enumerate(limited_weights(quantized)):
+                weight.copy_(limit * (2 * rng.fold("initial", number).uniform(tuple(weight.shape))[0] - 1))
+        return quantized

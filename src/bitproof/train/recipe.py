@@ -1,6 +1,5 @@
 """What every way to train is: a setting that can be called."""
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -8,7 +7,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of
+from bitproof.core.calling import device_of, plain_context
+from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -45,7 +45,8 @@ class Recipe:
         quantization: how the copy is quantized before training, be its weights random or those of a checkpoint.
         averaging: decay of the moving average of the parameters, such as 0.999, which is then the result and what
             epochs are judged by; 0 = none (`bitproof.train.averaging`).
-        augmentation: "none", or "crop-flip" for shifts of 4 pixels and mirroring.
+        augmentation: "none", or shifts of 4 pixels and mirroring: "crop-flip" over black, "crop-flip-reflect" over the
+            image's own mirror image.
         holdout: so many random examples are kept out of training; the result is the epoch that does best on
             them. 0 = the result is the last epoch.
         precision: "float32", or "bfloat16" for mixed precision where the hardware is faster at it.
@@ -97,6 +98,7 @@ class Recipe:
         """How many examples pass through the model in training on `count` ones, for progress bars."""
         return self.optimisation.epochs * (count - self.holdout)
 
+    @plain_context()
     def __call__(
         self,
         model: nn.Module,
@@ -125,9 +127,9 @@ class Recipe:
                 another run.
         """
         train, holdout = split(len(data), self.holdout, rng)
-        start = copy.deepcopy(model)
+        start = copied(model)
         loss = self.objective.start(start if teacher is None else teacher)
-        student = self.quantization(start, data) if self.quantization else start
+        student = self.quantization(start, data, rng) if self.quantization else start
         student.to(memory_format=torch.channels_last)  # pyright: ignore - a tenth faster on a CPU
         seed_draws(student, rng)
         taught = fingerprint(teacher) if teacher is not None else None

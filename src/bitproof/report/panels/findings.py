@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bitproof.records import ModelRecord
+from bitproof.report import text
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import Row, better, significant, worse
 from bitproof.report.sections import Section
@@ -62,6 +63,8 @@ def _model_says(section: Section, model: ModelRecord) -> list[str]:
     worst = min(rows, key=lambda row: row["difference"])
     if worst["difference"] < 0 and worst is not clean:
         said.append(f"Largest loss: {unsigned_points(worst['difference'])} points {_under(worst)} {_evidence(worst)}.")
+    if model.coverage is not None:
+        said.append(text.coverage(model.coverage))
     return said
 
 

@@ -186,11 +186,11 @@ def _picture(caption: str, image: Image, sights: list[_Sight]) -> Picture:
 
 
 def _uri(image: Image) -> str:
-    """The [c, h, w] image, c = 1 or 3, as a PNG in a data URI."""
+    """The [c, h, w] image as a PNG in a data URI: its first three channels as colours, or its first as grey."""
     from PIL import Image as pillow
 
     levels = (image.clip(0, 1) * 255).round().astype(np.uint8)
-    picture = pillow.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+    picture = pillow.fromarray(levels[0] if len(levels) < 3 else levels[:3].transpose(1, 2, 0))
     picture.thumbnail((SIDE, SIDE), pillow.Resampling.BOX)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)

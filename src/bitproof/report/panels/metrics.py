@@ -18,13 +18,14 @@ class Line:
 
 
 def metric_lines(section: Section) -> list[Line]:
-    """The summary turned: metrics in the order of their table, conditions in that of the section."""
+    """The summary turned: metrics in the order of their table, conditions in that of the section, then parts."""
     values = {(row["metric"], row["condition"], row["model"]): row for row in section.summary}
     labels = [c.label for group in section.groups for c in group.conditions]
+    labels = dict.fromkeys([*labels, *(row["condition"] for row in section.summary)])
     return [
         Line(metric=metric, condition=label or _united(section, metric), rows=rows)
         for metric in METRICS.values()
-        for label in (labels if metric.each else [""])
+        for label in labels
         if any(rows := tuple(values.get((metric.name, label, model.name)) for model in section.models))
     ]
 

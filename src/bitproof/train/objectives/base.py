@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
 from bitproof.train.batches import Batch
 
@@ -41,7 +42,7 @@ def of_logits(criterion: Callable[[Tensor, Tensor], Tensor]) -> Loss:
     """The loss that compares the batch's logits and labels by `criterion`."""
 
     def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
-        logits = model(batch.inputs)
+        logits = logits_of(model, batch.inputs)
         return criterion(logits, batch.labels), logits
 
     return loss

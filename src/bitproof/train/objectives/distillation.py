@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.quant import freeze
@@ -57,7 +58,7 @@ class Distillation(Objective):
         def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
             value, logits = own(model, batch, rng)
             with torch.no_grad():
-                taught = teacher(batch.inputs)
+                taught = logits_of(teacher, batch.inputs)
             distance = distillation(logits, taught, self.temperature)
             return (1 - self.weight) * value + self.weight * distance, logits
 

@@ -1,9 +1,10 @@
-"""Running a plan on this machine, one task after the other, against a store."""
+"""Running a plan against a store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bitproof.runner.executor import Executor, Work, here
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
 from bitproof.store import Store
@@ -23,7 +24,13 @@ class Tally:
 
 
 def run(
-    plan: Sequence[Task], bench: Any, store: Store, environment: Callable[[], dict[str, Any]], *, progress: bool
+    plan: Sequence[Task],
+    bench: Any,
+    store: Store,
+    environment: Callable[[], dict[str, Any]],
+    *,
+    executor: Executor = here,
+    progress: bool,
 ) -> Tally:
     """Compute and store what is missing; each record is written as soon as it is complete.
 
@@ -33,6 +40,7 @@ def run(
         bench: what tasks work with.
         store: where records are looked up and written.
         environment: what the run is done on; asked and noted only if there is anything to compute.
+        executor: where the tasks are done.
         progress: show a bar with what is being done and how long is left.
     """
     keys = {key for task in plan for key in task.yields}
@@ -40,18 +48,13 @@ def run(
     if not missing:
         return Tally(computed=0, reused=len(keys))
     number = store.begin_run(environment())
-    total = sum(work for task in plan for key, work in task.yields.items() if key in missing)
+    works = [Work(task=task, wanted=frozenset(missing & task.yields.keys())) for task in in_order(plan)]
+    works = [work for work in works if work.wanted]
     computed = 0
-    with Progress(total, enabled=progress) as bar:
-        for task in in_order(plan):
-            mine = missing & task.yields.keys()
-            here = frozenset(store.missing(mine))
-            bar.start(task.label, skip=sum(work for key, work in task.yields.items() if key in mine - here))
-            if here:
-                needed = {part: store.get(key) for part, key in task.needs.items()}
-                for record in task(bench, needed, here, bar.advance):
-                    store.append(record, number)
-                    computed += 1
+    with Progress(sum(work.cost for work in works), enabled=progress) as bar:
+        for record in executor(works, bench, store, bar):
+            store.append(record, number)
+            computed += 1
     return Tally(computed=computed, reused=len(keys) - computed)
 
 

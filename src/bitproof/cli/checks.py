@@ -1,0 +1,128 @@
+"""What is found out before any work: that results can be written, over nothing that is read, and that models fit."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import bitproof
+from bitproof.errors import InputError
+from bitproof.files import check_folder, check_place
+
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""What belongs to a store beside its file."""
+
+_CHECKPOINTS = ("last.safetensors", "best.safetensors")
+"""What a run of training writes over."""
+
+_NOT_DATA = (".html", ".safetensors", ".onnx")
+"""Files that may be replaced in a folder that data are read from, as no data set has any."""
+
+
+def check_output(path: Path | None, what: str, *inputs: Path | str | None, suffix: str = "") -> None:
+    """Refuse an output that could not be written, or that would be written over what is read.
+
+    Args:
+        path: the file; None is none.
+        what: what it is, for messages ("the report").
+        inputs: files that are read, and folders of data; None is none.
+        suffix: what the file's name has to end with.
+
+    Raises:
+        InputError: such an output.
+    """
+    if path is None:
+        return
+    if not path.name.endswith(suffix):
+        raise InputError(
+            f"cannot write {str(path)!r}", rule=f"{what} is a {suffix} file", remedy=f"Give it the suffix {suffix}"
+        )
+    _check_over(path, inputs)
+    check_place(path, what)
+
+
+def check_store(path: Path | None, *inputs: Path | str | None) -> None:
+    """Refuse a store that could not be written, or a file that is none.
+
+    Raises:
+        InputError: such a store.
+    """
+    if path is None:
+        return
+    _check_over(path, inputs)
+    if path.is_file() and path.stat().st_size:
+        bitproof.Store(path).close()
+    else:
+        check_place(path, "a store")
+
+
+def check_run_folder(path: Path, weights: Path | None) -> None:
+    """Refuse a folder that a run of training could not write to, or that holds the weights which it would write over.
+
+    Raises:
+        InputError: such a folder.
+    """
+    if weights is not None and any(_same(path / name, weights) for name in _CHECKPOINTS):
+        raise InputError(
+            f"the weights {str(weights)!r} lie in the output folder",
+            rule="a run writes its own checkpoints there, over what it starts from",
+            remedy="Choose another folder for the output",
+        )
+    check_folder(path, "a checkpoint")
+
+
+def check_fit(model: Any, data: Any, name: str) -> None:
+    """Ask a model about two images, before it is quantized or trained for hours.
+
+    Raises:
+        InputError: a model that cannot take the images or has no output for some class, or class names from folders
+            that cannot be those of its outputs.
+    """
+    from bitproof.judging.checks import predict
+
+    read = data.read(range(min(2, len(data))))
+    if not len(read.rows):
+        return
+    logits = predict(model, read.images, data, name)
+    if data.name == "folder" and logits.shape[1] > len(data.classes):
+        raise InputError(
+            f"model {name!r} has {logits.shape[1]} outputs, the folder has {len(data.classes)} classes",
+            rule="sub-folders in alphabetical order are the classes of the outputs, so that none may be missing",
+            remedy="Use a folder with all classes, or name them in Python: load_data('folder', root=..., classes=...)",
+        )
+
+
+def check_distinct(names: Iterable[str]) -> None:
+    """Refuse two models of one name.
+
+    Raises:
+        InputError: such models.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(
+                f"two models are called {name!r}",
+                rule="results are told apart by the names of their models",
+                remedy="Leave one of them out, or rename its file",
+            )
+        seen.add(name)
+
+
+def _check_over(output: Path, inputs: Iterable[Path | str | None]) -> None:
+    for given in (Path(given) for given in inputs if given is not None):
+        read = any(_same(output, Path(f"{given}{end}")) for end in _BESIDE)
+        inside = Path(os.path.realpath(given)) in Path(os.path.realpath(output)).parents
+        if read or (inside and output.exists() and output.suffix not in _NOT_DATA):
+            raise InputError(
+                f"{str(output)!r} is read and would be written over",
+                rule="no output is one of the inputs",
+                remedy="Choose another path for the output",
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, by another name, a link or in another case, be it there or not."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)

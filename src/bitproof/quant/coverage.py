@@ -1,0 +1,102 @@
+"""How much of a model is quantized: its weights, and where there are images to run it on, its multiply-accumulates."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from bitproof.core.calling import answer
+from bitproof.quant.convert import quantized_layers
+from bitproof.records import Coverage, Part
+
+
+def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
+    """What of each part of a frozen model is quantized; None for a model without weights, such as a session.
+
+    Args:
+        model: what `freeze` returned, whatever it is wrapped in.
+        images: a few; multiply-accumulates are counted while they pass. None = not counted.
+    """
+    bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model)}
+    products = _products(model, images) if images is not None else Counter[str]()
+    seen: set[int] = set()
+    parts = []
+    for name, module in model.named_modules():
+        own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and id(p) not in seen]
+        seen |= {id(p) for p in own}
+        if own or products[name]:
+            weight_bits, act_bits = bits.get(name, (32, 32))
+            weights = sum(p.numel() for p in own)
+            parts.append(
+                Part(name=name, weights=weights, products=products[name], weight_bits=weight_bits, act_bits=act_bits)
+            )
+    return Coverage(parts=tuple(parts)) if parts else None
+
+
+@torch.no_grad()
+def _products(model: nn.Module, images: Tensor) -> Counter[str]:
+    """Multiply-accumulates an image, by the name of the module in whose own code they happen."""
+    watched = copy.deepcopy(model)
+    counting = _Counting()
+    for name, module in watched.named_modules():
+        module.register_forward_pre_hook(partial(counting.enter, name))
+        module.register_forward_hook(counting.leave, always_call=True)
+    with _plain_operators(), counting:
+        answer(watched, images)
+    return Counter({name: count // len(images) for name, count in counting.found.items()})
+
+
+def _recurrent(x: Tensor, of_input: Tensor, of_state: Tensor, *args: Any, out_val: Any, **kwargs: Any) -> int:
+    """Operations of a recurrent layer, a multiplication and an addition a weight and position."""
+    return 2 * (x.numel() // x.shape[-1]) * (of_input.numel() + of_state.numel())
+
+
+_COUNTS: dict[Any, Callable[..., int]] = {**flop_registry, torch.ops.aten.mkldnn_rnn_layer: _recurrent}
+
+
+class _Counting(TorchDispatchMode):
+    """Counts products, and knows in which module it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+        self._inside = [""]
+
+    def enter(self, name: str, module: nn.Module, args: Any) -> None:
+        self._inside.append(name)
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._inside.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        count = _COUNTS.get(func._overloadpacket)
+        if count is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        if count is not None:
+            self.found[self._inside[-1]] += count(*args, **kwargs, out_val=result) // 2
+        return result
+
+
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """Attention as the products that it consists of, not as one operator."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,89 @@
+"""What is usually set otherwise in a recipe, by flat names, for all recipes alike."""
+
+from dataclasses import fields, replace
+from typing import Any, TypedDict, Unpack
+
+from bitproof.errors import InputError, lookup
+from bitproof.quant import Scheme
+from bitproof.train.objectives import Distillation, Objective
+from bitproof.train.optimisation import Optimisation
+from bitproof.train.penalties import ClippingLevels
+from bitproof.train.quantization import Quantization
+from bitproof.train.recipe import Recipe
+
+
+class Changes(TypedDict, total=False):
+    """Keywords of every recipe, and its fields on the command line; what is left out is as the recipe has it.
+
+    Those that do not stand here are fields of `Optimisation`, `Quantization` and `Recipe`, and explained there.
+
+    Attributes:
+        distillation: weight of a teacher, by default the float model that training starts from, against
+            1 - distillation for the objective; 0 = no teacher. `temperature` divides both models' logits.
+        penalty: weight of the penalty on clipping levels; 0 = none.
+    """
+
+    scheme: Scheme
+    calibration: int
+    initial: str
+    objective: Objective
+    distillation: float
+    temperature: float
+    penalty: float
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    eps: float
+    weight_decay: float
+    schedule: str
+    milestones: tuple[float, ...]
+    decay: float
+    scaled: bool
+    averaging: float
+    augmentation: str
+    holdout: int
+    precision: str
+    compiled: bool
+
+
+def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
+    """The recipe with other values for what is named.
+
+    Raises:
+        InputError: a name that is none, a value out of range, or a scheme for a recipe that does not quantize.
+
+    Example:
+        >>> changed(Recipe(), epochs=3, distillation=0.5).label
+        'cross-entropy + distillation 0.5, 3 epochs of adamw'
+    """
+    given: dict[str, Any] = dict(to)
+    for name in given:
+        lookup(Changes.__annotations__, name, "setting of a recipe")
+    quantization, of_quantization = recipe.quantization, _of(Quantization, given)
+    if quantization is None and of_quantization:
+        raise InputError(
+            f"{', '.join(of_quantization)} of a recipe that trains a float model",
+            rule="only quantization-aware recipes have a scheme",
+            remedy="Use qat, lsq, pact or another one of them",
+        )
+    new = replace(
+        recipe,
+        **_of(Recipe, given),
+        optimisation=replace(recipe.optimisation, **_of(Optimisation, given)),
+        quantization=quantization and replace(quantization, **of_quantization),
+    )
+    if weight := given.get("distillation"):
+        temperature = {name: given[name] for name in ("temperature",) if name in given}
+        new = replace(new, objective=Distillation(objective=new.objective, weight=weight, **temperature))
+    if "penalty" in given:
+        weight = given["penalty"]
+        new = replace(new, penalties=(ClippingLevels(weight=weight),) if weight else ())
+    return new
+
+
+def _of(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given for the fields of one part."""
+    return {field.name: given[field.name] for field in fields(kind) if field.name in given}

@@ -1,0 +1,77 @@
+"""Ctrl-C and SIGTERM end a command in order, with a word on what is kept."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bitproof as bp
+from bitproof.core.processes import CONTEXT, _leave_with
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_says_what_is_kept(number, run, weights, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        os.kill(os.getpid(), number)
+
+    for owner, name in ((bp, "evaluate"), (bp, "quantize"), (bp.experiment, "train")):
+        monkeypatch.setattr(owner, name, stopped)
+    start = ["--weights", weights, "--data", "digits"]
+    kept = {
+        (
+            "evaluate",
+            "digits_cnn",
+            *start,
+            "--store",
+            tmp_path / "runs.db",
+        ): "finished results are in .*runs.db, the same",
+        ("evaluate", "digits_cnn", *start): "without --store nothing is kept",
+        (
+            "train",
+            "standard",
+            "digits_cnn",
+            *start,
+            "-o",
+            tmp_path / "run",
+        ): "the run is in .*run, the same command goes on",
+        ("quantize", "digits_cnn", *start, "-o", tmp_path / "q.safetensors"): "no file is left half written",
+    }
+    before = signal.getsignal(number)
+    for line, words in kept.items():
+        code, out, err = run(*line)
+        assert (code, out) == (128 + number, "")
+        assert err.count("stopped: ") == 1 and "Traceback" not in err
+        assert re.search(f"stopped: {words}", err), err
+    assert signal.getsignal(number) is before
+
+
+def test_a_stop_is_heard_before_anything_is_imported():
+    code = (
+        "import os, signal, sys, bitproof.cli as c; assert 'typer' not in sys.modules;"
+        "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: os.kill(os.getpid(), signal.SIGTERM)})());"
+        "c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "stopped: no file is left half written\n")
+
+
+def test_a_worker_whose_parent_died_while_it_started_ends():
+    process = os.fork()
+    if not process:
+        signal.alarm(5)
+        _leave_with(2**22 + 1)  # no process has this number
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 1
+
+
+def test_what_is_started_in_a_pool_does_not_hear_ctrl_c():
+    process = CONTEXT.Process(target=int)
+    process.start()
+    blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    process.kill()
+    process.join()
+    assert blocked is not None and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
