@@ -127,6 +127,6 @@ def test_evaluate_computes_a_damaged_result_again_and_no_other(tmp_path):
         db.execute("UPDATE records SET arrays = ? WHERE key = ?", (bytes(damaged), key))
         db.commit()
         again = bp.evaluate(model, data, conditions=conditions, store=path, progress=False)
-        assert (again.computed, again.reused) == (1, 1)
+        assert (again.computed, again.reused) == (1, 1) and list(again.damaged) == [key]
         assert all(np.array_equal(a.predictions, b.predictions) for a, b in zip(before.cells, again.cells, strict=True))
     db.close()
