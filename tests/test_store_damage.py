@@ -49,7 +49,7 @@ CHANGES = {
     "a model that is a list": lambda c: {**c, "model": []},
     "classes that are text": lambda c: {**c, "data": {**c["data"], "classes": "012"}},
     "a scheme that is a number": lambda c: {**c, "model": {**c["model"], "scheme": 8}},
-    "an array in the text": lambda c: {**c, "ids": {"a": 1}},
+    "an array in the text": lambda c: {**c, "frames": {"a": 1}},
     "another key": lambda c: {**c, "seed": 1},
 }
 
