@@ -126,7 +126,7 @@ def main(*given: str) -> None:
     named = [name for name in given if not name.isdecimal()]
     deadline = time.monotonic() + seconds
     result = RESULTS / "wrong_commands.json"
-    claims = json.loads(result.read_text())["claims"] if named else {}
+    claims = json.loads(result.read_text())["claims"] if named and result.exists() else {}
     os.environ["COLUMNS"] = "500"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as aside:
         os.chdir(folder)

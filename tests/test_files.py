@@ -90,7 +90,7 @@ class Kinds(nn.Module):
         super().__init__()
         self.register_buffer("bytes", torch.arange(3, dtype=torch.uint8))
         self.register_buffer("flag", torch.tensor(True))
-        self.register_buffer("half", torch.tensor([1.5, -2.0]).bfloat16())
+        self.register_buffer("low", torch.tensor([1.5, -2.0]).bfloat16())
         self.register_buffer("none", torch.empty(0, 4))
         self.weight = nn.Parameter(torch.randn(3, 2).T)
         self.same = self.weight

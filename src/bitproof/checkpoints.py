@@ -35,10 +35,6 @@ STEPS: dict[str, type[Step]] = {step.__name__: step for step in (FoldBatchNorm, 
 
 _FORMAT = "bitproof-1"
 
-_FEW_CLASSES = 1000
-"""Outputs that cost little in any architecture, so that nothing has to be found out about them."""
-
-_MOST_STEPS = 16
 DTYPES = {
     "torch.float64": "F64",
     "torch.float32": "F32",
@@ -52,6 +48,11 @@ DTYPES = {
     "torch.bool": "BOOL",
 }
 """What safetensors calls torch's kinds of numbers."""
+
+_FEW_CLASSES = 1000
+"""Outputs that cost little in any architecture, so that nothing has to be found out about them."""
+
+_MOST_STEPS = 16
 
 
 def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes: int | None = None) -> int:
@@ -152,7 +153,7 @@ def load_model(
             remedy=f"Load it as {about.architecture!r}",
         )
     if classes is None and (about.classes or 0) > _FEW_CLASSES:
-        _check_classes(about, weights)
+        _check_classes(about, weights, _numbers_in(weights))
     try:
         model = models.build_model(name, classes=classes or about.classes, mean=mean, std=std)
     except InputError as error:
@@ -201,6 +202,12 @@ def _restored(model: nn.Module, weights: str | Path, about: "_About") -> nn.Modu
     return model
 
 
+def noted_roles(path: str | Path) -> Roles | None:
+    """The roles of a model's layers that a checkpoint notes; None where it notes none."""
+    about = _metadata(path)
+    return next((step for step in reversed(about.structure) if isinstance(step, Roles)), None) if about else None
+
+
 def _describing(path: str | Path) -> AbstractContextManager[None]:
     return refusing(
         f"what {str(path)!r} says of itself",
@@ -221,10 +228,9 @@ def _numbers_in(path: str | Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
 
 
-def _check_classes(about: "_About", path: str | Path) -> None:
+def _check_classes(about: "_About", path: str | Path, stored: int) -> None:
     """Refuse more outputs than the file holds weights for: a claim of a few bytes could ask for terabytes."""
     assert about.classes is not None
-    stored = _numbers_in(path)
     few, more = (_numbers(models.build_model(about.architecture, classes=count)) for count in (2, 3))
     if about.classes * (more - few) > stored:
         raise InputError(
@@ -232,12 +238,6 @@ def _check_classes(about: "_About", path: str | Path) -> None:
             rule=f"each class of a {about.architecture} has {more - few:,} weights in the file",
             remedy="Use a file that this version of bitproof wrote",
         )
-
-
-def noted_roles(path: str | Path) -> Roles | None:
-    """The roles of a model's layers that a checkpoint notes; None where it notes none."""
-    about = _metadata(path)
-    return next((step for step in reversed(about.structure) if isinstance(step, Roles)), None) if about else None
 
 
 @dataclass(frozen=True, kw_only=True)

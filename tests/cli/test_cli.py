@@ -135,9 +135,9 @@ BROKEN = {
     "a store in no folder": (["--store", "nowhere/runs.db"], "folder 'nowhere' does not exist"),
     "a store that is none": (["--store", "text.db"], "not a database"),
     "a report in no folder": (["--report", "nowhere/r.html", "--suite", "clean"], "nowhere"),
-    "no examples": (["--limit", "0"], "--limit.*greater than or equal to 1"),
+    "no examples": (["--limit", "0"], "--limit.*greater than"),
     "an unknown split": (["--split", "validation"], "validation"),
-    "a batch of none": (["--batch-size", "0"], "--batch-size.*greater than or equal to 1"),
+    "a batch of none": (["--batch-size", "0"], "--batch-size.*greater than"),
     "no images to calibrate on": (["--data", "folder:pictures", "--scheme", "w8a8"], "Pass --calibration-data"),
     "images the model cannot take": (
         ["--data", "folder:pictures"],

@@ -87,7 +87,7 @@ def test_a_model_that_answers_by_its_batch_is_evaluated_with_a_remark_and_not_at
         def forward(self, x):
             return torch.cat([super(OneByOne, self).forward(image[None].repeat(2, 1, 1, 1) * TWICE)[:1] for image in x])
 
-    result = run(OfBatch(), data, [])
+    result = run(OfBatch(), data, ["clean"])
     assert result.cells[0].model.of_batch
     assert "model answers by the other images in a batch" in " ".join(remarks(result.cells))
     for attack in (FGSM(), AutoAttack(steps=2, queries=2)):

@@ -18,13 +18,10 @@ PRUNED = partial(prune.l1_unstructured, name="weight", amount=0.3)
 def test_a_head_that_starts_at_zero_is_quantized_and_stays_zero(method):
     """As many networks are initialised; training can move it."""
     found = METHODS[method]()
-    bits = {
-        name: allowed[-1] if allowed else 32
-        for name, allowed in (("weight_bits", found.weight_bits), ("act_bits", found.act_bits))
-    }
+    bits = found.weight_bits[-1] if found.weight_bits else 32
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
     nn.init.zeros_(net[3].weight)  # pyright: ignore
-    scheme = bp.Scheme(found, **bits, first="same", last="same")
+    scheme = bp.Scheme(found, weight_bits=bits, act_bits=32, first="same", last="same")
     logits = bp.quantize(net, scheme, [torch.rand(8, 3, 8, 8)])(torch.rand(2, 3, 8, 8))
     assert torch.isfinite(logits).all()
 

@@ -85,7 +85,7 @@ def test_processes_that_end_before_they_have_read_their_work_are_told(tmp_path):
     script = """
 import sys, numpy as np, bitproof as bp
 pixels = np.zeros((64, 3, 32, 32), np.uint8)
-data = bp.data.from_arrays(pixels, np.zeros(64, np.int64), classes=("a", "b"))
+data = bp.data.from_arrays(pixels, np.zeros(64, np.int64))
 settings = {"jobs": 2} if sys.argv[1] == "jobs" else {"workers": 1}
 bp.evaluate(bp.models.build_model("resnet20"), data, conditions=["gaussian-noise"], progress=False, **settings)
 """

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.errors import InputError
@@ -36,8 +35,8 @@ def plain_context() -> Iterator[None]:
         yield
 
 
-def logits_of(model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-    """What a model answers, in float32, however it takes images and returns logits.
+def logits_of(model: Model, images: Tensor) -> Tensor:
+    """What a model answers to images [n, c, h, w], in float32 [n, k], however it takes images and returns logits.
 
     It gets a copy, as some models write into what they are given, in the floating-point type of its weights.
 
@@ -51,7 +50,7 @@ def logits_of(model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "
     return logits_in(model(given), len(images)).float()
 
 
-def logits_in(output: Any, count: int) -> Tensor:
+def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
     """The logits of `count` images among everything that a model returned.
 
     A tensor is taken as it is. Of a dict, tuple, list or an object with fields, it is the part called "logits", or the
@@ -86,7 +85,7 @@ def logits_in(output: Any, count: int) -> Tensor:
     )
 
 
-def forward(model: Model, images: Float[Tensor, "n c h w"], name: str) -> Float[Tensor, "n k"]:
+def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
     try:
         return logits_of(model, images)
@@ -101,7 +100,7 @@ def forward(model: Model, images: Float[Tensor, "n c h w"], name: str) -> Float[
         ) from error
 
 
-def answer(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+def answer(model: nn.Module, images: Tensor) -> Tensor:
     """`forward` of a module for images from anywhere, which are brought to its device."""
     return forward(model, images.to(device_of(model)), type(model).__name__)
 
