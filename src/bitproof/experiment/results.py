@@ -1,7 +1,7 @@
 """What an experiment gives back: records, and views on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ class Result:
         reference: name of the model that the others are compared with.
         computed, reused: how many records this run computed and how many the store held already.
         environments: what the records were computed on, one entry a run of the store.
+        damaged: records that the store held damaged and that were computed anew, by key, and why.
     """
 
     records: Sequence[Record]
@@ -35,6 +36,7 @@ class Result:
     computed: int
     reused: int
     environments: Sequence[dict[str, Any]]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
