@@ -49,7 +49,7 @@ CHANGES = {
     "a model that is a list": lambda c: {**c, "model": []},
     "classes that are text": lambda c: {**c, "data": {**c["data"], "classes": "012"}},
     "a scheme that is a number": lambda c: {**c, "model": {**c["model"], "scheme": 8}},
-    "an array in the text": lambda c: {**c, "ids": {"a": 1}},
+    "an array in the text": lambda c: {**c, "frames": {"a": 1}},
     "another key": lambda c: {**c, "seed": 1},
 }
 
@@ -127,6 +127,6 @@ def test_evaluate_computes_a_damaged_result_again_and_no_other(tmp_path):
         db.execute("UPDATE records SET arrays = ? WHERE key = ?", (bytes(damaged), key))
         db.commit()
         again = bp.evaluate(model, data, conditions=conditions, store=path, progress=False)
-        assert (again.computed, again.reused) == (1, 1)
+        assert (again.computed, again.reused) == (1, 1) and list(again.damaged) == [key]
         assert all(np.array_equal(a.predictions, b.predictions) for a, b in zip(before.cells, again.cells, strict=True))
     db.close()

@@ -159,7 +159,8 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
         (tmp_path / "pictures" / name).mkdir(parents=True)
     from PIL import Image
 
-    Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / "cat" / "1.png")
+    for name in ("cat", "dog"):
+        Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / name / "1.png")
     more, words = BROKEN[case]
     defaults = {"--weights": str(weights), "--data": "digits", "--limit": "8", "--suite": "clean"}
     arguments = [a for k, v in {**defaults, **dict(zip(more[::2], more[1::2], strict=True))}.items() for a in (k, v)]

@@ -54,7 +54,7 @@ def test_no_flipped_bit_passes(tmp_path):
     state = {"w": torch.rand(40), "b": torch.rand(3, dtype=torch.float64)}
     whole = write(tmp_path / "a.pt", state)
     passed = 0
-    for bit in np.random.default_rng(0).integers(8 * len(whole), size=600).tolist():
+    for bit in np.random.default_rng(0).integers(8 * len(whole), size=200).tolist():
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         (tmp_path / "a.pt").write_bytes(damaged)
@@ -65,7 +65,7 @@ def test_no_flipped_bit_passes(tmp_path):
             continue
         assert same(state, found)  # padding, dates and the like
         passed += 1
-    assert passed < 500
+    assert passed < 160
 
 
 def test_a_storage_is_no_longer_than_what_is_stored(tmp_path):

@@ -213,7 +213,7 @@ class Bright(nn.Module):
 
     def forward(self, inputs):
         means = inputs.mean((1, 2, 3))
-        return torch.nn.functional.pad(torch.stack([1 - means, means], 1), (0, 998))
+        return torch.nn.functional.pad(10 * torch.stack([1 - means, means], 1), (0, 998))
 
 
 def test_imagenet_p_clips_give_frames(clips):

@@ -99,6 +99,8 @@ def print_result(result: Any) -> None:
         console.print(table)
     for note in terminal.notes(result.records):
         console.print(f"note: {note}", highlight=False, markup=False)
+    for key, reason in result.damaged.items():
+        console.print(f"note: {key[:8]} was damaged and is computed anew: {reason}", highlight=False, markup=False)
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
 
 

@@ -95,10 +95,13 @@ def _read_archive(file: BufferedIOBase, size: int) -> Any:
 
 def _read_row(file: BufferedIOBase, size: int) -> Any:
     contents: dict[str, tuple[int, Tensor]] = {}
+    left = size
 
     def find(key: str, count: int, itemsize: int) -> Tensor:
+        nonlocal left
         if key not in contents:
-            if count * itemsize > size - sum(len(content) for _, content in contents.values()):
+            left -= count * itemsize
+            if left < 0:
                 raise ValueError(f"storage {key!r} claims {count:,} entries")
             contents[key] = count, torch.zeros(count * itemsize, dtype=torch.uint8)  # filled below
         if contents[key][0] != count or len(contents[key][1]) != count * itemsize:
@@ -111,7 +114,7 @@ def _read_row(file: BufferedIOBase, size: int) -> Any:
     if not program.run()["little_endian"]:
         raise ValueError("its numbers are big-endian")
     found, keys = program.run(), program.run()
-    if sorted(keys) != sorted(contents):
+    if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(contents):
         raise ValueError("its list of storages is another")
     for key in keys:
         count, content = contents[key]

@@ -30,6 +30,9 @@ from bitproof.settings import build
 METADATA = "bitproof"
 """The key of the metadata that `export_onnx` writes."""
 
+MOST_IMAGES = 2**16
+"""The largest batch that a file may ask for."""
+
 LARGEST_FILE = 2**31
 """What a protobuf message can hold."""
 
@@ -70,6 +73,12 @@ class OnnxModel(nn.Module):
             )
         batch, *shape = inputs[0].shape
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
+        if (self.batch or 0) > MOST_IMAGES:
+            raise InputError(
+                f"the ONNX model takes {self.batch:,} images at once",
+                rule=f"smaller batches are filled up to that number, which may be {MOST_IMAGES:,}",
+                remedy="Export it with a batch of any size",
+            )
         self.shape = tuple(size if isinstance(size, int) else None for size in shape)
         self.scheme, self.step = _metadata(self.session)
 

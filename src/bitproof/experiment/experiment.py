@@ -189,6 +189,7 @@ class Experiment:
             reference=next(iter(self.models)),
             computed=tally.computed,
             reused=tally.reused,
+            damaged=tally.damaged,
             environments=[environments[run] for run in sorted(runs) if run in environments],
         )
 

@@ -1,7 +1,7 @@
 """What an experiment gives back: records, and views on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ class Result:
         reference: name of the model that the others are compared with.
         computed, reused: how many records this run computed and how many the store held already.
         environments: what the records were computed on, one entry a run of the store.
+        damaged: records that the store held damaged and that were computed anew, by key, and why.
     """
 
     records: Sequence[Record]
@@ -35,6 +36,7 @@ class Result:
     computed: int
     reused: int
     environments: Sequence[dict[str, Any]]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
@@ -47,14 +49,22 @@ class Result:
         return [record for record in self.records if isinstance(record, Diagnosis)]
 
     def table(self) -> "pd.DataFrame":
-        """One row a model and condition: accuracy with its 95% Wilson interval, the paired difference from the
-        reference with its bootstrap interval, exact McNemar p-values (raw and Holm-corrected), passes an example."""
+        """One row a model and condition: accuracy, paired difference from the reference, both with 95% intervals,
+        p-values (raw, and corrected for being many), passes an example; see `bitproof.metrics.compare`."""
         import pandas as pd
 
         return pd.DataFrame(metrics.compare(self.cells, self.reference))
 
+    def tests(self) -> "pd.DataFrame":
+        """One row a model and test against the reference: clean images, each attack, the mean over each other group of
+        conditions, the flips of each sequence; see `bitproof.metrics.verdicts`."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.verdicts(self.cells, self.reference))
+
     def summary(self) -> "pd.DataFrame":
-        """One row a model and metric of `bitproof.metrics.METRICS` that the cells allow, each with a 95% interval."""
+        """One row a model and metric of `bitproof.metrics.METRICS` that the cells allow, with its 95% interval and the
+        paired difference from the reference."""
         import pandas as pd
 
         return pd.DataFrame(metrics.summary(self.cells, self.reference))
@@ -109,7 +119,7 @@ class Result:
             [
                 *lines,
                 f"{self.computed} records computed, {self.reused} found in the store",
-                "See table(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
+                "See table(), tests(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
             ]
         )
 

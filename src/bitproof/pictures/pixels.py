@@ -120,7 +120,7 @@ def _check_size(encoded: bytes) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound is ours
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        with _opened(encoded) as image:
             width, height = image.size
     scans = encoded.count(b"\xff\xda") if ffmpeg.is_jpeg(encoded) else 1
     if width * height > ffmpeg.MOST or width * height * scans > MOST_SCANNED:

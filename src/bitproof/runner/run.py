@@ -1,7 +1,7 @@
 """Running a plan against a store."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bitproof.runner.executor import Executor, Work, here
@@ -17,10 +17,12 @@ class Tally:
     Attributes:
         computed: records that this run computed.
         reused: records that the store held already.
+        damaged: those of the computed ones that the store held, but damaged, by key, and why.
     """
 
     computed: int
     reused: int
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -47,6 +49,7 @@ def run(
     missing = store.missing(keys)
     if not missing:
         return Tally(computed=0, reused=len(keys))
+    damaged = {key: reason for key, reason in store.damaged.items() if key in missing}
     number = store.begin_run(environment())
     works = [Work(task=task, wanted=frozenset(missing & task.yields.keys())) for task in in_order(plan)]
     works = [work for work in works if work.wanted]
@@ -55,7 +58,7 @@ def run(
         for record in executor(works, bench, store, bar):
             store.append(record, number)
             computed += 1
-    return Tally(computed=computed, reused=len(keys) - computed)
+    return Tally(computed=computed, reused=len(keys) - computed, damaged=damaged)
 
 
 def in_order(plan: Sequence[Task]) -> Iterator[Task]:
