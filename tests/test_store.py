@@ -67,13 +67,13 @@ def test_the_key_covers_what_decides_and_ignores_names():
         cell.key,
         replace(cell, seed=1).key,
         replace(cell, model=replace(cell.model, fingerprint="other")).key,
-        replace(cell, model=replace(cell.model, scheme={"weight_bits": 3})).key,
         replace(cell, condition=replace(cell.condition, setting={"eps": 1})).key,
         replace(cell, condition=replace(cell.condition, kind="attack")).key,
         replace(cell, data=replace(cell.data, fingerprint="other")).key,
     }
-    assert len(keys) == 7
-    renamed = replace(cell, model=replace(cell.model, name="other"), condition=replace(cell.condition, label="other"))
+    assert len(keys) == 6
+    respelled = replace(cell.model, name="other", scheme={"weight_bits": 3})  # the quantizers are in the fingerprint
+    renamed = replace(cell, model=respelled, condition=replace(cell.condition, label="other"))
     assert renamed.key == cell.key == cell_key(cell.model, cell.condition, cell.data, cell.seed)
 
 

@@ -72,7 +72,11 @@ def check_folder(path: str | Path, what: str) -> None:
         while not found.exists():
             found = found.parent
         if not found.is_dir():
-            raise NotADirectoryError(0, f"{str(found)!r} is a file")
+            raise InputError(
+                f"cannot make the folder {str(path)!r} ({str(found)!r} is a file)",
+                rule="a folder lies in folders",
+                remedy="Choose another path",
+            )
         with _draft(found / "folder"):
             pass
 

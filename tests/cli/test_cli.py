@@ -159,7 +159,8 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
         (tmp_path / "pictures" / name).mkdir(parents=True)
     from PIL import Image
 
-    Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / "cat" / "1.png")
+    for name in ("cat", "dog"):
+        Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / name / "1.png")
     more, words = BROKEN[case]
     defaults = {"--weights": str(weights), "--data": "digits", "--limit": "8", "--suite": "clean"}
     arguments = [a for k, v in {**defaults, **dict(zip(more[::2], more[1::2], strict=True))}.items() for a in (k, v)]
@@ -297,6 +298,7 @@ def test_post_training_from_the_command_line(run, weights, tmp_path):
     code, out, _ = run(*start, "--scheme", "w3a8", "--ptq", "brecq:iterations=20", "-o", tmp_path / "q.safetensors")
     assert code == 0
     assert out.startswith("affine w3a8 brecq iterations=20: ")
+    assert "Quantized: 100.0% of the weights and 100.0% of the multiply-accumulates." in out
     opened = ["evaluate", "digits_cnn", "--weights", tmp_path / "q.safetensors", "--data", "digits", "--suite", "clean"]
     assert run(*opened)[0] == 0
     code, out, _ = run(

@@ -260,7 +260,8 @@ def test_what_is_not_quantized_or_not_in_integer_form_is_refused(tmp_path):
 
 def test_a_wrapped_model_has_the_integer_form_of_the_one_inside():
     fake = quantized("w8a8", lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()))
-    plain, wrapped = (integer_form(model, IMAGES[:4]) for model in (fake, nn.Sequential(nn.Identity(), fake)))
+    loader = [(IMAGES[:2], torch.zeros(2)), (IMAGES[2:4], torch.zeros(2))]
+    plain, wrapped = integer_form(fake, IMAGES[:4]), integer_form(nn.Sequential(nn.Identity(), fake), loader)
     assert wrapped.scheme == plain.scheme
     assert torch.equal(wrapped(IMAGES), plain(IMAGES))
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,7 @@ def test_the_list_says_what_is_there(digits, network, tmp_path):
 
 LONG = qat(epochs=20, holdout=28)
 SCRIPT = """
+import conftest  # which checks shapes here as there: a function that is checked is another one to a fingerprint
 import bitproof as bp
 from bitproof.experiment import make
 from bitproof.train import qat
@@ -169,7 +171,7 @@ def one_thread():
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(digits, network, tmp_path, one_thread):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 120
     while not (records := made_in(tmp_path / "made")) or records[0].done < 2:

@@ -36,7 +36,7 @@ def test_a_result_prints_as_a_few_lines(cells):
         f"  float  32/32  {a:>5.1f}% clean, the reference",
         f"  w4a4   32/32  {b:>5.1f}% clean, \N{MINUS SIGN}{a - b:.1f} points",
         "3 records computed, 1 found in the store",
-        "See table(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
+        "See table(), tests(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
     ]
     many = repr(result([make_cell(model=f"m{i}") for i in range(40)], reference="m0"))
     assert len(many.splitlines()) < 20 and "and 28 more" in many

@@ -1,16 +1,26 @@
-"""Intervals of rates and of resampled metrics against statsmodels and loops over examples."""
-
-import tracemalloc
+"""Intervals against statsmodels and scipy, by invariances, and in the limit of many examples."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as scipy_t
 from statsmodels.stats.proportion import proportion_confint
 
-from bitproof import metrics
 from bitproof.errors import InputError
-from bitproof.metrics import AAI, MNR, NCI, SR, estimate, intervals, relative_drop, resample, sample_std, wilson
+from bitproof.metrics import (
+    ACCURACY,
+    MNR,
+    NCI,
+    SR_DEBIASED,
+    estimate,
+    mean_difference_interval,
+    mean_interval,
+    sample_std,
+    spreads,
+    wilson,
+)
+from bitproof.metrics.statistic import DROP
 from metric_cells import Z, stacked
 
 
@@ -39,80 +49,61 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
         wilson(successes, n)
 
 
-def test_resample_has_the_mean_and_covariance_of_the_bootstrap() -> None:
-    scores = np.random.default_rng(0).random((3, 50))
-    scores[1] = scores[0] > 0.5
-    means = resample(scores, draws=20_000, seed=0)
-    spread = np.cov(scores, bias=True) / 50  # exact: a mean of 50 independent draws of the columns
-    assert means.shape == (20_000, 3)
-    assert means.mean(axis=0) == pytest.approx(scores.mean(axis=1), abs=5 * np.sqrt(spread.max() / 20_000))
-    assert np.cov(means.T) == pytest.approx(spread, abs=0.05 * spread.max())
+@given(st.integers(2, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@settings(deadline=None, max_examples=30)
+def test_the_interval_of_one_condition_is_that_of_its_accuracy(count: tuple[int, int]) -> None:
+    right = np.arange(count[1]) < count[0]
+    for metric in (MNR, ACCURACY):
+        found = estimate(metric, stacked([right]))
+        assert found is not None and found[1:] == wilson(*count)
 
 
-def test_resample_holds_a_chunk_of_weights_and_does_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = np.random.default_rng(0).random((2, 2000))
-
-    def run() -> tuple[np.ndarray, int]:
-        tracemalloc.start()
-        means = resample(scores, draws=500, seed=7)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return means, peak
-
-    whole, large = run()
-    monkeypatch.setattr(intervals, "CHUNK", 14_000)
-    chunked, small = run()
-    assert chunked == pytest.approx(whole, rel=1e-12)
-    assert large > 8 * 500 * 2000  # bytes of all the weights at once
-    assert small < 1_000_000
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=40).map(np.array))
+@settings(deadline=None, max_examples=30)
+def test_intervals_mirror_and_do_not_depend_on_the_order(rows: np.ndarray) -> None:
+    scores = rows.mean(axis=1)
+    low, high = mean_interval(scores)
+    assert 0 <= low <= scores.mean() <= high <= 1 and low < high
+    assert mean_interval(1 - scores) == pytest.approx((1 - high, 1 - low))
+    assert mean_interval(scores[::-1]) == pytest.approx((low, high))
+    a, b = rows[:, 0] * 0.5, rows[:, 1] * rows[:, 2] * 0.25
+    low, high = mean_difference_interval(a, b)
+    assert mean_difference_interval(b, a) == pytest.approx((-high, -low))
 
 
-@pytest.mark.parametrize("metric", [AAI, NCI, MNR], ids=lambda m: m.name)
-def test_intervals_match_a_loop_over_examples(metric: metrics.Metric) -> None:
-    draw = np.random.default_rng(5)
-    n = 200
-    skill = draw.random(n)
-    rates = {"aai": [0.1, 0.6], "nci": [0.1, 0.3, 0.5, 0.6], "mnr": [0.3, 0.5, 0.6]}[metric.name]
-    correct = np.stack([skill + 0.2 * draw.standard_normal(n) > rate for rate in rates])
-    groups = {"aai": ["", ""], "nci": ["", "fog", "fog", "snow"], "mnr": ["fog", "fog", "snow"]}[metric.name]
-
-    def by_hand(rows: np.ndarray) -> float:
-        accuracies = [row.mean() for row in rows]
-        if metric is AAI:
-            return 1 - accuracies[1] / accuracies[0]
-        *clean, fog_1, fog_5, snow = accuracies
-        mean = ((fog_1 + fog_5) / 2 + snow) / 2
-        return 1 - mean / clean[0] if clean else mean
-
-    loop = [by_hand(correct[:, draw.integers(n, size=n)]) for _ in range(3000)]
-    found = estimate(metric, stacked(correct, groups), draws=3000)
-    assert found is not None
-    value, low, high = found
-    assert value == pytest.approx(by_hand(correct))
-    assert (low, high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=0.15 * np.ptp([low, high]))
+def test_many_examples_have_the_normal_intervals() -> None:
+    draw, n = np.random.default_rng(0), 100_000
+    clean, part = draw.random(n) < 0.8, draw.beta(3, 1, n)
+    half = Z * part.std() / np.sqrt(n)
+    assert mean_interval(part) == pytest.approx((part.mean() - half, part.mean() + half), rel=1e-4)
+    scores = np.stack([clean, clean * part])
+    drop, interval = DROP.of(scores), DROP.interval(scores, 0.95)
+    assert interval is not None
+    (low, high), ratio = interval, 1 - drop
+    half = Z * (clean * part - ratio * clean).std() / clean.mean() / np.sqrt(n)
+    assert (drop - low, high - drop) == pytest.approx((half, half), rel=0.02)
 
 
-def test_the_two_intervals_of_aai_agree_where_both_hold() -> None:
+def test_numbers_outside_the_unit_interval_have_students_interval() -> None:
+    scores = np.array([1.0, 5.0, 2.5, 3.0])
+    expected = scipy_t.interval(0.95, 3, scores.mean(), scores.std(ddof=1) / 2)
+    assert mean_interval(scores) == pytest.approx(expected)
+
+
+def test_one_example_says_nothing() -> None:
+    assert mean_interval(np.array([0.4])) == (0, 1)
+    cells = stacked([np.array([True]), np.array([False])])
+    assert estimate(NCI, cells) == (1, None, None)
+    assert estimate(SR_DEBIASED, cells) == (pytest.approx(0.5**0.5), None, None)
+
+
+def test_a_spread_that_chance_explains_is_none() -> None:
+    # 0.8 accuracy under each of 8 noises: the true spread is 0, but s is that of the noise.
     draw = np.random.default_rng(0)
-    clean = draw.random(3000) < 0.8
-    attacked = clean & (draw.random(3000) < 0.4)
-    found = estimate(AAI, stacked([clean, attacked]))
-    drops = relative_drop(*resample(np.stack([clean, attacked]), draws=4000, seed=0).T)
-    assert found is not None
-    assert found[1:] == pytest.approx(np.quantile(drops, [0.025, 0.975]), abs=0.003)
-
-
-def test_systematic_robustness_interval_covers_the_true_spread() -> None:
-    # 0.8 accuracy under each of 8 noises: the true spread is 0. Percentiles of the draws never reach down to it.
-    draw = np.random.default_rng(0)
-    covered, by_percentiles = 0, 0
-    for _ in range(60):
-        easy = draw.random(300) < 0.8
-        correct = np.stack([np.where(draw.random(300) < 0.1, draw.random(300) < 0.8, easy) for _ in range(8)])
-        found = estimate(SR, stacked(correct), draws=200)
-        assert found is not None
-        assert found[1] <= found[0] <= found[2]
-        covered += found[1] < 1e-3
-        by_percentiles += np.quantile(sample_std(resample(correct, draws=200, seed=0)), 0.025) < 1e-3
-    assert covered >= 54
-    assert by_percentiles == 0
+    squares, found = [], []
+    for _ in range(200):
+        correct = draw.random((8, 100)) < 0.8
+        squares.append(float(sample_std(correct.mean(axis=1))) ** 2)
+        found.append(squares[-1] - spreads._moments(correct, unseen=0.0)[1])
+    assert np.mean(squares) == pytest.approx(0.8 * 0.2 / 100, rel=0.05)
+    assert abs(np.mean(found)) < 3 * np.std(found) / len(found) ** 0.5

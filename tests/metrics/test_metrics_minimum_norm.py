@@ -39,3 +39,12 @@ def test_distances_by_hand():
     assert (row["median"], row["low"], row["high"]) == (pytest.approx(0.2), None, None)
     (row,) = metrics.distances([replace(cell, predictions=cell.labels - 1, linf=np.zeros(11, np.float32))])
     assert (row["n"], row["median"], row["mean"]) == (0, None, None)
+
+
+def test_a_distance_that_is_no_number_is_refused():
+    cell = replace(make_cell([0, 0], kind="minimum"), l2=np.array([0.1, np.nan], np.float32))
+    for compute in (lambda: metrics.robust_accuracy_curve(cell, [1], "l2"), lambda: metrics.distances([cell])):
+        with pytest.raises(InputError, match="l2 distances of model 'float' under 'minimum' hold NaN"):
+            compute()
+    never = replace(cell, predictions=cell.labels)
+    assert metrics.robust_accuracy_curve(never, [1], "l2").tolist() == [1]

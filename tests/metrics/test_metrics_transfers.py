@@ -10,7 +10,7 @@ from bitproof import metrics
 from bitproof.errors import InputError
 from bitproof.metrics import wilson
 from bitproof.records import Cell, ConditionRecord
-from metric_cells import make_cell
+from metric_cells import make_cell, shuffled
 
 
 def transferred(correct: Sequence[int], *, source: str, target: str, kappa: int = 0) -> Cell:
@@ -45,10 +45,12 @@ def test_the_transfer_matrix_by_hand() -> None:
     assert metrics.transfer([transferred([1, 1, 1, 0], source="float", target="w4")])[0]["l2"] is None
 
 
-def test_a_field_is_tuned_on_even_examples_and_judged_on_odd_ones() -> None:
+def test_a_field_is_tuned_on_one_half_and_judged_on_the_other() -> None:
+    choosing = np.array([True, False, True, False, False, True])  # of ids 0 to 5, by their hash
+
     def grid(source: str, best: int) -> list[Cell]:
         return [
-            transferred([kappa != best, kappa == best] * 3, source=source, target=target, kappa=kappa)
+            transferred(np.where(choosing, kappa != best, kappa == best), source=source, target=target, kappa=kappa)
             if target != source
             else transferred([kappa == best] * 6, source=source, target=target, kappa=kappa)
             for kappa in (0, 5)
@@ -64,5 +66,11 @@ def test_a_field_is_tuned_on_even_examples_and_judged_on_odd_ones() -> None:
         ("w4", "w4", "cw 0", 1),
     ]
     assert {row["n"] for row in rows} == {3}
+    order = np.array([3, 5, 0, 1, 4, 2])
+    mixed = [shuffled(cell, order) for cell in [*grid("float", best=5), *grid("w4", best=0)]]
+    assert metrics.transfer(mixed, tuned="kappa") == rows
+    other = transferred([1] * 6, source="float", target="w2")
+    with pytest.raises(InputError, match="must hold the same examples"):
+        metrics.transfer([*mixed, replace(other, ids=other.ids + 1)])
     with pytest.raises(InputError, match="one example: a half of them chooses kappa"):
         metrics.transfer([transferred([1], source="float", target="w4")], tuned="kappa")

@@ -71,11 +71,10 @@ def test_bytes_are_eight_bit_pictures(form):
     torch.testing.assert_close(images_of(form), BYTES / 255)
 
 
-def test_every_room_takes_them():
+def test_quantize_and_the_pipeline_take_them():
     loader = DataLoader(TensorDataset(IMAGES, LABELS), 5)
     whole, loaded = quantize(network(), Scheme(), [IMAGES]), quantize(network(), Scheme(), loader)
     assert torch.equal(whole(IMAGES), loaded(IMAGES))
-    assert bp.deploy.integer_form(whole, loader).shape == (3, 8, 8)
     tuned = bp.ptq.PostTraining()(network(), loader)
     torch.testing.assert_close(tuned(IMAGES), network()(IMAGES), atol=0.02, rtol=0)
 
@@ -126,7 +125,7 @@ class Explodes(nn.Module):
     """Divides by zero for black images."""
 
     def forward(self, x):
-        return x / (x.std((1, 2, 3), keepdim=True) > 0)
+        return x / (x.std((2, 3), keepdim=True) > 0)
 
 
 def test_a_model_of_doubles_and_images_of_floats():

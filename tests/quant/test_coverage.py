@@ -8,7 +8,7 @@ from torch.nn import functional as F
 import bitproof as bp
 from bitproof.quant import Scheme, coverage, freeze, quantize
 from bitproof.records import Coverage, Part
-from bitproof.report import text
+from bitproof.report import terminal, text
 from bitproof.subjects import Subject
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -116,8 +116,8 @@ def test_results_say_it(tmp_path):
         (of_float,), (of_quantized,) = ([c.model for c in result.cells if c.model.name == n] for n in ("float", "w4a8"))
         assert of_float.coverage is None
         assert of_quantized.coverage.weights == of_quantized.coverage.products == 1000 / 41000
-        assert [c.model.coverage for c in store.cells() if c.model.name == "w4a8"] == [of_quantized.coverage]
-    (note,) = bp.report.terminal.notes(result.records)
+        assert [c.model.coverage for c in store.query() if c.model.name == "w4a8"] == [of_quantized.coverage]
+    (note,) = terminal.notes(result.records)
     assert note.startswith("w4a8: Quantized: 2.4% of the weights and 2.4% of the multiply-accumulates. Float: 1 (97.6%")
     assert "Float: 1 (97.6% of the weights" in result.report(tmp_path / "r.html").read_text()
     assert Subject.of(quantized).record("x").identity == of_quantized.identity

@@ -150,3 +150,17 @@ def test_mistakes_are_explained(model):
         split_outliers(model, SAME, ratio=0)
     with pytest.raises(InputError, match="the weights of dorefa are not on a uniform grid.*'affine'"):
         split_outliers(model, Scheme("dorefa", weight_bits=4, act_bits=32, first="same", last="same"))
+
+
+def test_layers_that_do_more_than_multiply_are_left_alone():
+    class Centred(nn.Conv2d):
+        def forward(self, x):
+            weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            return self._conv_forward(x, weight, self.bias)
+
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Centred(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), torch.rand(2, 3, 8, 8)
+    split = split_outliers(model, Scheme(weight_bits=4, act_bits=32, first="same"), ratio=0.3)
+    torch.testing.assert_close(split(x), model(x))
+    assert split[0].in_channels == 3
+    assert split[2].in_channels == 6  # pyright: ignore

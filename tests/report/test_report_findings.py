@@ -3,9 +3,9 @@
 import pytest
 
 from bitproof import metrics
-from bitproof.report.text import points
+from bitproof.report.text import percent, points
 from report_cells import CLEAN, cell, jpeg, model
-from report_page import Element, one
+from report_page import MINUS, Element, one
 
 
 def findings(page: Element) -> list[str]:
@@ -15,9 +15,9 @@ def findings(page: Element) -> list[str]:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (10, "Loses 25.0 points on clean images ({}), significant after Holm correction."),
-        (2, "Loses 5.0 points on clean images ({}), not significant after Holm correction."),
-        (0, "Differs by 0.0 points on clean images ({}), not significant after Holm correction."),
+        (10, "Loses 25.0 points on clean images ({}), significant."),
+        (2, f"No difference shown on clean images: {MINUS}5.0 points ({{}}), within 12.5 points at 5%."),
+        (0, "No difference shown on clean images: 0.0 points ({}), within 5.5 points at 5%."),
     ],
 )
 def test_findings_say_what_the_rows_say(tmp_path, wrong, says):
@@ -27,7 +27,7 @@ def test_findings_say_what_the_rows_say(tmp_path, wrong, says):
     assert "100.0 % clean" in reference
     assert says.format(f"95% CI {points(low)} to {points(high)}") in other
     worse = int(wrong == 10)
-    assert f"Significantly worse than float under {worse} and better under 0 of 1 condition." in other
+    assert f"Of 1 test against float: significantly worse in {worse}, better in 0; no difference shown in" in other
 
 
 def test_findings_name_gains_and_the_largest_loss(tmp_path):
@@ -37,8 +37,12 @@ def test_findings_name_gains_and_the_largest_loss(tmp_path):
     reference, other = findings(one(tmp_path, tested))
     assert "Lowest accuracy: 75.0% on clean images" in reference
     assert "Gains 25.0 points" in other
-    assert "worse than float under 2 and better under 1 of 3 conditions" in other
-    assert "Largest loss: 30.0 points under jpeg 1 (95% CI" in other
+    assert "Of 2 tests against float: significantly worse in 1, better in 1; no difference shown in 0." in other
+    _, low, high = metrics.paired_difference(tested[3].correct, tested[2].correct, confidence=1 - 0.05 / 3)
+    chosen = f"(95% CI {points(low)} to {points(high)}, corrected for the choice among 3)"
+    assert f"Largest loss: 30.0 points under jpeg 1 {chosen}." in other
+    low, high = metrics.wilson(30, 40, 1 - 0.05 / 3)
+    assert f"95% CI {percent(low)} to {percent(high)}, corrected for the choice among 3." in reference
     gains = [*tested[:2], cell(model("float"), jpeg(3), 3), cell(model("q", 4), jpeg(3))]
     assert "Largest loss" not in findings(one(tmp_path, gains))[1]
 

@@ -7,9 +7,9 @@ import numpy as np
 from bitproof import metrics
 from bitproof.records import ConditionRecord
 from bitproof.report.terminal import tables
-from bitproof.report.text import percent
+from bitproof.report.text import percent, points
 from report_cells import CLEAN, MODELS, N, attack, cell, jpeg, model, tilt
-from report_page import DASH, body, one, printed
+from report_page import DASH, MINUS, body, one, printed
 
 
 def test_the_metrics_repeat_the_summary(page, cells):
@@ -19,7 +19,11 @@ def test_the_metrics_repeat_the_summary(page, cells):
     summary = metrics.summary(cells, "float")
     for row in summary:
         condition = "over 2 attacks" if row["metric"] == "wcar" else row["condition"]
-        value = f"{percent(row['value'])} {percent(row['low'])} to {percent(row['high'])}"
+        value = percent(row["value"])
+        if row["low"] is not None:
+            value += f" {percent(row['low'])} to {percent(row['high'])}"
+        if row["difference"] is not None:
+            value += f" {points(row['difference'])}"
         assert shown[row["symbol"], condition][names.index(row["model"])] == value
     assert len(shown) * len(names) == len(summary) + 2, "the reference has no flips against itself"
     assert shown["NFR", ""][0] == shown["AGR", ""][0] == DASH
@@ -46,6 +50,12 @@ def test_a_metric_of_each_sequence_has_a_line(tmp_path):
     tested = [replace(cell(model("float"), tilt(step)), frames=frames) for step in (1, 2)]
     (table,) = one(tmp_path, tested).all("table", "metrics")
     shown = {row[0]: row[1].split()[0] for row in body(table)}
+    still = [replace(cell(model("q", 4), tilt(step)), frames=np.zeros((N, 5), np.int64)) for step in (1, 2)]
+    (marked,) = one(tmp_path, [*tested, *still]).all("table", "metrics")
+    entries = {row[0]: row[2] for row in body(marked)}
+    assert entries["FP ↓ tilt 1"].endswith(f"{MINUS}25.0 ▲") and entries["FP ↓ tilt 2"].endswith("0.0")
+    stars = [line for line in printed(tables([*tested, *still], "float")).splitlines() if "*)" in line]
+    assert len(stars) == 1 and "FP ↓ tilt 1" in stars[0] and "(-0.2500*)" in stars[0]
     assert shown == {"FP ↓ tilt 1": "25.0", "FP ↓ tilt 2": "0.0", "mFP ↓": "12.5"}
 
 

@@ -18,7 +18,7 @@ def test_the_full_table_repeats_the_comparison(page, cells):
             points(row["difference"]),
             DASH if row["difference"] is None else f"{points(row['diff_low'])} to {points(row['diff_high'])}",
             p_value(row["p_value"]),
-            p_value(row["p_holm"]),
+            p_value(row["p_adjusted"]),
             "3.00",
             "2.00",
             "0.25",

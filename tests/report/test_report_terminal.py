@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bitproof.report.terminal import notes, tables
+from bitproof.report.terminal import comparison, notes, tables
 from report_cells import CLEAN, DATA, N, cell, model, nearest, resize
-from report_page import printed
+from report_page import body, one, printed
 from samples import make_diagnosis
 
 
@@ -25,8 +25,18 @@ def test_the_terminal_shows_every_kind_of_record():
     assert [table.title for table in tables(found[-1:], "float")] == ["masked gradients: q"]
     odd = [replace(c, model=replace(c.model, name="[red]a")) for c in cells[:1]]
     odd.append(make_diagnosis(odd[0].model, DATA))
-    assert printed(tables(odd, "[red]a")).count("[red]a") == 5  # as it is: two heads, a caption, a title, a sentence
+    assert printed(tables(odd, "[red]a")).count("[red]a") == 6  # as it is: two heads, a caption, two titles, a sentence
     seen = np.arange(1, N + 1, dtype=np.uint64)
     alike = [replace(cell(model("float"), c), digests=seen) for c in (CLEAN, resize("box"))]
     assert notes(alike) == [f"resize box gave the same pixels as clean on all {N} images"]
     assert notes(cells) == []
+
+
+def test_terminal_and_report_give_the_same_verdicts(tmp_path, cells):
+    text = printed(comparison(cells, "float"))
+    stars = {
+        line.split("│")[1].strip().split(", mean")[0]: line.count("*)") for line in text.splitlines() if "│" in line
+    }
+    (table,) = one(tmp_path, cells).all("table", "matrix")
+    marks = {row[0].split(" mean of")[0]: "".join(row[1:]).count("▼") for row in body(table) if len(row) > 1}
+    assert stars == marks and sum(marks.values()) > 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bitproof.report.text import p_value, percent, points
+from bitproof.report.text import p_value, percent, points, unsigned_points
 from report_page import DASH, MINUS
 
 
@@ -14,6 +14,8 @@ from report_page import DASH, MINUS
         (points, -0.031, f"{MINUS}3.1"),
         (points, 0.031, "+3.1"),
         (points, -0.0001, "0.0"),
+        (unsigned_points, -0.0004, "less than 0.1"),
+        (unsigned_points, -0.031, "3.1"),
         (p_value, 0.0004, "< 0.001"),
         (p_value, 0.0304, "0.030"),
     ],

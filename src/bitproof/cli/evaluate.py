@@ -110,9 +110,10 @@ def evaluate(
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
+    shown = examples if calibration is None else calibration  # which layers are first and last, any images show
     with keeping(kept_in(store)):
         for wanted in schemes:
-            label, quantized = quantized_copy(original, wanted, ptq, calibration)
+            label, quantized = quantized_copy(original, wanted, ptq, shown)
             tested[label] = quantized
         result = bitproof.evaluate(
             tested,

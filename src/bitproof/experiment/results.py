@@ -49,14 +49,22 @@ class Result:
         return [record for record in self.records if isinstance(record, Diagnosis)]
 
     def table(self) -> "pd.DataFrame":
-        """One row a model and condition: accuracy with its 95% Wilson interval, the paired difference from the
-        reference with its bootstrap interval, exact McNemar p-values (raw and Holm-corrected), passes an example."""
+        """One row a model and condition: accuracy, paired difference from the reference, both with 95% intervals,
+        p-values (raw, and corrected for being many), passes an example; see `bitproof.metrics.compare`."""
         import pandas as pd
 
         return pd.DataFrame(metrics.compare(self.cells, self.reference))
 
+    def tests(self) -> "pd.DataFrame":
+        """One row a model and test against the reference: clean images, each attack, the mean over each other group of
+        conditions, the flips of each sequence; see `bitproof.metrics.verdicts`."""
+        import pandas as pd
+
+        return pd.DataFrame(metrics.verdicts(self.cells, self.reference))
+
     def summary(self) -> "pd.DataFrame":
-        """One row a model and metric of `bitproof.metrics.METRICS` that the cells allow, each with a 95% interval."""
+        """One row a model and metric of `bitproof.metrics.METRICS` that the cells allow, with its 95% interval and the
+        paired difference from the reference."""
         import pandas as pd
 
         return pd.DataFrame(metrics.summary(self.cells, self.reference))
@@ -111,7 +119,7 @@ class Result:
             [
                 *lines,
                 f"{self.computed} records computed, {self.reused} found in the store",
-                "See table(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
+                "See table(), tests(), summary(), transfer(), distances(), same_pixels(), report(path), export(path)",
             ]
         )
 

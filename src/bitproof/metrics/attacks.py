@@ -3,79 +3,87 @@
 import numpy as np
 
 from bitproof.metrics.intervals import Scores
-from bitproof.metrics.metric import DROP, RATE, Metric, Selection, correct, impact
+from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, correct
 from bitproof.metrics.parts import each_budget
+from bitproof.metrics.statistic import DROP, SHARE
+from bitproof.records import Cell
+
+
+def _untargeted(cell: Cell) -> bool:
+    """Whether any wrong class counted; an attack on a class of its own says little about the others."""
+    return cell.targets is None
 
 
 def _always_correct(selection: Selection) -> Scores:
     return np.atleast_2d(selection.correct.all(axis=0))
 
 
-def _broken(selection: Selection) -> Scores:
-    clean, *attacked = selection.correct
-    return ~np.stack(attacked)[:, clean]
-
-
-def _broken_or_both(selection: Selection) -> Scores:
-    # If no example is right under attack only, AAI is the rate of broken ones. Wilson then serves the commonest
-    # result of all, AR = 0, for which every bootstrap draw is 1 and the interval would claim certainty.
+def _right_and_broken(selection: Selection) -> Scores:
     clean, attacked = selection.correct
-    return selection.correct if (attacked & ~clean).any() else _broken(selection)
+    return np.stack([clean, clean & ~attacked])
 
 
 AR = Metric(
     name="ar",
     symbol="AR",
-    description="adversarial robustness: accuracy under one attack",
+    description="adversarial robustness: accuracy under one untargeted attack",
     source="Xiao et al. 2023, Eq. 3",
     higher_is_better=True,
     bounds=RATE,
     needs=("attack",),
+    suits=_untargeted,
     each=True,
     scores=correct,
 )
 AAI = Metric(
     name="aai",
     symbol="AAI",
-    description="adversarial attack impact: share of the clean accuracy lost to one attack, (ACC - AR) / ACC",
+    description="adversarial attack impact: share of the clean accuracy lost to one untargeted attack, "
+    "(ACC - AR) / ACC",
     source="Xiao et al. 2023, Eq. 4",
     higher_is_better=False,
-    bounds=DROP,
+    bounds=DROP_BOUNDS,
     needs=("clean", "attack"),
+    suits=_untargeted,
     each=True,
-    scores=_broken_or_both,
-    value=impact,
+    scores=correct,
+    statistic=DROP,
 )
 ASR = Metric(
     name="asr",
     symbol="ASR",
-    description="attack success rate: of the examples right when clean, the share wrong under one attack",
+    description="attack success rate: of the examples right when clean, the share wrong under one untargeted attack",
     source="Xiao et al. 2023, Section 3.2.1, which divides by all examples, so that ASR = 1 - AR",
     higher_is_better=False,
     bounds=RATE,
     needs=("clean", "attack"),
+    suits=_untargeted,
     each=True,
-    scores=_broken,
+    scores=_right_and_broken,
+    statistic=SHARE,
 )
 WCAR = Metric(
     name="wcar",
     symbol="WCAR",
-    description="worst-case adversarial robustness: share of examples right under every attack",
+    description="worst-case adversarial robustness: share of examples right under every untargeted attack",
     source="Xiao et al. 2023, Eq. 5",
     higher_is_better=True,
     bounds=RATE,
     needs=("attack",),
+    suits=_untargeted,
     scores=_always_correct,
     counted="attack",
 )
 WCAR_BUDGET = Metric(
     name="wcar-budget",
     symbol="WCAR",
-    description="worst-case adversarial robustness at one budget: share of examples right under every attack at it",
+    description="worst-case adversarial robustness at one budget: share of examples right under every untargeted "
+    "attack at it",
     source="Xiao et al. 2023, Eq. 5, which has a small, a middle and a large one",
     higher_is_better=True,
     bounds=RATE,
     needs=("attack",),
+    suits=_untargeted,
     parts=each_budget,
     scores=_always_correct,
 )

@@ -1,68 +1,17 @@
-"""Two models on the same examples: paired differences, paired tests, and their correction for being many."""
+"""The table of all cells: accuracies, and how far each model is from the reference under the same condition."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
 
-from bitproof.errors import InputError, lookup
-from bitproof.metrics.intervals import Estimate, percentiles, resample, wilson
+from bitproof.errors import lookup
+from bitproof.metrics.family import family, tested_lines
+from bitproof.metrics.intervals import wilson
 from bitproof.metrics.moves import NORMS, mean_moves
-from bitproof.metrics.pairing import by_model_and_condition
+from bitproof.metrics.paired import max_t, mcnemar, paired_difference
+from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.records import Cell
-
-A = Shaped[np.ndarray, " a"] | Sequence[bool]
-B = Shaped[np.ndarray, " b"] | Sequence[bool]
-"""Correctness of two models, example by example; that the lengths agree is checked with a message."""
-
-
-def rate_above(successes: int, n: int, limit: float) -> float:
-    """The exact binomial p-value of the claim that the rate behind `successes` of `n` is above `limit`.
-
-    Example:
-        >>> rate_above(3, 3, 0.5)
-        0.125
-    """
-    from scipy.stats import binomtest
-
-    return float(binomtest(int(successes), int(n), limit, alternative="greater").pvalue)
-
-
-def mcnemar(a: A, b: B, *, alternative: str = "two-sided") -> float:
-    """The exact McNemar p-value of two bool [n] arrays of correctness on the same examples.
-
-    Only examples on which the two differ carry information: under the null hypothesis each is a fair coin
-    (McNemar 1947). Without any, 1.0. The alternative "greater" claims that `a` is right more often than `b`.
-    """
-    a, b = _pair(a, b)
-    only_a, differ = int((a & ~b).sum()), int((a ^ b).sum())
-    if differ == 0:
-        return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(only_a, differ, alternative=alternative).pvalue)
-
-
-def paired_difference(a: A, b: B, *, confidence: float = 0.95, draws: int = 10_000, seed: int = 0) -> Estimate:
-    """accuracy(a) - accuracy(b) in [-1, 1] and its paired-bootstrap percentile interval.
-
-    `a` and `b` are bool [n], correctness on the same examples. The interval has no width where the two never
-    differ: resampling cannot invent a disagreement.
-    """
-    a, b = _pair(a, b)
-    means = resample(np.stack([a, b]), draws=draws, seed=seed)
-    low, high = percentiles(means[:, 0] - means[:, 1], confidence)
-    return float(a.mean() - b.mean()), low, high
-
-
-def holm(p_values: Float[np.ndarray, " tests"] | Sequence[float]) -> Float64[np.ndarray, " tests"]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order of the input."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)).clip(max=1.0)
-    return adjusted
 
 
 def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
@@ -74,15 +23,18 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
 
     Returns:
         Rows with model, weight_bits, act_bits, kind, condition (its label), group, n; accuracy, low, high (Wilson);
-        difference (from the reference), diff_low, diff_high, p_value (McNemar), p_holm (Holm over the table),
-        None for the reference and where it has no such cell; l2, linf: how far an attack moved what deceives the model
-        (`mean_moves`), None for other conditions; forwards and backwards an example; seconds.
+        difference (from the reference), diff_low, diff_high (not corrected), p_value (exact McNemar, not corrected),
+        p_adjusted: over the model's family (`family`), or for one of several conditions that it has the mean of, over
+        these (`max_t`). None for the reference, where it has no such cell, and p_adjusted where nothing is tested;
+        l2, linf: how far an attack moved what deceives the model (`mean_moves`), None for
+        other conditions; forwards and backwards an example; seconds.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
     """
     table = by_model_and_condition(cells)
     lookup({cell.model.name: cell for cell in cells}, reference, "reference model")
+    adjusted = _adjusted(table, cells, reference)
     rows: list[dict[str, Any]] = []
     for (model, condition), cell in table.items():
         correct = cell.correct
@@ -109,25 +61,30 @@ def compare(cells: Sequence[Cell], reference: str) -> list[dict[str, Any]]:
                 "diff_low": diff_low,
                 "diff_high": diff_high,
                 "p_value": p_value,
-                "p_holm": None,
+                "p_adjusted": adjusted.get((model, condition)),
                 **(mean_moves(cell) if cell.condition.norm else dict.fromkeys(NORMS)),
                 "forwards": cell.forwards / n,
                 "backwards": cell.backwards / n,
                 "seconds": cell.seconds,
             }
         )
-    compared = [row for row in rows if row["p_value"] is not None]
-    for row, adjusted in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
-        row["p_holm"] = float(adjusted)
     return rows
 
 
-def _pair(a: A, b: B) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
-        raise InputError(
-            f"correctness of shapes {a.shape} and {b.shape}",
-            rule="a paired comparison needs two vectors over the same examples, at least one",
-            remedy="Evaluate both models on the same data",
-        )
-    return a, b
+def _adjusted(
+    table: Mapping[tuple[str, str], Cell], cells: Sequence[Cell], reference: str
+) -> dict[tuple[str, str], float]:
+    """The corrected p-values of accuracies, by model and condition."""
+    found = {
+        (test.model, condition_identity(test.line.conditions[0])): test.p_adjusted
+        for test in family(cells, reference)
+        if len(test.line.conditions) == 1 and not test.flips
+    }
+    groups = [[condition_identity(c) for c in line.conditions] for line in tested_lines(cells)]
+    for model in {name for name, _ in table if name != reference}:
+        for keys in (group for group in groups if len(group) > 1):
+            shared = [key for key in keys if (model, key) in table and (reference, key) in table]
+            if shared:
+                a, b = (np.stack([table[name, key].correct for key in shared]) for name in (model, reference))
+                found |= zip(((model, key) for key in shared), max_t(a.astype(float) - b).tolist(), strict=True)
+    return found

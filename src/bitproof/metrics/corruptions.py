@@ -3,8 +3,9 @@
 import numpy as np
 
 from bitproof.metrics.intervals import Scores
-from bitproof.metrics.metric import DROP, RATE, Metric, Selection, group_means, impact, mean_over_groups
+from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, group_means, mean_over_groups
 from bitproof.metrics.parts import each_group
+from bitproof.metrics.statistic import DROP
 
 
 def _clean_and_group_means(selection: Selection) -> Scores:
@@ -28,10 +29,10 @@ NCI = Metric(
     description="natural corruption impact: share of the clean accuracy lost to corruptions, (ACC - mNR) / ACC",
     source="Xiao et al. 2023, Eqs. 7 and 8",
     higher_is_better=False,
-    bounds=DROP,
+    bounds=DROP_BOUNDS,
     needs=("clean", "corruption"),
     scores=_clean_and_group_means,
-    value=impact,
+    statistic=DROP,
 )
 NCI_CORRUPTION = Metric(
     name="nci-corruption",
@@ -39,9 +40,9 @@ NCI_CORRUPTION = Metric(
     description="natural corruption impact of one corruption, averaged over its severities",
     source="Xiao et al. 2023, Eq. 7",
     higher_is_better=False,
-    bounds=DROP,
+    bounds=DROP_BOUNDS,
     needs=("clean", "corruption"),
     parts=each_group,
     scores=_clean_and_group_means,
-    value=impact,
+    statistic=DROP,
 )

@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
-from bitproof.metrics.intervals import Estimate, Scores, estimate_scores, share
-from bitproof.metrics.pairing import same_examples
+from bitproof.metrics.intervals import Estimate, Scores
+from bitproof.metrics.paired import DETAIL, flipped
+from bitproof.metrics.pairing import same_examples, taken
 from bitproof.metrics.parts import Parts
+from bitproof.metrics.statistic import MEAN, Statistic
 from bitproof.records import Cell
 
 RATE = (0.0, 1.0)
-DROP = (-np.inf, 1.0)
+DROP_BOUNDS = (-np.inf, 1.0)
 """Bounds of a share, and of the share of something that is lost: a gain has no limit."""
 
 
@@ -42,6 +44,25 @@ class Selection:
         """The group of each condition."""
         return tuple(cell.condition.group for cell in self.cells)
 
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.cells[0].ids)
+
+
+def select(cells: Sequence[Cell], reference: Sequence[Cell] = ()) -> Selection:
+    """The cells on the examples that all of their conditions could be made of: a file that a decoder refuses says
+    nothing about a model.
+
+    Raises:
+        InputError: the cells hold different examples.
+    """
+    both = same_examples([*cells, *reference])
+    made = np.all([cell.predictions >= 0 for cell in both], axis=0)
+    if not made.all():
+        both = [taken(cell, np.flatnonzero(made)) for cell in both]
+    return Selection(cells=tuple(both[: len(cells)]), reference=tuple(both[len(cells) :]))
+
 
 def _any_cell(cell: Cell) -> bool:
     """Most metrics suit every cell of a kind."""
@@ -63,8 +84,7 @@ class Metric:
         parts: one value for each part of these conditions, see `bitproof.metrics.parts`.
         compares: the model with the reference, which has to have cells under the same conditions.
         scores: from the cells to [k, n], k numbers an example.
-        value: from the means of the scores [..., k] to the metric [...]; NaN where it is undefined.
-        inflated: sampling noise makes the value larger, as it does a spread or a sum of gaps (`estimate_scores`).
+        statistic: the value that follows from the scores, with its interval; their mean, if k is 1.
         counted: what the conditions are called where reports say of how many the value is made.
     """
 
@@ -81,43 +101,64 @@ class Metric:
     parts: Parts | None = None
     compares: bool = False
     scores: Callable[[Selection], Scores]
-    value: Callable[[Float[np.ndarray, "*draws k"]], Float[np.ndarray, "*draws"]] = share
-    inflated: bool = False
+    statistic: Statistic = MEAN
     counted: str = ""
 
 
 def estimate(
-    metric: Metric,
-    cells: Sequence[Cell],
-    reference: Sequence[Cell] = (),
-    *,
-    confidence: float = 0.95,
-    draws: int = 1000,
-    seed: int = 0,
+    metric: Metric, cells: Sequence[Cell], reference: Sequence[Cell] = (), *, confidence: float = 0.95
 ) -> Estimate | None:
     """The metric and its interval, low <= value <= high; None where it is undefined (no example right).
+
+    Over the examples that all conditions could be made of. The ends are None where no interval is known that holds, or
+    where there are too few examples for one.
 
     Args:
         metric: one of `METRICS`, or your own.
         cells: of the conditions that the metric needs, the clean one first.
         reference: the reference's under the same conditions, for metrics that compare.
         confidence: of the interval, in (0, 1).
-        draws: bootstrap draws.
-        seed: of the draws.
 
     Raises:
         InputError: the cells hold different examples.
     """
-    both = same_examples([*cells, *reference])
-    selection = Selection(cells=tuple(both[: len(cells)]), reference=tuple(both[len(cells) :]))
-    return estimate_scores(
-        metric.scores(selection),
-        metric.value,
-        inflated_within=metric.bounds if metric.inflated else None,
-        confidence=confidence,
-        draws=draws,
-        seed=seed,
-    )
+    return estimate_selection(metric, select(cells, reference), confidence)
+
+
+def estimate_selection(metric: Metric, selection: Selection, confidence: float = 0.95) -> Estimate | None:
+    """The same from cells that are paired already."""
+    if not selection.n:
+        return None
+    scores = metric.scores(selection)
+    value = metric.statistic.of(scores)
+    if np.isnan(value):
+        return None
+    interval = metric.statistic.interval(scores, confidence)
+    if interval is None:
+        return value, None, None
+    low, high = np.clip(interval, *metric.bounds)
+    return value, min(float(low), value), max(float(high), value)
+
+
+def difference(
+    metric: Metric, cells: Sequence[Cell], reference: Sequence[Cell], *, confidence: float = 0.95
+) -> tuple[Estimate, float] | None:
+    """How far a model is from its reference in a metric, on the same examples; None where either has no value.
+
+    Returns:
+        The difference with its interval, and the p-value of a sign-flip test: were the two models alike, swapping
+        their answers on any example would be as likely as not.
+    """
+    own, other = len(cells), len(reference)
+    both = select([*cells, *reference]).cells
+    if not len(both[0].ids):
+        return None
+    a, b = metric.scores(Selection(cells=both[:own])), metric.scores(Selection(cells=both[own : own + other]))
+    found = metric.statistic.of(a) - metric.statistic.of(b)
+    if np.isnan(found):
+        return None
+    low, high = metric.statistic.difference(a, b, confidence) or (None, None)
+    return (found, low, high), flipped(a, b, metric.statistic.value, draws=DETAIL)
 
 
 def correct(selection: Selection) -> Scores:
@@ -128,23 +169,6 @@ def correct(selection: Selection) -> Scores:
 def group_means(selection: Selection) -> Scores:
     """How often the model is right: over the conditions of a group, then over the groups."""
     return mean_over_groups(selection.correct, selection.groups)[None]
-
-
-def relative_drop(
-    clean: Float[np.ndarray, "*n"] | Sequence[float] | float,
-    perturbed: Float[np.ndarray, "*n"] | Sequence[float] | float,
-) -> Float64[np.ndarray, "*n"]:
-    """(clean - perturbed) / clean, at most 1 and negative for a gain; NaN where clean is 0.
-
-    Xiao et al. 2023 (RobustMQ, Visual Intelligence 1:30), Eqs. 4, 7 and 11.
-    """
-    clean, perturbed = np.broadcast_arrays(np.asarray(clean, float), np.asarray(perturbed, float))
-    return np.divide(clean - perturbed, clean, out=np.full(clean.shape, np.nan), where=clean != 0)
-
-
-def impact(means: Float[np.ndarray, "*draws k"]) -> Float[np.ndarray, "*draws"]:
-    """`relative_drop` from the first mean to the second; a single mean is that share already."""
-    return share(means) if means.shape[-1] == 1 else relative_drop(means[..., 0], means[..., 1])
 
 
 def mean_over_groups(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from bitproof.errors import lookup
+from bitproof.errors import InputError, lookup
 from bitproof.records import Cell
 
 
@@ -19,8 +19,18 @@ def needed_distances(cell: Cell, norm: str) -> Float32[np.ndarray, " n"]:
     """How far off the nearest wrong image of each example is that an attack without a budget found.
 
     0 where the clean image is wrong, infinite where it found none.
+
+    Raises:
+        InputError: an unknown norm, or a wrong image whose distance is not a number.
     """
-    return np.where(cell.correct, np.inf, lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm"))
+    needed = np.where(cell.correct, np.inf, lookup({"linf": cell.linf, "l2": cell.l2, "l1": cell.l1}, norm, "norm"))
+    if np.isnan(needed).any():
+        raise InputError(
+            f"the {norm} distances of model {cell.model.name!r} under {cell.condition.label!r} hold NaN",
+            rule="a wrong image lies somewhere: without its distance it is at no budget right or wrong",
+            remedy="Compute the cell anew",
+        )
+    return needed
 
 
 def robust_accuracy_curve(

@@ -4,23 +4,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int64
 
 from bitproof.errors import InputError
-from bitproof.records import ARRAYS, Cell
+from bitproof.records import ARRAYS, Cell, ConditionRecord, Pictures
 from bitproof.settings import digest
 
 
 def ordered(cell: Cell) -> Cell:
     """The cell with its examples in the order of their ids."""
-    order = np.argsort(cell.ids)
-    if np.array_equal(order, np.arange(order.size)):
-        return cell
+    return cell if (np.diff(cell.ids) > 0).all() else taken(cell, np.argsort(cell.ids))
+
+
+def taken(cell: Cell, rows: Int64[np.ndarray, " k"]) -> Cell:
+    """The cell with the examples at `rows`, in that order."""
     arrays = {name: getattr(cell, name) for name in (*ARRAYS, "frames", "digests", "targets")}
+    places = np.full(cell.ids.size, -1)
+    places[rows] = np.arange(rows.size)
+    shown = places[cell.pictures.rows]
     return replace(
         cell,
-        **{name: array[order] for name, array in arrays.items() if array is not None},
-        values={name: array[order] for name, array in cell.values.items()},
-        pictures=replace(cell.pictures, rows=np.argsort(order)[cell.pictures.rows]),
+        **{name: array[rows] for name, array in arrays.items() if array is not None},
+        values={name: array[rows] for name, array in cell.values.items()},
+        pictures=Pictures(rows=shown[shown >= 0], images=cell.pictures.images[shown >= 0]),
     )
 
 
@@ -44,7 +50,7 @@ def by_model_and_condition(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]
     """
     table: dict[tuple[str, str], Cell] = {}
     for cell in same_examples(cells):
-        key = cell.model.name, condition_identity(cell)
+        key = cell.model.name, condition_identity(cell.condition)
         if key in table:
             raise InputError(
                 f"two cells of model {cell.model.name!r} under {cell.condition.label!r}",
@@ -55,9 +61,8 @@ def by_model_and_condition(cells: Sequence[Cell]) -> dict[tuple[str, str], Cell]
     return table
 
 
-def condition_identity(cell: Cell) -> str:
+def condition_identity(c: ConditionRecord) -> str:
     """What makes the condition another one. There is one clean condition, whatever it is called."""
-    c = cell.condition
     return c.kind if c.kind == "clean" else digest(c.label, c.identity)
 
 

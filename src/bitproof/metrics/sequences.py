@@ -21,15 +21,15 @@ def flips(frames: Int64[np.ndarray, "n frames"], *, compared: str, step: int = 1
     return np.asarray((frames[:, 1 if compared == "first" else step :] != before).mean(axis=1))
 
 
-def _flips(cell: Cell) -> Float64[np.ndarray, " n"]:
-    """`flips` of a sequence's cell by the rule of its condition; 1 where there was no clip."""
+def flips_of(cell: Cell) -> Float64[np.ndarray, " n"]:
+    """`flips` of a sequence's cell by the rule of its condition."""
     c = cell.condition
     assert cell.frames is not None and c.compared is not None
-    return np.where(cell.predictions < 0, 1.0, flips(cell.frames, compared=c.compared, step=c.step))
+    return flips(cell.frames, compared=c.compared, step=c.step)
 
 
 def _each(selection: Selection) -> Scores:
-    return np.stack([_flips(cell) for cell in selection.cells])
+    return np.stack([flips_of(cell) for cell in selection.cells])
 
 
 def _mean(selection: Selection) -> Scores:

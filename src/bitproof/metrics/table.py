@@ -8,21 +8,20 @@ from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
-from bitproof.metrics.metric import Metric, estimate
+from bitproof.metrics.metric import Metric, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP
-from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR
+from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.targeted import TSR
 from bitproof.records import Cell
 
-METRICS: dict[str, Metric] = {
-    m.name: m
-    for m in (
-        *(ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET, MNR, NCI, NCI_CORRUPTION),
-        *(FP, MFP, ACC_S, SNI, SNI_NOISE, SR),
-    )
-}
+_ALL = (
+    *(ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET, MNR, NCI, NCI_CORRUPTION),
+    *(FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by its name, in the order of tables."""
 
 
@@ -33,11 +32,13 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
 
     Args:
         cells: of one data set and seed, at most one a model and condition.
-        reference: name of the model that the others are compared with, by metrics that compare; None = without them.
+        reference: name of the model that the others are compared with; None = without comparisons.
 
     Returns:
         Rows with model, weight_bits, act_bits, metric, symbol, condition (that of the row, or ""), value, low,
-        high (all three None where undefined), higher_is_better, n (examples of the cells).
+        high (None where undefined, or without an interval), higher_is_better, n (examples that all conditions could be
+        made of); difference (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not
+        corrected for the number of rows), all None without one.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
@@ -52,10 +53,12 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
         own = {condition: cell for (name, condition), cell in table.items() if name == model.name}
         shared = {} if model.name == reference else {c: cell for c, cell in own.items() if c in baseline}
         for metric in METRICS.values():
-            for label, chosen in _selections(metric, shared if metric.compares else own):
-                against = [baseline[condition] for condition in chosen] if metric.compares else []
-                found = estimate(metric, list(chosen.values()), against)
-                value, low, high = found or (None, None, None)
+            for label, chosen in selections(metric, shared if metric.compares else own):
+                used, against = list(chosen.values()), [baseline[c] for c in chosen if c in baseline]
+                compared = model.name != reference and not metric.compares and len(against) == len(used)
+                selection = select(used, against if metric.compares else [])
+                value, low, high = estimate_selection(metric, selection) or (None, None, None)
+                change, p_value = (difference(metric, used, against) if compared else None) or ((None,) * 3, None)
                 rows.append(
                     {
                         "model": model.name,
@@ -68,13 +71,17 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
                         "low": low,
                         "high": high,
                         "higher_is_better": metric.higher_is_better,
-                        "n": len(next(iter(chosen.values())).ids),
+                        "n": selection.n,
+                        "difference": change[0],
+                        "diff_low": change[1],
+                        "diff_high": change[2],
+                        "p_value": p_value,
                     }
                 )
     return rows
 
 
-def _selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[str, Cell]]]:
+def selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[str, Cell]]]:
     """The sets of one model's cells that the metric is computed from, each with the label of its row."""
     *first, last = ({c: cell for c, cell in cells.items() if cell.condition.kind == kind} for kind in metric.needs)
     last = {c: cell for c, cell in last.items() if metric.suits(cell)}
@@ -83,7 +90,7 @@ def _selections(metric: Metric, cells: dict[str, Cell]) -> list[tuple[str, dict[
     needed = {c: cell for part in first for c, cell in part.items()}
     if metric.parts:
         parts = metric.parts(list(last.values()))
-        return [(label, needed | {condition_identity(c): c for c in part}) for label, part in parts.items()]
+        return [(label, needed | {condition_identity(c.condition): c for c in part}) for label, part in parts.items()]
     if metric.each:
         return [(cell.condition.label, {**needed, c: cell}) for c, cell in last.items()]
     return [("", {**needed, **last})]

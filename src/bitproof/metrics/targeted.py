@@ -4,8 +4,11 @@ Hong et al. 2021 (arXiv 2111.04625) report the same share of images with a backd
 those of the target's own class among them; here these do not count, as nothing has to be done to them.
 """
 
+import numpy as np
+
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import RATE, Metric, Selection
+from bitproof.metrics.statistic import SHARE
 from bitproof.records import Cell
 
 
@@ -17,7 +20,7 @@ def _taken_for_target(selection: Selection) -> Scores:
     clean, attacked = selection.cells
     assert attacked.targets is not None
     tried = clean.correct & (attacked.targets >= 0) & (attacked.targets != attacked.labels)
-    return (attacked.predictions == attacked.targets)[None, tried]
+    return np.stack([tried, tried & (attacked.predictions == attacked.targets)])
 
 
 TSR = Metric(
@@ -32,4 +35,5 @@ TSR = Metric(
     suits=_has_targets,
     each=True,
     scores=_taken_for_target,
+    statistic=SHARE,
 )

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from bitproof.errors import InputError
 from bitproof.metrics.intervals import wilson
 from bitproof.metrics.moves import mean_moves
+from bitproof.metrics.pairing import same_examples
 from bitproof.records import Cell
 from bitproof.settings import digest
 
@@ -19,22 +21,23 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
     Args:
         cells: those of kind "transfer" are used.
         tuned: a field of the attacks, such as "kappa". Of attacks that differ in it alone, each source then keeps
-            the one that the other models resist least on average, as in Section 5.2 there; it is chosen on the
-            even examples and the rows are over the odd ones, so that the choice does not flatter it.
+            the one that the other models resist least on average, as in Section 5.2 there; it is chosen on half of the
+            examples, by a hash of their ids, and the rows are over the others, so that the choice does not flatter it.
 
     Returns:
         Rows with attack, source, target, n; accuracy of the target on all images, low, high (Wilson); l2, linf: mean
         distance of the changed images that the target gets wrong (`mean_moves`).
 
     Raises:
-        InputError: one example or none where half of them choose.
+        InputError: different examples, or one example or none where half of them choose.
     """
-    chosen = [cell for cell in cells if cell.condition.kind == "transfer"]
+    chosen = same_examples([cell for cell in cells if cell.condition.kind == "transfer"])
     rows = np.s_[:]
     if tuned is not None and chosen:
         if len(chosen[0].ids) < 2:
             raise InputError("one example", rule=f"a half of them chooses {tuned}", remedy="Take more examples")
-        chosen, rows = _tuned(chosen, tuned), np.s_[1::2]
+        choosing = _half(chosen[0].ids)
+        chosen, rows = _tuned(chosen, tuned, choosing), ~choosing
     table: list[dict[str, Any]] = []
     for cell in chosen:
         correct = cell.correct[rows]
@@ -54,7 +57,15 @@ def transfer(cells: Sequence[Cell], *, tuned: str | None = None) -> list[dict[st
     return table
 
 
-def _tuned(cells: list[Cell], field: str) -> list[Cell]:
+def _half(ids: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Half of the examples (the larger one), whatever order they are in and whatever lies beside them."""
+    mixed = ids.astype(np.uint64)
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the mixer of SplitMix64, Steele et al. 2014
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(factor)
+    return np.argsort(np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")) % 2 == 0
+
+
+def _tuned(cells: list[Cell], field: str, choosing: Bool[np.ndarray, " n"]) -> list[Cell]:
     """The cells of the value of `field` under which the models other than the source are right least often."""
     families: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
@@ -65,6 +76,6 @@ def _tuned(cells: list[Cell], field: str) -> list[Cell]:
     kept: list[Cell] = []
     for family in families.values():
         others = {key: [c for c in part if c.model.name != c.condition.source] for key, part in family.items()}
-        right = {key: np.mean([c.correct[::2].mean() for c in others[key] or family[key]]) for key in family}
+        right = {key: np.mean([c.correct[choosing].mean() for c in others[key] or family[key]]) for key in family}
         kept += family[min(family, key=lambda key: float(right[key]))]
     return kept

@@ -148,6 +148,7 @@ def _floats(batch: Tensor) -> Tensor:
 def _checked(batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """The batches, each looked at before it is handed on."""
     shape: tuple[int, ...] | None = None
+    count = 0
     for number, batch in enumerate(batches, 1):
         if batch.dim() < 2:
             raise InputError(
@@ -172,8 +173,9 @@ def _checked(batches: Iterable[Tensor]) -> Iterator[Tensor]:
                 "bitproof.models.normalized(model, mean, std)",
             )
         if len(batch):
+            count += len(batch)
             yield batch
-    if shape is None:
+    if not count:
         raise InputError(
             "no calibration data",
             rule="ranges come from images that the model sees",

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from bitproof.core.calling import answer
+from bitproof.core.calling import answer, plain_context
 from bitproof.quant.convert import quantized_layers
 from bitproof.records import Coverage, Part
 
@@ -41,6 +41,7 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
     return Coverage(parts=tuple(parts)) if parts else None
 
 
+@plain_context()  # in which operators come here as the simple ones that they consist of
 @torch.no_grad()
 def _products(model: nn.Module, images: Tensor) -> Counter[str]:
     """Multiply-accumulates an image, by the name of the module in whose own code they happen."""
@@ -65,6 +66,10 @@ _COUNTS: dict[Any, Callable[..., int]] = {**flop_registry, torch.ops.aten.mkldnn
 class _Counting(TorchDispatchMode):
     """Counts products, and knows in which module it is."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler for two seconds, to keep it away from here
+
     def __init__(self) -> None:
         super().__init__()
         self.found: Counter[str] = Counter()
@@ -78,14 +83,8 @@ class _Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        count = _COUNTS.get(func._overloadpacket)
-        if count is None:
-            with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
         result = func(*args, **kwargs)
-        if count is not None:
+        if (count := _COUNTS.get(func._overloadpacket)) is not None:
             self.found[self._inside[-1]] += count(*args, **kwargs, out_val=result) // 2
         return result
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from bitproof.errors import InputError
 from bitproof.quant.method import Method
 
@@ -29,8 +27,6 @@ class LayerScheme:
     def __post_init__(self) -> None:
         for name, kind in {"weight_bits": "weights", "act_bits": "activations", "grad_bits": "gradients"}.items():
             bits, allowed = getattr(self, name), getattr(self.method, name)
-            if not isinstance(bits, (int, np.integer)):
-                raise InputError(f"{name} is {bits!r}", rule="bits are a whole number", remedy="Use 8, or 32 for float")
             if bits == 32 or bits in allowed:
                 continue
             if allowed:

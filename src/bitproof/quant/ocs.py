@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from bitproof.core.copying import copied
 from bitproof.errors import InputError
+from bitproof.quant.attached import COMPUTE_LAYERS
 from bitproof.quant.convert import assigned
 from bitproof.quant.grid import AffineQuantizer
 from bitproof.quant.layer import LayerScheme
@@ -48,8 +48,8 @@ def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> 
     """A copy of the float model with the same function and smaller outliers, to be quantized with `scheme`.
 
     In the copy, a split layer keeps its name and type. Its weight has more input channels; before it runs,
-    its input is expanded to them by the index in its buffer `input_channels`. Layers with groups, with a
-    parametrized weight, or whose weight stays float are left alone.
+    its input is expanded to them by the index in its buffer `input_channels`. Layers with groups, with a parametrized
+    weight, of a class derived from torch's (which may do more with it), or whose weight stays float are left alone.
 
     Args:
         model: float model.
@@ -67,7 +67,8 @@ def split_outliers(model: nn.Module, scheme: Scheme, *, ratio: float = 0.02) -> 
         )
     split = copied(model)
     for _, layer, here in assigned(split, scheme):
-        if here.weight_bits < 32 and getattr(layer, "groups", 1) == 1 and not parametrize.is_parametrized(layer):
+        plain = type(layer) in COMPUTE_LAYERS and getattr(layer, "groups", 1) == 1
+        if here.weight_bits < 32 and plain:
             _split(layer, here, ratio)
     return note_step(split, SplitOutliers(scheme=scheme, ratio=ratio))
 

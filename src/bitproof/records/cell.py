@@ -102,8 +102,8 @@ class Cell:
 
     @property
     def correct(self) -> Bool[np.ndarray, " n"]:
-        """bool [n]: the prediction equals the label."""
-        return self.predictions == self.labels
+        """bool [n]: there is a prediction, and it equals the label."""
+        return (self.predictions == self.labels) & (self.predictions >= 0)
 
     @property
     def unmade(self) -> int:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST = 30
-"""With fewer examples that the model gets right, silence says nothing: no share below a third would be noticed."""
+"""With fewer examples that the model gets right, silence says too little: a symptom that is seen on none of 29 may
+still hold for a sixth of all."""
 
+LEVEL = 0.05
+"""Of a diagnosis: the chance of a false alarm where gradients are sound."""
 
 MISLEADING = (
     "the gradient disagrees with differences, random directions",
@@ -29,9 +32,10 @@ class Signal:
     Attributes:
         name: what is seen where it fires.
         effect: the share of examples, or the paired difference of two shares, that it is judged by.
-        limit: what the effect has to exceed, significantly or (a difference) beside being significant.
+        limit: what the effect has to exceed significantly.
         numbers: all that was measured for it, by name.
-        p_value: exact, one-sided; `p_holm` is corrected for the number of signals that were looked for.
+        p_value: of the effect's being above the limit, one-sided; `p_holm` is corrected for the number of signals that
+            were looked for.
         fires: the effect is above the limit and significant; None = not looked for.
         sentence: the same in words.
     """
@@ -99,8 +103,16 @@ class Diagnosis:
 
     @property
     def masked(self) -> bool | None:
-        """Whether any signal fires; None where there are too few examples to tell."""
-        return True if self.firing else None if self.attacked < LEAST else False
+        """Whether an attack is shown to suffer, not only gradients to be poor guides; None with too few examples."""
+        if any(signal.name not in MISLEADING for signal in self.firing):
+            return True
+        return None if self.attacked < LEAST and not self.firing else False
+
+    @property
+    def unseen(self) -> float:
+        """The largest share of images for which a symptom may hold that was seen on none (exact, for all signals)."""
+        looked_for = sum(signal.fires is not None for signal in self.signals)
+        return 1 - (LEVEL / max(1, looked_for)) ** (1 / max(1, self.attacked))
 
     @property
     def verdict(self) -> str:
@@ -108,26 +120,27 @@ class Diagnosis:
         looked_for = sum(signal.fires is not None for signal in self.signals)
         if self.masked is None:
             return f"Could not tell: the model gets only {self.attacked} examples right, and it takes {LEAST}."
-        if not self.masked:
-            return (
-                f"No sign of masked gradients: none of {looked_for} signals fires on {self.attacked} examples. "
-                f"At linf {255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against gradients, "
-                f"{self.accuracy['all']:.1%} against everything tried."
+        seen = f"{len(self.firing)} of {looked_for} signals fire on {self.attacked} examples"
+        names = "; ".join(signal.name for signal in self.firing)
+        if self.masked:
+            said = (
+                f"Gradients are masked: {seen} ({names}). What attacks that follow them fail to break is not robust "
+                "for that."
+            )
+        elif self.firing:
+            said = (
+                f"Gradients are poor guides; no attack shown to suffer: {seen} ({names}). They say little about where "
+                "the loss goes, but nothing that was tried does better than following them. Add attacks that need no "
+                "gradient."
+            )
+        else:
+            said = (
+                f"No sign of masked gradients: none of {looked_for} signals fires on {self.attacked} examples. What "
+                f"was seen on none of them may still hold for up to {self.unseen:.1%} of all."
             )
         return (
-            f"Gradients are masked: {len(self.firing)} of {looked_for} signals fire on {self.attacked} examples "
-            f"({'; '.join(signal.name for signal in self.firing)}). {self._consequence} At linf "
-            f"{255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against gradients, "
+            f"{said} At linf {255 * self.eps:.4g}/255 {self.accuracy['gradients']:.1%} stand against gradients, "
             f"{self.accuracy['all']:.1%} against everything tried."
-        )
-
-    @property
-    def _consequence(self) -> str:
-        if any(signal.fires and signal.name not in MISLEADING for signal in self.firing):
-            return "What attacks that follow them fail to break is not robust for that."
-        return (
-            "They say little about where the loss goes, but nothing that was tried does better than following them: "
-            "the weaker evidence. Add attacks that need no gradient."
         )
 
     def table(self) -> "pd.DataFrame":

@@ -58,7 +58,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks")
+    filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
     world.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
     world.globals |= {"bits": text.bits, "level": SIGNIFICANT}
     panels = [[(panel, shown) for panel in PANELS if (shown := panel.shows(section))] for section in parts]

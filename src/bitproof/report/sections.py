@@ -3,36 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from bitproof import metrics
 from bitproof.errors import InputError, lookup
-from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Record, kind_order, name_conditions
+from bitproof.metrics import Group, Verdict
+from bitproof.records import Cell, DataRecord, ModelRecord, Record, name_conditions
 from bitproof.report.looks import Look, looks
 from bitproof.report.rows import Row
 from bitproof.settings import digest
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Conditions that belong together, mild ones first: one attack at its budgets, one corruption, all resizes."""
-
-    kind: str
-    conditions: tuple[ConditionRecord, ...]
-
-    @property
-    def name(self) -> str:
-        """What the conditions share, e.g. "pgd-20 linf" for two budgets; the label of one that is alone."""
-        first, *others = self.conditions
-        if not others:
-            return first.label
-        return f"transfers from {first.source}" if first.source else first.group
-
-    def short(self, condition: ConditionRecord) -> str:
-        """What sets the condition apart in its group, e.g. "8/255"."""
-        return condition.variant or condition.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +26,7 @@ class Section:
         groups: the conditions, clean first; no two share a label.
         cells: by model name and condition label.
         rows: the comparison with the reference, by model name and condition label.
+        verdicts: the tests of the differences, by model name and the labels of the conditions.
         summary: the metrics, one row a model and metric.
         records: all that are no cells, in the given order, of these and of other models.
     """
@@ -56,6 +38,7 @@ class Section:
     groups: tuple[Group, ...]
     cells: dict[tuple[str, str], Cell]
     rows: dict[tuple[str, str], Row]
+    verdicts: dict[tuple[str, tuple[str, ...]], Verdict]
     summary: list[Row]
     records: tuple[Record, ...]
 
@@ -87,6 +70,10 @@ class Section:
         """The model's rows under all conditions of the group; None where one is missing, as means would mislead."""
         rows = [self.rows.get((model.name, c.label)) for c in group.conditions]
         return [row for row in rows if row is not None] if all(rows) else None
+
+    def verdict(self, model: ModelRecord, line: Group) -> Verdict | None:
+        """What the test of the model says under one condition, or of the mean under several; None without a test."""
+        return self.verdicts.get((model.name, _labels(line)))
 
     def clean(self, model: ModelRecord) -> Row | None:
         """The model's row on the clean images."""
@@ -130,11 +117,12 @@ def _section(anchor: str, part: list[Record], named: list[Record], reference: st
     floats = [model.name for model in models.values() if model.is_float]
     chosen = next((name for name in (*asked, *floats, *models) if name in models), None)
     ordered = sorted(models.values(), key=lambda m: (m.name != chosen, -m.weight_bits, -m.act_bits))
-    groups = _groups(list({cell.condition.label: cell.condition for cell in tested}.values()))
+    groups = metrics.group_conditions(list({cell.condition.label: cell.condition for cell in tested}.values()))
     cells = {(cell.model.name, cell.condition.label): cell for cell in tested}
     everything = ((m.name, c.label) for group in groups for c in group.conditions for m in ordered)
     cells = {key: cells[key] for key in everything if key in cells}
     rows = metrics.compare(list(cells.values()), chosen) if chosen else []
+    tests = metrics.family(list(cells.values()), chosen) if chosen else []
     return Section(
         anchor=anchor,
         data=part[0].data,
@@ -143,9 +131,14 @@ def _section(anchor: str, part: list[Record], named: list[Record], reference: st
         groups=groups,
         cells=cells,
         rows=dict(zip(cells, rows, strict=True)),
+        verdicts={(test.model, _labels(test.line)): test for test in tests},
         summary=metrics.summary(list(cells.values()), chosen),
         records=tuple(record for record in named if not isinstance(record, Cell)),
     )
+
+
+def _labels(line: Group) -> tuple[str, ...]:
+    return tuple(c.label for c in line.conditions)
 
 
 def _name_models(part: list[Record]) -> list[Record]:
@@ -171,33 +164,3 @@ def _name_models(part: list[Record]) -> list[Record]:
             suffix = model.fingerprint[:6] if unique else digest(model.identity)[:6]
             models[key] = replace(model, name=f"{model.name} ({suffix})")
     return [replace(cast(Cell, record), model=models[who(record.model)]) for record in part]
-
-
-def _groups(conditions: list[ConditionRecord]) -> tuple[Group, ...]:
-    kinds = list(dict.fromkeys(c.kind for c in conditions))
-    families: dict[str, list[ConditionRecord]] = {}
-    for c in sorted(conditions, key=lambda c: kind_order(c.kind, kinds)):
-        families.setdefault(digest(c.kind, _family(c)), []).append(c)
-    return tuple(
-        Group(kind=family[0].kind, conditions=tuple(sorted(family, key=lambda c: c.strength)))
-        for family in families.values()
-    )
-
-
-def _family(c: ConditionRecord) -> Any:
-    """What the conditions of a group share.
-
-    For attacks everything but the budget, whatever they are called: a curve over budgets is one attack's. Transfers
-    are grouped by their source, as a mean over sources would mix models that were attacked with others.
-    """
-    if c.source is not None:
-        return c.source
-    if c.kind == "attack":
-        return [_without_budget(c.setting), {k: v for k, v in c.how.items() if k != "after"}, c.targets]
-    return c.group
-
-
-def _without_budget(setting: dict[str, Any]) -> dict[str, Any]:
-    """The setting without any eps, that of an attack inside it included."""
-    parts = {name: value for name, value in setting.items() if name != "eps"}
-    return {name: _without_budget(value) if isinstance(value, dict) else value for name, value in parts.items()}

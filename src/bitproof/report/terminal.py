@@ -1,32 +1,36 @@
 """Results as tables for a terminal: each table a function of all records, which gives none where it has no rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from bitproof import metrics
+from bitproof.metrics import Group
 from bitproof.records import Cell, Diagnosis, Record
 from bitproof.report import text
-from bitproof.report.rows import Row, significant
+from bitproof.report.rows import SIGNIFICANT, Row, row_sign
 
 
 def comparison(found: Sequence[Record], reference: str) -> list[Table]:
     """Conditions down, models across: accuracy, and for all but the reference the difference from it.
 
-    A star marks differences that are significant at 5% (exact McNemar, Holm-corrected over the table).
+    A star marks differences that are significant at 5%, by the same tests as in the report (`metrics.family`).
     """
     cells = _cells(found)
     if not cells:
         return []
-    rows = metrics.compare(cells, reference)
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    count = rows[0]["n"]
+    rows = {(row["model"], row["condition"]): row for row in metrics.compare(cells, reference)}
+    verdicts = {(row["model"], row["condition"]): row for row in metrics.verdicts(cells, reference)}
+    models = list(dict.fromkeys(model for model, _ in rows))
+    by_model = {(cell.model.name, cell.condition.label): cell for cell in cells}
     table = Table(
-        title=f"accuracy in % [95% interval], n = {count:,}",
+        title=f"accuracy in % [95% interval], n = {len(cells[0].ids):,}",
         caption="\n".join(
             [
-                f"in brackets: points against {escape(reference)}; * p < 0.05, exact McNemar test with Holm correction",
+                f"in brackets: points against {escape(reference)}; * p < 0.05: sign flips on the same images,",
+                "corrected over a model's lines (half of the level for clean images), parts of a mean over that mean's",
                 *map(escape, text.remarks(cells)),
             ]
         ),
@@ -34,27 +38,39 @@ def comparison(found: Sequence[Record], reference: str) -> list[Table]:
     table.add_column("condition", no_wrap=True)
     for model in models:
         table.add_column(escape(model), justify="right", no_wrap=True)
-    by_condition: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        by_condition.setdefault(row["condition"], {})[row["model"]] = row
     last_kind = None
-    for condition, under in by_condition.items():
-        kind = next(iter(under.values()))["kind"]
-        if last_kind not in (None, kind):
+    for group in metrics.group_conditions(list({c.condition.label: c.condition for c in cells}.values())):
+        if last_kind not in (None, group.kind):
             table.add_section()
-        last_kind = kind
-        table.add_row(escape(condition), *(_accuracy(under[model]) if model in under else "" for model in models))
+        last_kind = group.kind
+        for line in group.lines:
+            many = len(line.conditions) > 1
+            if many:
+                means = (_mean(line, model, by_model, verdicts.get((model, line.name))) for model in models)
+                table.add_row(escape(f"{line.name}, mean of {len(line.conditions)}"), *means)
+            for c in line.conditions:
+                shown = (rows.get((model, c.label)) for model in models)
+                table.add_row("  " * many + escape(c.label), *(_accuracy(row) if row else "" for row in shown))
     return [table]
 
 
 def metrics_table(found: Sequence[Record], reference: str) -> list[Table]:
-    """Metrics down, models across, with their 95% intervals; an arrow shows which way is better."""
+    """Metrics down, models across, with their 95% intervals and differences; an arrow shows which way is better.
+
+    A star marks the flips of a sequence that differ significantly.
+    """
     cells, arrows = _cells(found), {True: "↑", False: "↓"}
+    verdicts = metrics.verdicts(cells, reference) if cells else []
+    flips = {(row["model"], row["condition"]): row["p_adjusted"] for row in verdicts if row["measure"] == "FP"}
     entries = [
-        (f"{row['symbol']} {arrows[row['higher_is_better']]} {row['condition']}".strip(), row["model"], _value(row))
+        (
+            f"{row['symbol']} {arrows[row['higher_is_better']]} {row['condition']}".strip(),
+            row["model"],
+            _value(row, flips.get((row["model"], row["condition"])) if row["metric"] == "fp" else None),
+        )
         for row in (metrics.summary(cells, reference) if cells else [])
     ]
-    return _models_across("metrics, as fractions [95% interval]", "metric", entries)
+    return _models_across(f"metrics, as fractions [95% interval] (against {escape(reference)})", "metric", entries)
 
 
 def distance_table(found: Sequence[Record], reference: str) -> list[Table]:
@@ -123,16 +139,32 @@ def _models_across(title: str, heading: str, entries: Sequence[tuple[str, str, s
 
 
 def _accuracy(row: Row) -> str:
-    shown = f"{row['accuracy'] * 100:.2f} [dim]\\[{row['low'] * 100:.1f}, {row['high'] * 100:.1f}][/dim]"
-    if row["difference"] is None:
+    return _with_interval(row, row["accuracy"], row["low"], row["high"])
+
+
+def _mean(line: Group, model: str, cells: Mapping[tuple[str, str], Cell], verdict: Row | None) -> str:
+    """The mean over the conditions of a line; nothing where the model was not tested under all of them."""
+    own = [cells[model, c.label] for c in line.conditions if (model, c.label) in cells]
+    if len(own) < len(line.conditions):
+        return ""
+    scores = np.mean([cell.correct[np.argsort(cell.ids)] for cell in own], axis=0)
+    return _with_interval(verdict, float(scores.mean()), *metrics.mean_interval(scores))
+
+
+def _with_interval(row: Row | None, accuracy: float, low: float, high: float) -> str:
+    shown = f"{accuracy * 100:.2f} [dim]\\[{low * 100:.1f}, {high * 100:.1f}][/dim]"
+    if row is None or row["difference"] is None:
         return shown
-    return f"{shown} ({row['difference'] * 100:+.2f}{'*' if significant(row) else ' '})"
+    return f"{shown} ({row['difference'] * 100:+.2f}{'*' if row_sign(row) else ' '})"
 
 
-def _value(row: Row) -> str:
+def _value(row: Row, p: float | None) -> str:
     if row["value"] is None:
         return "undefined"
-    return f"{row['value']:.4f} [dim]\\[{row['low']:.4f}, {row['high']:.4f}][/dim]"
+    interval = "" if row["low"] is None else f" [dim]\\[{row['low']:.4f}, {row['high']:.4f}][/dim]"
+    star = "*" if p is not None and p < SIGNIFICANT else " "
+    change = "" if row["difference"] is None else f" ({row['difference']:+.4f}{star})"
+    return f"{row['value']:.4f}{interval}{change}"
 
 
 def _median(row: Row) -> str:

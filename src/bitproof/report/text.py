@@ -23,13 +23,23 @@ def points(difference: float | None) -> str:
 
 
 def unsigned_points(difference: float) -> str:
-    """The size of a difference of rates in percentage points."""
-    return percent(abs(difference))
+    """The size of a difference of rates in percentage points; what would be read as none is "less than 0.1"."""
+    return "less than 0.1" if 0 < abs(difference) < 0.0005 else percent(abs(difference))
 
 
 def interval(row: dict[str, Any]) -> str:
     """The interval of a row's value, in percent."""
     return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def change(row: dict[str, Any]) -> str:
+    """How sure the difference of a metric is."""
+    sure = (
+        ""
+        if row["diff_low"] is None
+        else f"difference {points(row['diff_low'])} to {points(row['diff_high'])} points, "
+    )
+    return f"{sure}p {p_value(row['p_value'])}, not corrected"
 
 
 def coverage(found: Coverage) -> str:
@@ -91,7 +101,8 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
     ]
     first += [f"{name} answers at random: another run gives other results." for name in random]
     return first + [
-        f"{label} could not be made of {count:,} pictures, which count as wrong." for label, count in unmade.items()
+        f"{label} could not be made of {count:,} pictures, which count as wrong here; metrics leave them out."
+        for label, count in unmade.items()
     ]
 
 

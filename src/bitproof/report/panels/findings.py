@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from bitproof.metrics import Verdict, paired_difference, wilson
+from bitproof.metrics.family import CLEAN, SEQUENCE, UNTESTED
 from bitproof.records import ModelRecord
 from bitproof.report import text
 from bitproof.report.panels.base import Panel
-from bitproof.report.rows import Row, better, significant, worse
+from bitproof.report.rows import Row, verdict_sign
 from bitproof.report.sections import Section
-from bitproof.report.text import interval, percent, points, unsigned_points
+from bitproof.report.text import percent, points, unsigned_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,49 +34,70 @@ def findings(section: Section) -> list[Finding]:
 
 
 def _rows(section: Section, model: ModelRecord) -> list[Row]:
-    return [row for (name, _), row in section.rows.items() if name == model.name]
+    """The model's accuracies that say something: not on a sequence's first frame, nor where an attack has no budget."""
+    return [
+        row for (name, _), row in section.rows.items() if name == model.name and row["kind"] not in (SEQUENCE, UNTESTED)
+    ]
 
 
 def _reference_says(section: Section) -> list[str]:
     rows = _rows(section, section.reference)
-    lowest = min(rows, key=lambda row: row["accuracy"])
     others = len(section.models) > 1
     said = ["The reference: the other models are compared with it, example by example."] if others else []
     if len(rows) > 1:
-        said.append(f"Lowest accuracy: {percent(lowest['accuracy'])}% {_under(lowest)}, 95% CI {interval(lowest)}.")
+        lowest = min(rows, key=lambda row: row["accuracy"])
+        right = section.cells[lowest["model"], lowest["condition"]].correct
+        low, high = wilson(int(right.sum()), right.size, _of_many(rows))
+        said.append(
+            f"Lowest accuracy: {percent(lowest['accuracy'])}% {_under(lowest)}, 95% CI {percent(low)} to "
+            f"{percent(high)}, corrected for the choice among {len(rows)}."
+        )
     return said
 
 
 def _model_says(section: Section, model: ModelRecord) -> list[str]:
     rows = [row for row in _rows(section, model) if row["difference"] is not None]
-    if not rows:
+    tests = [verdict for (name, _), verdict in section.verdicts.items() if name == model.name]
+    if not rows and not tests:
         return [f"No condition in common with {section.reference.name}, so nothing to compare."]
-    said: list[str] = []
-    clean = section.clean(model)
-    if clean is not None and clean["difference"] is not None:
-        change = clean["difference"]
-        verb = "Loses" if change < 0 else "Gains" if change > 0 else "Differs by"
-        said.append(f"{verb} {unsigned_points(change)} points on clean images {_evidence(clean)}.")
-    losses, gains = (sum(map(which, rows)) for which in (worse, better))
+    said = [_clean_says(test) for test in tests if test.line.kind == CLEAN]
+    signs = [verdict_sign(test) for test in tests]
+    worse, better, alike = (signs.count(sign) for sign in (-1, 1, 0))
     said.append(
-        f"Significantly worse than {section.reference.name} under {losses} and better under {gains} "
-        f"of {len(rows)} condition{'s' * (len(rows) > 1)}."
+        f"Of {len(tests)} test{'s' * (len(tests) != 1)} against {section.reference.name}: significantly worse in "
+        f"{worse}, better in {better}; no difference shown in {alike}."
     )
-    worst = min(rows, key=lambda row: row["difference"])
-    if worst["difference"] < 0 and worst is not clean:
-        said.append(f"Largest loss: {unsigned_points(worst['difference'])} points {_under(worst)} {_evidence(worst)}.")
+    worst = min(rows, key=lambda row: row["difference"], default=None)
+    if len(rows) > 1 and worst is not None and worst["difference"] < 0 and worst["kind"] != CLEAN:
+        pair = [section.cells[name, worst["condition"]].correct for name in (model.name, section.reference.name)]
+        _, low, high = paired_difference(*pair, confidence=_of_many(rows))
+        said.append(
+            f"Largest loss: {unsigned_points(worst['difference'])} points {_under(worst)} (95% CI {points(low)} to "
+            f"{points(high)}, corrected for the choice among {len(rows)})."
+        )
     if model.coverage is not None:
         said.append(text.coverage(model.coverage))
     return said
 
 
+def _clean_says(test: Verdict) -> str:
+    interval = f"95% CI {points(test.low)} to {points(test.high)}"
+    if verdict_sign(test):
+        verb = "Loses" if test.difference < 0 else "Gains"
+        return f"{verb} {unsigned_points(test.difference)} points on clean images ({interval}), significant."
+    return (
+        f"No difference shown on clean images: {points(test.difference)} points ({interval}), within "
+        f"{unsigned_points(test.within)} points at 5%."
+    )
+
+
+def _of_many(rows: list[Row]) -> float:
+    """The confidence of an interval that holds in 95% whichever of the rows is chosen for its value (Bonferroni)."""
+    return 1 - 0.05 / len(rows)
+
+
 def _under(row: Row) -> str:
-    return "on clean images" if row["kind"] == "clean" else f"under {row['condition']}"
-
-
-def _evidence(row: Row) -> str:
-    verdict = "significant after Holm correction" if significant(row) else "not significant after Holm correction"
-    return f"(95% CI {points(row['diff_low'])} to {points(row['diff_high'])}), {verdict}"
+    return "on clean images" if row["kind"] == CLEAN else f"under {row['condition']}"
 
 
 PANEL = Panel(name="findings", shows=findings)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from bitproof.metrics import Group, Verdict
 from bitproof.records import heading
 from bitproof.report.panels.base import Panel
-from bitproof.report.rows import Row, better, mean_accuracy, worse
-from bitproof.report.sections import Group, Section
+from bitproof.report.rows import Row, mean_accuracy, row_sign, verdict_sign
+from bitproof.report.sections import Section
 from bitproof.report.text import interval, percent, points
 
 FULL_COLOUR = 0.25
@@ -14,13 +15,14 @@ FULL_COLOUR = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One cell of the matrix: mean accuracy and difference, and how many of its conditions differ significantly."""
+    """One cell of the matrix: accuracy or a mean of several, the difference, and whether it is significant.
+
+    `sign` is -1 for significantly worse than the reference, 1 for better.
+    """
 
     accuracy: float
     difference: float | None
-    worse: int
-    better: int
-    count: int
+    sign: int
     hint: str
 
     @property
@@ -39,42 +41,40 @@ class Line:
 
 
 def matrix(section: Section) -> list[tuple[str, list[Line]]]:
-    """Lines by kind of condition. Severities and modes are averaged; an attack's budgets are not."""
+    """Lines by kind of condition. Severities and modes are averaged; budgets and difficulties are not."""
     blocks: dict[str, list[Line]] = {}
     for group in section.groups:
-        singles = [_line(section, _single(group, i), group.conditions[i].label) for i in range(len(group.conditions))]
         block = blocks.setdefault(group.kind, [])
-        if group.kind == "attack" or len(singles) == 1:
-            block += singles
-        else:
-            block.append(_line(section, group, group.name, tuple(singles)))
+        for line in group.lines:
+            parts = line.singles if len(line.conditions) > 1 else ()
+            members = (_line(section, part, part.name) for part in parts)
+            block.append(_line(section, line, line.name, tuple(members)))
     return [(heading(kind), lines) for kind, lines in blocks.items()]
 
 
-def _single(group: Group, index: int) -> Group:
-    return Group(kind=group.kind, conditions=(group.conditions[index],))
-
-
 def _line(section: Section, group: Group, name: str, members: tuple[Line, ...] = ()) -> Line:
-    entries = (section.rows_of(model, group) for model in section.models)
-    return Line(name=name, entries=tuple(_entry(rows) if rows else None for rows in entries), members=members)
+    found = ((section.rows_of(model, group), section.verdict(model, group)) for model in section.models)
+    return Line(name=name, entries=tuple(_entry(*pair) for pair in found), members=members)
 
 
-def _entry(rows: list[Row]) -> Entry:
+def _entry(rows: list[Row] | None, verdict: Verdict | None) -> Entry | None:
+    if not rows:
+        return None
     differences = [row["difference"] for row in rows if row["difference"] is not None]
-    accuracies = [row["accuracy"] for row in rows]
     if len(rows) == 1:
+        sign = row_sign(rows[0])
         hint = f"95% CI {interval(rows[0])}%"
         if differences:
             hint += f"; difference {points(rows[0]['diff_low'])} to {points(rows[0]['diff_high'])} points"
     else:
+        sign, accuracies = verdict_sign(verdict), [row["accuracy"] for row in rows]
         hint = f"mean of {len(rows)}, from {percent(min(accuracies))}% to {percent(max(accuracies))}%"
+        if verdict is not None:
+            hint += f"; difference {points(verdict.low)} to {points(verdict.high)} points"
     return Entry(
         accuracy=mean_accuracy(rows),
         difference=sum(differences) / len(rows) if len(differences) == len(rows) else None,
-        worse=sum(map(worse, rows)),
-        better=sum(map(better, rows)),
-        count=len(rows),
+        sign=sign,
         hint=hint,
     )
 

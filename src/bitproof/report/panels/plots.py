@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitproof import metrics
+from bitproof.metrics import Group
 from bitproof.records import ConditionRecord, ModelRecord
 from bitproof.report.looks import COLOURS
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import mean_accuracy
-from bitproof.report.sections import Group, Section
+from bitproof.report.sections import Section
 from bitproof.report.text import bits, distance, percent
 
 if TYPE_CHECKING:
@@ -183,9 +184,7 @@ def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
         return _Point(value=rows[0]["accuracy"], low=rows[0]["low"], high=rows[0]["high"])
     cells = [section.cells[model.name, c.label] for c in group.conditions]
     scores = np.mean([cell.correct[np.argsort(cell.ids)] for cell in cells], axis=0)
-    estimate = metrics.estimate_scores(scores[None])
-    assert estimate is not None
-    _, low, high = estimate
+    low, high = metrics.mean_interval(scores)
     return _Point(value=mean_accuracy(rows), low=low, high=high, members=[row["accuracy"] for row in rows])
 
 
