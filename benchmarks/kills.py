@@ -140,11 +140,12 @@ def _orphaned(names: set[str]) -> list[str]:
 
 def run_part(part: Part, rng: random.Random, seconds: float) -> tuple[int, int, list[str]]:
     """Kills, those that hit the work, and the faults that were found."""
-    out, errors, deadline = Path(os.devnull), Path("errors.txt"), time.monotonic() + seconds
+    out, errors = Path(os.devnull), Path("errors.txt")
     part.renew()
     started = time.monotonic()
     assert ended(begun(part.work, out, errors)) == 0, errors.read_text()
     whole = time.monotonic() - started
+    deadline = time.monotonic() + seconds
     new = {path: path.read_bytes() for path in part.outputs}
     faults: list[str] = []
     kills = hits = code = 0
@@ -331,25 +332,31 @@ def main(*given: str) -> None:
     numbers = [int(text) for text in given if text.isdecimal()]
     seed, seconds = (*numbers, *(0, 240)[len(numbers) :])[:2]
     named = [name for name in given if not name.isdecimal()]
-    result = RESULTS / "kills.json"
-    claims: dict[str, dict[str, Any]] = {}
+    known = {**dict(parts()), "starting": None}
+    conditions = {"seed": seed, "seconds a part at most": seconds, "grace, s": GRACE_S}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         bp.save_model(bp.load_model("digits_cnn"), "w.safetensors", architecture="digits_cnn")
         data = bp.load_data("digits", limit=128)
         bp.evaluate(bp.load_model("digits_cnn"), data, suite="quick", store="all.db", progress=False)
-        for name, part in parts():
-            if name in (named or [name]):
-                kills, hits, faults = run_part(part(), random.Random(f"{seed} {name}"), seconds)
-                claims[name] = {"goal": 0, "measured": len(faults), "kills": kills, "hits": hits, "faults": faults}
-        if "starting" in (named or ["starting"]):
-            kills, hits, faults, heard = starting(random.Random(f"{seed} starting"), seconds)
-            claims["starting"] = {"goal": 0, "measured": len(faults), "kills": kills, "hits": hits, "faults": faults}
-            claims["starting"]["s until a stop is heard"] = round(float(np.median(heard)), 3)
+        for name in named or known:
+            part, rng, heard = known[name], random.Random(f"{seed} {name}"), list[float]()
+            if part is None:
+                kills, hits, faults, heard = starting(rng, seconds)
+            else:
+                kills, hits, faults = run_part(part(), rng, seconds)
+            claim: dict[str, Any] = {"goal": 0, "measured": len(faults), "kills": kills, "hits": hits, "faults": faults}
+            if heard:
+                claim["s until a stop is heard"] = round(float(np.median(heard)), 3)
+            kept(name, claim, conditions)
         os.chdir("/")
-    if named and result.exists():  # read now: another part may have been run meanwhile
-        claims = json.loads(result.read_text())["claims"] | claims
-    record("kills", claims, {"seed": seed, "seconds a part at most": seconds, "grace, s": GRACE_S})
+
+
+def kept(name: str, claim: dict[str, Any], conditions: dict[str, Any]) -> None:
+    """Put the claim of one part beside those of the others, as soon as there is one."""
+    result = RESULTS / "kills.json"
+    others = json.loads(result.read_text())["claims"] if result.exists() else {}
+    record("kills", others | {name: claim}, conditions)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import bitproof as bp
@@ -157,9 +158,6 @@ def test_a_mistake_gets_one_message_and_code_2(run, weights, tmp_path, monkeypat
     (tmp_path / "text.db").write_text("no database " * 1000)
     for name in ("cat", "dog"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-    from PIL import Image
-
-    for name in ("cat", "dog"):
         Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / name / "1.png")
     more, words = BROKEN[case]
     defaults = {"--weights": str(weights), "--data": "digits", "--limit": "8", "--suite": "clean"}
