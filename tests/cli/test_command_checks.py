@@ -118,11 +118,7 @@ def test_classes_of_a_folder_are_those_of_the_outputs(run, tmp_path):
         ["train", "standard", "resnet20", "-o", tmp_path / "run"],
     ):
         code, _, err = run(*command, "--data", few)
-<<<<<<< HEAD:tests/cli/test_command_checks.py
-        assert code == 2 and "'resnet20' has 10 outputs, data set 'folder' has 3 classes" in err
-=======
         assert code == 2 and "has 10 outputs, data set 'folder' has 3 classes" in err
->>>>>>> wt-cli:tests/cli/test_checks.py
         code, _, err = run(*command, "--data", many)
         assert code == 2 and "has 10 outputs, data set 'folder' has 11 classes" in err
 
