@@ -24,7 +24,7 @@ demo: $(VENV)/core
 	$(BIN)/bitproof demo --report report.html
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -355,7 +355,7 @@ def test_an_export_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot write .*No space left.*disk with room"):
         export([make_cell(n=5)], path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["cells.csv"]
-    stale = tmp_path / f".cells.csv.{2**22 + 7}.tmp.csv"  # of a process that is no more
+    stale = tmp_path / ".cells.0123abcd.tmp.csv"  # of a process that is no more
     stale.write_text("torn")
     monkeypatch.undo()
     export([make_cell(n=5)], path)

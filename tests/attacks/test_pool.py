@@ -125,7 +125,7 @@ def test_those_that_stand_close_ranks(name):
     attack = FAMILY[name](eps=0.2 * model.distance(inputs[1:2], "linf").item())
     adversarial = attack(watched, inputs, labels_of(model, inputs), rng=rng, batch_size=5)
     assert (labels_of(model, adversarial) != 0).tolist() == [True, False] * 7
-    assert sizes[2:5] == [5, 5, 4]  # after the two probes of the model
+    assert sizes[3:6] == [5, 5, 4]  # after the three probes of the model
     assert sizes[-10:] == [5, 2] * 5
 
 
@@ -155,7 +155,7 @@ def test_bad_input_is_refused(rng):
     assert "gives no gradient by its input" in message(APGD(), model=lambda x: model(x).detach())
     assert "shape (6,) for 6 images" in message(APGD(), model=lambda x: model(x)[:, 0])
     random = message(AutoAttack(), model=lambda x: model(x) + torch.randn(len(x), 5))
-    assert "answers 6 of 6 images differently when asked again" in random
+    assert "answers images differently when asked again" in random
     assert 'AutoAttack(version="rand")' in random
 
 

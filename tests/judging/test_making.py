@@ -116,7 +116,7 @@ def test_what_one_decoder_refuses_counts_as_wrong_there_alone(root, tmp_path, mo
     assert (clean.unmade, other.unmade) == (0, 2)
     assert np.flatnonzero(other.predictions == -1).tolist() == [4, 5] and not other.correct[[4, 5]].any()
     assert np.array_equal(np.delete(clean.predictions, [4, 5]), np.delete(other.predictions, [4, 5]))
-    assert "decoder opencv could not be made of 2 pictures, which count as wrong." in str(
+    assert "decoder opencv could not be made of 2 pictures, which count as wrong here; metrics leave them out." in str(
         comparison(result.cells, "model")[0].caption
     )
 

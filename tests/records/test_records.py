@@ -23,6 +23,7 @@ MODEL = ModelRecord(
     gradients=False,
     random=True,
     of_batch=True,
+    coverage=Coverage(parts=(Part(name="conv", weights=9, products=81, weight_bits=4, act_bits=4),)),
 )
 DATA = replace(make_cell().data, left_out={"a.jpg": "is empty"})
 

@@ -28,7 +28,7 @@ def test_the_reference_comes_first_and_bits_fall(page, tmp_path):
 
 def test_models_of_one_name_are_told_apart(tmp_path):
     tested = [cell(model("m", 32, "abcdef99"), CLEAN, 1), cell(model("m", 32, "123456ff"), CLEAN, 2)]
-    tested += [cell(model("m", 4, "123456ff"), CLEAN, 3)]
+    tested += [cell(model("m", 4, "654321ff"), CLEAN, 3)]
     first, second, third = columns(one(tmp_path, tested))
     assert first == "m (abcdef)"
     assert re.fullmatch(r"m \([0-9a-f]{6}\)", second) and re.fullmatch(r"m \([0-9a-f]{6}\)", third)

@@ -24,13 +24,14 @@ def plain_context() -> Iterator[None]:
     """Computation as models define it, with gradients where they are asked for, whatever the caller has switched on.
 
     Results are stored as those of a model: they must not follow from an autocast, `no_grad` or `inference_mode` that
-    happens to be open around the call.
+    happens to be open around the call. Nothing is cached by an autocast inside: it would be kept until the outermost one
+    ends, and training would go on with the weights of its first step.
     """
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
-        torch.autocast("cuda", enabled=False),
+        torch.autocast("cpu", enabled=False, cache_enabled=False),
+        torch.autocast("cuda", enabled=False, cache_enabled=False),
     ):
         yield
 

@@ -170,7 +170,7 @@ class Rewriting:
         """The call of the marked layer."""
         name = str(marker.args[1])
         call = next(iter(marker.users), marker)
-        weight = call.args[1]
+        weight = call.args[1] if len(call.args) > 1 else None
         known = call.target in (*CONVOLUTIONS, LINEAR) and isinstance(weight, fx.Node)
         if len(marker.users) != 1 or not known or weight.target != f"{name}.weight":  # type: ignore[union-attr]
             raise InputError(

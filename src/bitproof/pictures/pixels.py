@@ -100,6 +100,8 @@ def decode(
         UnreadableError: bytes that are cut off, damaged or no image.
     """
     read = lookup(DECODERS, decoder, "decoder")
+    if decoder.startswith("ffmpeg"):
+        ffmpeg.need_av()
     with refusing(
         source,
         rule=f"it must be a complete {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at most {ffmpeg.MOST:,} pixels",

@@ -74,7 +74,7 @@ class Optimisation:
                     rule=f"it is positive, and at most {LARGEST_RATE:g}, beyond which nothing is learned",
                     remedy="Try 0.1 or 0.01",
                 )
-        for name, most in (("momentum", 1.0), ("weight_decay", LARGEST_RATE)):
+        for name, most in (("momentum", 1.0), ("weight_decay", 1e6)):
             if not 0 <= getattr(self, name) < most:
                 raise InputError(
                     f"{name} is {getattr(self, name)}", rule=f"it lies in [0, {most:g})", remedy="Use 0 for none"
