@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.reduction import DupFd
 from typing import Any
@@ -25,6 +26,7 @@ class Deaf(SpawnProcess):
     """A process that never hears Ctrl-C, not even while it starts: the one that started it ends it."""
 
     def start(self) -> None:
+        resource_tracker.ensure_running()  # which unblocks the signal, where it has to be started first
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started takes it over
         try:
             super().start()
