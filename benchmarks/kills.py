@@ -9,7 +9,8 @@ memory is left after `GRACE_S`. At the end the command runs through: its outputs
 for byte where they hold no times, and no temporary file is left.
 
 Commands run in forks of this process, which has imported everything, so that most kills hit the work and not the
-imports; "starting" kills processes of their own in their first second. Of parts that are named, only those are run.
+imports; those with workers are processes of their own, and "starting" kills such ones in their first second. Of parts
+that are named, only those are run.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ class Part:
     """A command that is killed.
 
     Attributes:
-        work: what a fork does.
+        begin: begins it, with errors to a file; gives the number of the process.
         outputs: files that are old or new as a whole.
         seen: what is noted before a kill and has to be there after it.
         check: what else has to hold after each kill.
@@ -68,7 +69,7 @@ class Part:
         final: the same at the very end.
     """
 
-    work: Callable[[], object]
+    begin: Callable[[Path], int]
     outputs: tuple[Path, ...] = ()
     seen: Callable[[], set[str]] = set
     check: Check = list
@@ -140,10 +141,10 @@ def _orphaned(names: set[str]) -> list[str]:
 
 def run_part(part: Part, rng: random.Random, seconds: float) -> tuple[int, int, list[str]]:
     """Kills, those that hit the work, and the faults that were found."""
-    out, errors = Path(os.devnull), Path("errors.txt")
+    errors = Path("errors.txt")
     part.renew()
     started = time.monotonic()
-    assert ended(begun(part.work, out, errors)) == 0, errors.read_text()
+    assert ended(part.begin(errors)) == 0, errors.read_text()
     whole = time.monotonic() - started
     deadline = time.monotonic() + seconds
     new = {path: path.read_bytes() for path in part.outputs}
@@ -157,7 +158,7 @@ def run_part(part: Part, rng: random.Random, seconds: float) -> tuple[int, int, 
                 path.write_bytes(OLD)
         kinds = kinds or rng.sample(list(CODES), len(CODES))
         kind, shared, delay = kinds.pop(), _shared(), rng.uniform(0, whole)
-        process = begun(part.work, out, errors)
+        process = part.begin(errors)
         waited(process, delay)
         seen = part.seen()
         os.kill(process, kind)
@@ -170,7 +171,7 @@ def run_part(part: Part, rng: random.Random, seconds: float) -> tuple[int, int, 
         found += [f"{len(seen - part.seen())} lost"] if seen - part.seen() else []
         found += [f"{path} is torn" for path in part.outputs if path.read_bytes() not in (OLD, new[path])]
         faults += [f"{kind.name} after {delay:.2f} s: {fault}" for fault in found]
-    if ended(begun(part.work, out, errors)) != 0:
+    if ended(part.begin(errors)) != 0:
         faults.append(f"the last run failed: {errors.read_text()[-300:]}")
     faults += [f"{path} is another" for path in part.outputs if path.read_bytes() != new[path]]
     faults += part.final() + [f"{path} is left" for path in Path().rglob(".*.tmp*")]
@@ -197,7 +198,29 @@ def removed(*names: str) -> None:
             path.unlink()
 
 
-def evaluate(more: str, limit: int) -> Part:
+def forked(work: Callable[[], object]) -> Callable[[Path], int]:
+    """How a fork that does the work is begun."""
+    return lambda errors: begun(work, Path(os.devnull), errors)
+
+
+def spawned(text: str) -> Callable[[Path], int]:
+    """How a command line with workers is begun, as a process of its own; it hears signals when this returns."""
+
+    def begin(errors: Path) -> int:
+        command = [sys.executable, "-m", "bitproof.cli", *text.split()]
+        streams = [
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, str(errors), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
+        ]
+        process = os.posix_spawn(command[0], command, os.environ, file_actions=streams, setsid=True)
+        while not _hears(process) and not waited(process, 0):
+            pass
+        return process
+
+    return begin
+
+
+def evaluate(more: str, limit: int, begin: Callable[[str], Callable[[Path], int]]) -> Part:
     store = "runs.db"
     whole: dict[str, bytes] = {}
 
@@ -207,7 +230,9 @@ def evaluate(more: str, limit: int) -> Part:
         removed(store)
 
     return Part(
-        work=line(f"evaluate digits_cnn --weights w.safetensors --data digits --limit {limit} --store {store} {more}"),
+        begin=begin(
+            f"evaluate digits_cnn --weights w.safetensors --data digits --limit {limit} --store {store} {more}"
+        ),
         seen=lambda: {key for key in _readable(store) if not key.startswith("damaged")},
         check=lambda: [key for key in _readable(store) if key.startswith("damaged")],
         renew=renew,
@@ -248,21 +273,20 @@ def train() -> Part:
         return [f"{name} is another" for name in checkpoints if (folder / name).read_bytes() != whole[name]]
 
     text = f"train standard:epochs=8 digits_cnn --weights w.safetensors --data digits -o {folder}"
-    return Part(work=line(text), check=check, renew=renew, final=final)
+    return Part(begin=forked(line(text)), check=check, renew=renew, final=final)
 
 
 def checkpoint() -> Part:
     model = nn.Linear(LARGE, LARGE)
     path = Path("large.safetensors")
-    sizes: list[int] = []
 
     def check() -> list[str]:
         check_place(path, "a checkpoint")  # as the next start does
         found = [f"{left} is left" for left in Path().glob(".large*")]
-        sizes.append(path.stat().st_size if path.exists() else 0)
-        return found + ([] if sizes[-1] in (0, 4 * LARGE * (LARGE + 1) + _header(path)) else ["it is torn"])
+        whole = not path.exists() or path.stat().st_size == 4 * LARGE * (LARGE + 1) + _header(path)
+        return found + ([] if whole else ["it is torn"])
 
-    return Part(work=lambda: _saved(model, path), check=check, renew=lambda: removed(path.name))
+    return Part(begin=forked(lambda: _saved(model, path)), check=check, renew=lambda: removed(path.name))
 
 
 def _saved(model: nn.Module, path: Path) -> None:
@@ -317,14 +341,17 @@ def _hears(process: int) -> bool:
 
 
 def parts() -> Iterator[tuple[str, Callable[[], Part]]]:
-    yield "evaluate", lambda: evaluate("--scheme w4a4 --suite quick", 128)
-    yield "evaluate with workers", lambda: evaluate("--suite shifts --workers 2", 200)
-    yield "evaluate with jobs", lambda: evaluate("--suite shifts --jobs 2", 200)
+    def fork(text: str) -> Callable[[Path], int]:
+        return forked(line(text))
+
+    yield "evaluate", lambda: evaluate("--scheme w4a4 --suite quick", 128, fork)
+    yield "evaluate with workers", lambda: evaluate("--suite shifts --workers 2", 200, spawned)
+    yield "evaluate with jobs", lambda: evaluate("--suite shifts --jobs 2", 200, spawned)
     yield "train", train
     text = "quantize digits_cnn --weights w.safetensors --data digits --ptq adaround:iterations=40 -o q.safetensors"
-    yield "quantize", lambda: Part(work=line(text), outputs=(Path("q.safetensors"),))
-    yield "report", lambda: Part(work=line("report all.db -o r.html"), outputs=(Path("r.html"),))
-    yield "export", lambda: Part(work=line("export all.db -o e.csv"), outputs=(Path("e.csv"),))
+    yield "quantize", lambda: Part(begin=fork(text), outputs=(Path("q.safetensors"),))
+    yield "report", lambda: Part(begin=fork("report all.db -o r.html"), outputs=(Path("r.html"),))
+    yield "export", lambda: Part(begin=fork("export all.db -o e.csv"), outputs=(Path("e.csv"),))
     yield "checkpoint of 531 MB", checkpoint
 
 

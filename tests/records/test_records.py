@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
+from bitproof.records.coverage import Coverage, Part
 from samples import make_cell, make_diagnosis
 
 MODEL = ModelRecord(

@@ -26,7 +26,7 @@ class Deaf(SpawnProcess):
     """A process that never hears Ctrl-C, not even while it starts: the one that started it ends it."""
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # whose start, which is a part of the first one here, lets signals in again
+        resource_tracker.ensure_running()  # which unblocks the signal, where it has to be started first
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started takes it over
         try:
             super().start()
