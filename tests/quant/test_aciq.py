@@ -108,7 +108,7 @@ def test_a_range_scales_with_its_tensor(rule):
 @pytest.mark.parametrize("rule", DENSITIES)
 def test_schemes_give_the_rules_their_bits(rule):
     torch.manual_seed(0)
-    model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(500, 20)
+    model, data = nn.Sequential(nn.Linear(20, 6)), torch.rand(500, 20)
     scheme = Scheme(
         Affine(weight_range=rule, act_range=rule, symmetric=False), weight_bits=3, act_bits=2, first="same", last="same"
     )

@@ -128,5 +128,6 @@ class Explodes(nn.Module):
         return x / (x.std((2, 3), keepdim=True) > 0)
 
 
-def test_a_model_of_doubles_and_images_of_floats():
-    assert quantize(network().double(), Scheme(), [IMAGES])(IMAGES.double()).dtype == torch.float64
+def test_a_model_of_doubles_is_refused_with_the_way_out():
+    with pytest.raises(InputError, match=r"'0' is of type torch.float64.*Pass model.float\(\)"):
+        quantize(network().double(), Scheme(), [IMAGES])

@@ -211,7 +211,7 @@ def test_the_range_of_a_stream_is_the_median_of_its_top_ten(count):
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 def test_schemes_reach_the_quantizer(breakpoint, overlapping, granularity):
     torch.manual_seed(0)
-    model, data = nn.Sequential(nn.Linear(20, 6)), torch.randn(50, 20)
+    model, data = nn.Sequential(nn.Linear(20, 6)), torch.rand(50, 20)
     method = PWLQ(breakpoint=breakpoint, overlapping=overlapping, granularity=granularity)
     scheme = Scheme(method, weight_bits=3, act_bits=4, first="same", last="same")
     quantized = quantize(model, scheme, [data])

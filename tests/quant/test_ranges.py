@@ -117,8 +117,11 @@ def test_the_moving_average_weighs_each_image_by_its_age():
     lone = bp.Scheme(
         bp.quant.Affine(act_range="moving-average"),
     )
-    model = bp.quantize(nn.Sequential(nn.Flatten(), nn.Linear(2, 3)), lone, [images[:, :, None, None]])
-    assert model[1].input_quantizer.scale.item() == pytest.approx((expected[1] - expected[0]) / 255)
+    scaled = nn.BatchNorm2d(2, affine=False, eps=0)  # from [0, 1] to those values
+    scaled.running_mean.fill_(3 / 15), scaled.running_var.fill_(1 / 15**2)
+    network = nn.Sequential(scaled, nn.Flatten(), nn.Linear(2, 3)).eval()
+    model = bp.quantize(network, lone, [(images[:, :, None, None] + 3) / 15])
+    assert model[2].input_quantizer.scale.item() == pytest.approx((expected[1] - expected[0]) / 255)
     with pytest.raises(InputError, match="weight_range"):
         bp.Scheme(
             bp.quant.Affine(weight_range="moving-average"),

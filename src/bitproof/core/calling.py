@@ -24,7 +24,7 @@ def plain_context() -> Iterator[None]:
     """Computation as models define it, with gradients where they are asked for, whatever the caller has switched on.
 
     Results are stored as those of a model: they must not follow from an autocast, `no_grad` or `inference_mode` that
-    happens to be open around the call. Nothing is cached by an autocast inside: it would be kept until the outermost one
+    happens to be open around the call. An autocast inside caches nothing: it would be kept until the outermost one
     ends, and training would go on with the weights of its first step.
     """
     with (
@@ -37,7 +37,8 @@ def plain_context() -> Iterator[None]:
 
 
 def logits_of(model: Model, images: Tensor) -> Tensor:
-    """What a model answers to images [n, c, h, w], in float32 [n, k], however it takes images and returns logits.
+    """What a model answers to images [n, c, h, w], however it takes images and returns logits: [n, k] in float32, or
+    float64 for such images.
 
     It gets a copy, as some models write into what they are given, in the floating-point type of its weights.
 
@@ -48,7 +49,7 @@ def logits_of(model: Model, images: Tensor) -> Tensor:
     kinds = (p.dtype for p in module.parameters() if p.is_floating_point()) if module is not None else iter(())
     kind = next(kinds, images.dtype)
     given = images.to(kind if kind in _PRECISIONS else images.dtype, copy=True)
-    return logits_in(model(given), len(images)).float()
+    return logits_in(model(given), len(images)).to(torch.promote_types(images.dtype, torch.float32))
 
 
 def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
