@@ -221,5 +221,5 @@ def test_schemes_reach_the_quantizer(breakpoint, overlapping, granularity):
     )
     assert torch.equal(quantized[0].weight, expected(weight))
     ordered = data.flatten().sort().values
-    width = (ordered[-10:].median() - ordered[:10].median()).item()
+    width = ordered[-10:].median().item()  # from 0, which is on every grid
     np.testing.assert_allclose(quantized[0].input_quantizer.scale, width / 15, rtol=0.001)
