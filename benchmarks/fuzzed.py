@@ -35,6 +35,8 @@ class Reader(NamedTuple):
 
     write: Callable[[Path], None]
     read: Callable[[Path], object]
+    times: int = 1
+    """How often it reads each file."""
 
 
 WNIDS = [f"n{10000000 + i}" for i in range(200)]
@@ -317,7 +319,7 @@ READERS = {
     "SVHN": Reader(_write_svhn, _data("svhn")),
     "SVHN, uncompressed": Reader(lambda folder: _write_svhn(folder, False), _data("svhn")),
     "Tiny ImageNet": Reader(_write_tiny, _data("tiny_imagenet")),
-    "pictures, all decoders": Reader(_write_folder, _read_folder),
+    "pictures, all decoders": Reader(_write_folder, _read_folder, len(DECODERS) + 1),
     "CIFAR-C": Reader(_write_cifar_c, _read_cifar_c),
     "ImageNet-C": Reader(_write_imagenet_c, _read_imagenet_c),
     "ImageNet-P": Reader(_write_imagenet_p, _read_imagenet_p),

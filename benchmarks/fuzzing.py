@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mutations", type=int, default=20_000, help="of all readers together")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of the processor, for one file")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of the processor, to read a file once")
     parser.add_argument("--megabytes", type=int, default=768, help="more than before, for one file")
     parser.add_argument("--only", choices=READERS, help="one reader")
     given = parser.parse_args()
@@ -112,7 +112,7 @@ def read_many(name: str, numbers: range, given: argparse.Namespace, results: Any
                     path.unlink()
             for path in files:
                 path.write_bytes(mutated(whole[path], rng) if path == damaged else whole[path])
-            results.send(outcome(lambda: reader.read(root), given.seconds, bound))
+            results.send(outcome(lambda: reader.read(root), reader.times * given.seconds, bound))
 
 
 def outcome(read: Any, seconds: float, bound: int) -> tuple[str, str]:
