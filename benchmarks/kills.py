@@ -39,6 +39,9 @@ from forks import begun, line
 GRACE_S = 5.0
 """Workers look once a second whether their parent is there."""
 
+ENDS_S = 60.0
+"""What a stop may take: a disk that half a gigabyte is on its way to is waited for."""
+
 KILLS = 18
 """A part, if the time allows."""
 
@@ -162,7 +165,7 @@ def run_part(part: Part, rng: random.Random, seconds: float) -> tuple[int, int, 
         waited(process, delay)
         seen = part.seen()
         os.kill(process, kind)
-        heard = waited(process, 2 * GRACE_S)
+        heard = waited(process, ENDS_S)
         os.kill(process, signal.SIGKILL)
         code = ended(process)
         kills, hits = kills + 1, hits + (code != 0)
