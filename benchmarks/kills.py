@@ -351,7 +351,7 @@ def parts() -> Iterator[tuple[str, Callable[[], Part]]]:
     yield "evaluate with workers", lambda: evaluate("--suite shifts --workers 2", 200, spawned)
     yield "evaluate with jobs", lambda: evaluate("--suite shifts --jobs 2", 200, spawned)
     yield "train", train
-    text = "quantize digits_cnn --weights w.safetensors --data digits --ptq adaround:iterations=40 -o q.safetensors"
+    text = "quantize digits_cnn --weights w.safetensors --data digits --ptq nearest -o q.safetensors"
     yield "quantize", lambda: Part(begin=fork(text), outputs=(Path("q.safetensors"),))
     yield "report", lambda: Part(begin=fork("report all.db -o r.html"), outputs=(Path("r.html"),))
     yield "export", lambda: Part(begin=fork("export all.db -o e.csv"), outputs=(Path("e.csv"),))
