@@ -31,7 +31,6 @@ import numpy as np
 from torch import nn
 
 import bitproof as bp
-from bitproof import cli
 from bitproof.files import check_place
 from common import RESULTS, record
 from forks import begun, line
@@ -295,7 +294,7 @@ def checkpoint() -> Part:
 def _saved(model: nn.Module, path: Path) -> None:
     sys.argv = ["bitproof"]
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, cli._stop)
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         bp.save_model(model, path, architecture="large")
     except SystemExit:
