@@ -14,7 +14,6 @@ that are named, only those are run.
 """
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -32,7 +31,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.files import check_place
-from common import RESULTS, record
+from common import kept
 from forks import begun, line
 
 GRACE_S = 5.0
@@ -377,15 +376,8 @@ def main(*given: str) -> None:
             claim: dict[str, Any] = {"goal": 0, "measured": len(faults), "kills": kills, "hits": hits, "faults": faults}
             if heard:
                 claim["s until a stop is heard"] = round(float(np.median(heard)), 3)
-            kept(name, claim, conditions)
+            kept("kills", name, claim, conditions)
         os.chdir("/")
-
-
-def kept(name: str, claim: dict[str, Any], conditions: dict[str, Any]) -> None:
-    """Put the claim of one part beside those of the others, as soon as there is one."""
-    result = RESULTS / "kills.json"
-    others = json.loads(result.read_text())["claims"] if result.exists() else {}
-    record("kills", others | {name: claim}, conditions)
 
 
 if __name__ == "__main__":
