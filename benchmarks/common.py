@@ -61,6 +61,13 @@ def record(name: str, claims: dict[str, dict[str, Any]], conditions: dict[str, A
         print(f"{claim}: " + ", ".join(f"{k} {v}" for k, v in values.items()))
 
 
+def kept(name: str, part: str, claim: dict[str, Any], conditions: dict[str, Any]) -> None:
+    """`record` the claim of one part beside those of the others, as soon as there is one."""
+    result = RESULTS / f"{name}.json"
+    others = json.loads(result.read_text())["claims"] if result.exists() else {}
+    record(name, others | {part: claim}, conditions)
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, data: bp.Data) -> float:
     """Top-1 in percent, all images."""

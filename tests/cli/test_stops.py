@@ -49,6 +49,19 @@ def test_a_stop_says_what_is_kept(number, run, weights, tmp_path, monkeypatch):
     assert signal.getsignal(number) is before
 
 
+def test_a_stop_that_other_code_makes_an_error_of_is_one_still(run, weights, tmp_path, monkeypatch):
+    def converted(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except SystemExit as stop:  # as readers do whose errors all become one
+            raise bp.InputError("a file cannot be read", rule="it is whole", remedy="Check it") from stop
+
+    monkeypatch.setattr(bp, "evaluate", converted)
+    line = ["evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--store", tmp_path / "runs.db"]
+    code, _, err = run(*line)
+    assert code == 130 and err.startswith("stopped: finished results are in") and "error" not in err
+
+
 def test_a_stop_is_heard_before_anything_is_imported():
     code = (
         "import os, signal, sys, bitproof.cli as c; assert 'typer' not in sys.modules;"

@@ -22,35 +22,38 @@ def main() -> None:
     """
     # Threads that wait for work by spinning long slow each other down several times where cores are shared.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    asked: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        """Leave by an exception, so that everything is put away on the way out."""
+        asked.append(number)
+        for other in _STOPS:
+            signal.signal(other, signal.SIG_DFL)
+        sys.exit(128 + number)
+
     before = {number: signal.getsignal(number) for number in _STOPS}
     for number in _STOPS:
         if before[number] != signal.SIG_IGN:  # as for jobs in the background
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
     try:
         with contextlib.suppress(AttributeError):  # streams replaced by a test have no encoding to set
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         from bitproof.cli.app import app
 
         app()
-    except InputError as error:
-        red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-        print(f"{red}error: {error}{plain}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as stop:
-        if stop.code in [128 + number for number in _STOPS]:
-            kept = getattr(stop, "__notes__", ["no file is left half written"])
+    except BaseException as error:
+        if asked:  # whatever became of the exception on its way through other people's code
+            kept = getattr(error, "__notes__", ["no file is left half written"])
             print(f"stopped: {'; '.join(kept)}", file=sys.stderr)
+            sys.exit(128 + asked[0])
+        if isinstance(error, InputError):
+            red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+            print(f"{red}error: {error}{plain}", file=sys.stderr)
+            sys.exit(2)
+        if isinstance(error, BrokenPipeError):  # the reader of a pipe left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         raise
-    except BrokenPipeError:  # the reader of a pipe left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, _: Any) -> None:
-    """Leave by an exception, so that everything is put away on the way out."""
-    for other in _STOPS:
-        signal.signal(other, signal.SIG_DFL)
-    sys.exit(128 + number)

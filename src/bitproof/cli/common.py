@@ -61,7 +61,7 @@ def keeping(what: str) -> Iterator[None]:
     """Work after which a stop is answered with what is kept of it."""
     try:
         yield
-    except SystemExit as stop:
+    except BaseException as stop:  # other people's code turns it into what it likes
         stop.add_note(what)
         raise
 
