@@ -238,3 +238,16 @@ def test_noise_stays_inside_and_breaks_what_is_near(norm, linear, inputs, rng):
         assert adversarial.max() <= 1
         broken.append(int((linear(adversarial).argmax(1) != labels).sum()))
     assert broken[0] < broken[1] == 8
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=0.1), PGD(eps=0.1, steps=3)])
+def test_a_gradient_of_zero_is_warned_of(attack, rng):
+    """Rounding in front of a model makes it look robust against whatever follows the gradient."""
+    layer = torch.nn.Linear(16, 3).eval()
+    inputs = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def rounded(images):
+        return layer((255 * images).round().flatten(1) / 255)
+
+    with pytest.warns(UserWarning, match="the gradient is zero for most images.*BPDA"):
+        attack(rounded, inputs, rounded(inputs).argmax(1), rng=rng)

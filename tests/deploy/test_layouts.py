@@ -107,7 +107,7 @@ def test_a_model_that_switches_autocast_on_has_no_integer_form():
             with torch.autocast("cpu", torch.bfloat16):
                 return super().forward(x)
 
-    with pytest.raises(InputError, match="Half switches autocast on.*Take the autocast out"):
+    with pytest.raises(InputError, match="Half computes in half precision.*Take the autocast out"):
         integer_form(quantized(make(Half), "w8a8"), [IMAGES])
 
 

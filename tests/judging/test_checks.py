@@ -159,3 +159,12 @@ def test_an_own_attack_of_an_unknown_norm_is_refused():
 
     with pytest.raises(InputError, match="unknown norm 'l0': known are l1, l2, linf"):
         bp.evaluate(bp.load_model("digits_cnn"), bp.load_data("digits", limit=4), conditions=[Few()], progress=False)
+
+
+def test_a_function_around_a_network_in_train_mode_is_refused():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(400, 10))
+    data = bp.load_data("digits", limit=8)
+    with pytest.raises(InputError, match=r"'m' works with a Sequential in train mode.*eval\(\)"):
+        bp.evaluate({"m": lambda images: network(images)}, data, suite="clean", progress=False)
+    network.eval()
+    assert len(bp.evaluate({"m": lambda images: network(images)}, data, suite="clean", progress=False).cells) == 1

@@ -19,6 +19,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from bitproof.attacks.base import TO_THE_END, Attack, Classes, Images
+from bitproof.attacks.checks import warn_masked
 from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
@@ -172,7 +173,7 @@ class PGD(Attack):
         broken = torch.zeros(len(origin), dtype=torch.bool, device=origin.device)
         active = torch.arange(len(origin), device=origin.device)
         velocity = torch.zeros_like(origin)
-        for step in self.lengths:
+        for number, step in enumerate(self.lengths):
             x = x.detach().requires_grad_()
             logits = goal.answers(model, x)
             hit = goal.reached(logits) & self.stop_at_hit
@@ -189,6 +190,8 @@ class PGD(Attack):
             with torch.no_grad():
                 if hit.any():
                     x, gradient = x[left], gradient[left]
+                if not number:
+                    warn_masked(gradient, goal.reached(logits))
                 if self.momentum:
                     size = gradient.abs().flatten(1).sum(1).clamp_(min=torch.finfo(x.dtype).tiny)
                     gradient = velocity = self.momentum * velocity + gradient / size.view(-1, 1, 1, 1)

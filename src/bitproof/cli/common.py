@@ -22,12 +22,19 @@ def root_of(text: str | None) -> str | None:
     return bitproof.data.parse_data(text)[1] if text is not None else None
 
 
-def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...]) -> Any:
+def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...], split: str) -> Any:
     if calibration_data is None and data.startswith("folder:"):
         raise InputError(
             f"no calibration images for {data!r}",
             rule="a folder has no train split, and models are not calibrated on what they are tested on",
             remedy="Pass --calibration-data folder:OTHER, or a scheme with float activations such as w8a32",
+        )
+    if calibration_data in (None, data) and (split == "train" or data.startswith("folder:")):
+        raise InputError(
+            f"--calibration-data {data}" if calibration_data else f"--split {split} of {data}",
+            rule="models are not calibrated on what they are tested on",
+            remedy="Calibrate on other images: --calibration-data folder:OTHER or --split test, or use a scheme with "
+            "float activations such as w32a32",
         )
     images = load_examples(calibration_data or data, "train", count)
     if images.shape != shape:

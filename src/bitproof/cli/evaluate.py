@@ -102,7 +102,7 @@ def evaluate(
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
-        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape)
+        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
     original = open_model(model, weights, classes, examples)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:

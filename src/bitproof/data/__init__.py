@@ -55,7 +55,8 @@ def load_data(
         root: the folder it is read from; none for "digits".
         split: "train" or "test" (for "folder": what results call the data).
         limit: use only the first so many examples.
-        options: what the data set takes beside these; "folder" takes `classes` and `size`, "imagenet" `size`.
+        options: what the data set takes beside these; "folder" takes `classes` (names, or a text file of them) and
+            `size`, "imagenet" `size`.
 
     Raises:
         InputError: an unknown name, split or option, a limit below 1, or a root that is missing where one is
@@ -76,6 +77,9 @@ def load_data(
         raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
     if folder is not None and not folder.is_dir():
         raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
+    classes = options.get("classes")
+    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
+        options["classes"] = _class_names(str(classes))
     return load(folder, split=split, limit=limit, **options)
 
 

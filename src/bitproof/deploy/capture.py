@@ -73,9 +73,9 @@ def capture(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
             rule="its forward must be one that torch.export can follow for any batch size",
             remedy="Take out control flow that depends on values or on the batch size",
         ) from error
-    if "autocast" in str(module.graph):
+    if any(node.kwargs.get("dtype") in (torch.float16, torch.bfloat16) for node in module.graph.nodes):
         raise InputError(
-            f"{type(model).__name__} switches autocast on",
+            f"{type(model).__name__} computes in half precision, as autocast does",
             rule="its integer form has one type of floats, float32, around the integers",
             remedy="Take the autocast out of its forward",
         )

@@ -12,7 +12,7 @@ from torch import nn
 from bitproof.core.calling import device_of
 from bitproof.data import Data, Read
 from bitproof.errors import InputError
-from bitproof.judging.checks import predict
+from bitproof.judging.checks import check_hidden, predict
 from bitproof.judging.copies import crafting_model
 from bitproof.judging.making import Maker
 from bitproof.quant import freeze
@@ -51,8 +51,15 @@ class Bench:
 
     @cached_property
     def exact(self) -> dict[str, nn.Module]:
-        """The frozen models, which are what is judged."""
-        return {name: freeze(subject.model) for name, subject in self.subjects.items()}
+        """The frozen models, which are what is judged.
+
+        Raises:
+            InputError: one that works with a network in train mode which is no part of it.
+        """
+        frozen = {name: freeze(subject.model) for name, subject in self.subjects.items()}
+        for name, model in frozen.items():
+            check_hidden(model, name)
+        return frozen
 
     @cached_property
     def crafted_on(self) -> dict[str, nn.Module]:

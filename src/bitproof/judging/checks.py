@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
@@ -12,6 +12,7 @@ from bitproof.core.calling import ROUNDING, check_logits, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.subjects import Probe
+from bitproof.subjects.reach import reached
 
 BUDGET_SLACK = 1e-6
 """Part of eps by which a result may exceed it: the rounding of one projection."""
@@ -88,6 +89,24 @@ def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name:
     check_outputs(logits.shape[1], data, name)
     check_no_probabilities(logits, name)
     return logits
+
+
+def check_hidden(model: nn.Module, name: str) -> None:
+    """Refuse a function or module that works with a network in train mode which is not registered in it: no copy of
+    the model holds it, so nothing here puts it into eval mode.
+
+    Raises:
+        InputError: such a model.
+    """
+    own = set(model.modules())
+    for part in own:
+        for held in reached(part):
+            if held not in own and held.training and any(True for _ in held.parameters()):
+                raise InputError(
+                    f"model {name!r} works with a {type(held).__name__} in train mode",
+                    rule="what is tested is in eval mode, and what a function or a list holds is not put into it",
+                    remedy="Call its .eval(), or register it in a module (nn.ModuleList for a list)",
+                )
 
 
 def check_outputs(outputs: int, data: Data, name: str) -> None:
