@@ -80,6 +80,7 @@ MISTAKES = {
     "train qat:calibration=0 digits_cnn --data digits -o run": "calibration is 0",
     "train qat:penalty=-1 digits_cnn --data digits -o run": "the weight of a penalty is -1",
     "train standard digits_cnn --data digits -o runs.db/run": "'.*runs.db' is a file",
+    "list made --store nowhere.db": "there is no store at 'nowhere.db'",
     "export runs.db -o folder/x.xlsx": "unknown export format '.xlsx'",
 }
 

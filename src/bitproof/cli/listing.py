@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bitproof.cli.options import StoreOption
-from bitproof.errors import lookup
+from bitproof.errors import InputError, lookup
 
 
 def list_names(
@@ -36,6 +36,12 @@ def _made(store: Path) -> dict[str, str]:
     """The models made for a store: what each was trained by and on, and how far it is."""
     from bitproof.experiment import made_beside, made_in
 
+    if not store.is_file() and not made_beside(store).is_dir():
+        raise InputError(
+            f"there is no store at {str(store)!r}",
+            rule="models that were made lie beside a store",
+            remedy="Check the path, or leave --store out",
+        )
     found = {}
     for made in made_in(made_beside(store)):
         accuracy = made.holdout_accuracy if made.holdout_accuracy is not None else made.accuracy
