@@ -84,7 +84,7 @@ def test_versions_have_the_published_members():
         APGD(loss="dlr", classes=9),
         FAB(),
     )
-    assert AutoAttack(version="rand").members == (APGD(eot=20), APGD(loss="dlr", eot=20))
+    assert AutoAttack(version="rand").members == (APGD(draws=20), APGD(loss="dlr", draws=20))
 
 
 @pytest.mark.parametrize("classes", [4, 5, 8, 9])
@@ -169,7 +169,7 @@ def test_a_confident_model_is_climbed_all_the_same():
 def test_below_four_classes_the_margin_stands_in_for_the_dlr_loss(version, classes):
     """Walls at known distances: within reach they are found, out of reach they are not."""
     inputs, labels, rng = grey()
-    attack = AutoAttack(version=version, steps=10, queries=20, eot=2)
+    attack = AutoAttack(version=version, steps=10, queries=20, draws=2)
     tried = attack(inside_walls(classes), inputs, labels, rng=rng)
     assert (tried - inputs).abs().amax() <= attack.eps + 1e-6
     near = inside_walls(classes, gap=0.02)

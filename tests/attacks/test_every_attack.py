@@ -38,7 +38,7 @@ VARIANTS = {
     "apgd, classes": partial(APGD, loss="dlr", classes=9),
     "fab, no class": partial(FAB, classes=0, restarts=2),
     "autoattack, plus": partial(AutoAttack, version="plus", queries=50),
-    "autoattack, rand": partial(AutoAttack, version="rand", eot=2),
+    "autoattack, rand": partial(AutoAttack, version="rand", draws=2),
     "autoattack, to the end": partial(AutoAttack, stop_at_hit=False, queries=20),
 }
 """Settings that take other ways through an attack than its defaults."""

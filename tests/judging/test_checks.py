@@ -74,7 +74,7 @@ def test_a_randomised_model_is_named_and_eot_is_offered(data):
         run(Random(), data, [FGSM()])
     with pytest.raises(InputError, match="'model' answers the same images differently"):
         run(Random(), data, [Noise(draws=3)])  # draws of its own, not of the model
-    run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, eot=2)])
+    run(Random(), data, [EOT(attack=FGSM(), draws=2), AutoAttack(version="rand", steps=2, draws=2)])
 
 
 def test_a_model_that_answers_by_its_batch_is_evaluated_with_a_remark_and_not_attacked(data):

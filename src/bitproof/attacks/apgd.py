@@ -56,7 +56,7 @@ class APGD(Attack):
         loss: what is maximised, "ce", "dlr", or the "margin" that the latter scales.
         classes: how many of the likeliest wrong classes are aimed at, a run each; 0 = none in particular.
         restarts: runs (for each class), from different random points.
-        eot: answers of the model that are averaged at every point, for models that answer at random.
+        draws: answers of the model that are averaged at every point, for models that answer at random.
         rho: share of the steps that have to raise the loss, else the step is halved (linf, l2).
         stop_at_hit: whether an example is left at its first hit, with the image that hit. False takes the run that hits
             to its end, and gives its last hit, as the authors' code does.
@@ -73,7 +73,7 @@ class APGD(Attack):
     loss: str = "ce"
     classes: int = 0
     restarts: int = 1
-    eot: int = 1
+    draws: int = 1
     rho: float = 0.75
     stop_at_hit: bool = True
 
@@ -81,23 +81,27 @@ class APGD(Attack):
         lookup(BALLS, self.norm, "norm")
         lookup(LOSSES, self.loss, "loss")
         check_eps(self.eps, self.norm)
-        check_counts(self, "steps", "restarts", "eot")
+        check_counts(self, "steps", "restarts", "draws")
         check_counts(self, "classes", least=0)
         check_rate(rho=self.rho)
 
     @property
     def label(self) -> str:
-        extra = [self.loss, *[f"{self.classes} classes"] * bool(self.classes), *[f"eot {self.eot}"] * (self.eot > 1)]
+        extra = [
+            self.loss,
+            *[f"{self.classes} classes"] * bool(self.classes),
+            *[f"eot {self.draws}"] * (self.draws > 1),
+        ]
         return " ".join([f"apgd-{self.steps}", self.budget, *extra, *TO_THE_END[self.stop_at_hit]])
 
     @property
     def passes(self) -> int:
         run = 2 * self.steps + len(self._rule.phases(self.steps))
-        return self.eot * (run * self.restarts * max(self.classes, 1) + bool(self.classes))
+        return self.draws * (run * self.restarts * max(self.classes, 1) + bool(self.classes))
 
     @property
     def averaged(self) -> int:
-        return self.eot
+        return self.draws
 
     __call__ = call_pooled
 

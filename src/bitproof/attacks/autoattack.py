@@ -39,10 +39,10 @@ class AutoAttack(Attack):
         eps: its radius, in [0, 1] pixel units.
         version: "standard": APGD-CE, APGD-T (9 classes; l1: 5, and 5 restarts of APGD-CE), FAB-T, Square. "plus": more
             restarts, and the untargeted forms too. "rand", for models that answer at random: APGD-CE and APGD-DLR,
-            over the mean of `eot` answers.
+            over the mean of `draws` answers.
         steps: of every APGD and FAB run.
         queries: of Square.
-        eot: answers that "rand" averages at every point.
+        draws: answers that "rand" averages at every point.
         stop_at_hit: whether an example is left at its first hit. False takes the run that hits to its end (see the
             members); the runs after it are spared either way.
 
@@ -59,14 +59,14 @@ class AutoAttack(Attack):
     version: str = "standard"
     steps: int = 100
     queries: int = 5000
-    eot: int = 20
+    draws: int = 20
     stop_at_hit: bool = True
 
     def __post_init__(self) -> None:
         lookup(BALLS, self.norm, "norm")
         lookup(VERSIONS, self.version, "version of AutoAttack")
         check_eps(self.eps, self.norm)
-        check_counts(self, "steps", "queries", "eot")
+        check_counts(self, "steps", "queries", "draws")
 
     @property
     def label(self) -> str:
@@ -84,7 +84,7 @@ class AutoAttack(Attack):
 
     @property
     def averaged(self) -> int:
-        return self.eot if self.version == "rand" else 1
+        return self.draws if self.version == "rand" else 1
 
     __call__ = call_pooled
 
@@ -123,7 +123,7 @@ def _plus(attack: AutoAttack) -> tuple[Member, ...]:
 
 
 def _rand(attack: AutoAttack) -> tuple[Member, ...]:
-    return (_apgd(attack, "ce", eot=attack.eot), _apgd(attack, "dlr", eot=attack.eot))
+    return (_apgd(attack, "ce", draws=attack.draws), _apgd(attack, "dlr", draws=attack.draws))
 
 
 def _defined(member: Member, classes: int) -> Member:
@@ -136,8 +136,8 @@ def _defined(member: Member, classes: int) -> Member:
 VERSIONS = {"standard": _standard, "plus": _plus, "rand": _rand}
 
 
-def _apgd(attack: AutoAttack, loss: str, *, classes: int = 0, restarts: int = 1, eot: int = 1) -> APGD:
-    return APGD(**_of_all(attack), steps=attack.steps, loss=loss, classes=classes, restarts=restarts, eot=eot)
+def _apgd(attack: AutoAttack, loss: str, *, classes: int = 0, restarts: int = 1, draws: int = 1) -> APGD:
+    return APGD(**_of_all(attack), steps=attack.steps, loss=loss, classes=classes, restarts=restarts, draws=draws)
 
 
 def _fab(attack: AutoAttack, *, classes: int = 9, restarts: int = 1) -> FAB:

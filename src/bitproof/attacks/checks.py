@@ -85,7 +85,7 @@ def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
         raise InputError(
             "the model answers images differently when asked again",
             rule="a single answer of a random model proves nothing",
-            remedy='Average over its answers with AutoAttack(version="rand") or APGD(eot=20), or make it deterministic',
+            remedy='Average over its answers with AutoAttack(version="rand") or APGD(draws=20), or fix its randomness',
         )
 
 
