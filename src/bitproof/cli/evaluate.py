@@ -110,10 +110,9 @@ def evaluate(
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
-    shown = examples if calibration is None else calibration  # which layers are first and last, any images show
     with keeping(kept_in(store)):
         for wanted in schemes:
-            label, quantized = quantized_copy(original, wanted, ptq, shown)
+            label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
         result = bitproof.evaluate(
             tested,

@@ -43,12 +43,14 @@ class DeafContext(SpawnContext):
 CONTEXT = DeafContext()
 """Not forked: a child inherits the locks of threads that it does not have."""
 
-DIED = InputError(
-    "a worker process ended before its work was done",
-    rule="each needs memory of its own, and a script that it can import: a file with `if __name__ == '__main__':`",
-    remedy="Use fewer of them, or none, or give the container more memory",
-)
-"""What a `BrokenProcessPool` means to a user."""
+
+def died() -> InputError:
+    """What a `BrokenProcessPool` means to a user."""
+    return InputError(
+        "a worker process ended before its work was done",
+        rule="each needs memory of its own, and a script that it can import: a file with `if __name__ == '__main__':`",
+        remedy="Use fewer of them, or none, or give the container more memory",
+    )
 
 
 def worker_pool(count: int, prepare: Callable[..., None], *args: Any, threads: int = 1) -> ProcessPoolExecutor:

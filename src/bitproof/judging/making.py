@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.balls import BALLS
-from bitproof.core.processes import DIED, Handed, worker_pool
+from bitproof.core.processes import Handed, died, worker_pool
 from bitproof.core.rng import Rng
 from bitproof.data import Data, Examples
 from bitproof.errors import InputError
@@ -124,7 +124,7 @@ class Maker:
                     parts.append(waiting.popleft().result())
                 yield _joined(parts)
         except BrokenProcessPool as error:
-            raise DIED from error
+            raise died() from error
 
 
 def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from bitproof.core.processes import CONTEXT, DIED, Handed, worker_pool
+from bitproof.core.processes import CONTEXT, Handed, died, worker_pool
 from bitproof.records import Record
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
@@ -102,7 +102,7 @@ class Processes:
                         del under_way[future]
                         yield from future.result()
             except BrokenProcessPool as error:
-                raise DIED from error
+                raise died() from error
             finally:
                 stop.set()
                 for future in under_way:
