@@ -12,7 +12,7 @@ from bitproof.core.calling import ROUNDING, check_logits, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.subjects import Probe
-from bitproof.subjects.reach import reached
+from bitproof.subjects.reach import parts
 
 BUDGET_SLACK = 1e-6
 """Part of eps by which a result may exceed it: the rounding of one projection."""
@@ -99,14 +99,13 @@ def check_hidden(model: nn.Module, name: str) -> None:
         InputError: such a model.
     """
     own = set(model.modules())
-    for part in own:
-        for held in reached(part):
-            if held not in own and held.training and any(True for _ in held.parameters()):
-                raise InputError(
-                    f"model {name!r} works with a {type(held).__name__} in train mode",
-                    rule="what is tested is in eval mode, and what a function or a list holds is not put into it",
-                    remedy="Call its .eval(), or register it in a module (nn.ModuleList for a list)",
-                )
+    for _, part in parts(model):
+        if part not in own and part.training and any(True for _ in part.parameters()):
+            raise InputError(
+                f"model {name!r} works with a {type(part).__name__} in train mode",
+                rule="what is tested is in eval mode, and what a function or a list holds is not put into it",
+                remedy="Call its .eval(), or register it in a module (nn.ModuleList for a list)",
+            )
 
 
 def check_outputs(outputs: int, data: Data, name: str) -> None:

@@ -27,6 +27,7 @@ from bitproof.quant.roles import Roles, roles_of, seen_roles
 from bitproof.quant.scheme import Scheme
 from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
+from bitproof.subjects.reach import parts
 
 
 @plain_context()
@@ -70,7 +71,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         roles: of the layers, as a run has shown them; None = those that the model says of itself.
     """
     quantized = settle(copied(unwrapped(model)).eval())
-    if found := [scheme for _, _, scheme in quantized_parts(quantized)]:
+    if found := [scheme for _, _, scheme in quantized_parts(quantized, hidden=True)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
@@ -144,20 +145,19 @@ def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Layer
         yield name, layers[name], replace(here, act_bits=32, grad_bits=32) if name in roles.uncalled else here
 
 
-def quantized_layers(model: nn.Module) -> Iterator[tuple[str, Any, LayerScheme]]:
+def quantized_layers(model: nn.Module, *, hidden: bool = False) -> Iterator[tuple[str, Any, LayerScheme]]:
     """Name, module and scheme of the layers of all quantized models inside a module, which may be one itself."""
-    for prefix, part, scheme in quantized_parts(model):
+    for prefix, part, scheme in quantized_parts(model, hidden=hidden):
         for name, layer, here in assigned(part, scheme):
             yield ".".join(filter(None, (prefix, name))), layer, here
 
 
-def quantized_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module, Scheme]]:
-    """Name, module and scheme of the quantized models inside a module, the outermost where they lie in each other."""
-    if isinstance(scheme := vars(model).get("scheme"), Scheme):
-        yield prefix, model, scheme
-        return
-    for name, child in model.named_children():
-        yield from quantized_parts(child, f"{prefix}.{name}" if prefix else name)
+def quantized_parts(model: nn.Module, *, hidden: bool = False) -> Iterator[tuple[str, nn.Module, Scheme]]:
+    """Name, module and scheme of the quantized models inside a module, the outermost where they lie in each other;
+    with `hidden`, also of those that it works with and that are not registered (`subjects.reach`)."""
+    for name, part in parts(model, within=lambda part: not isinstance(vars(part).get("scheme"), Scheme), hidden=hidden):
+        if isinstance(scheme := vars(part).get("scheme"), Scheme):
+            yield name, part, scheme
 
 
 def _quantize_input(

@@ -11,7 +11,7 @@ from bitproof.errors import InputError
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects.fingerprint import fingerprint, is_known
-from bitproof.subjects.reach import reached
+from bitproof.subjects.reach import parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,16 +108,18 @@ class Function(nn.Module):
         return self.function(images)
 
 
-def _found(model: nn.Module, name: str, seen: frozenset[int] | set[int] = frozenset()) -> list[Any]:
+def _found(model: nn.Module, name: str) -> list[Any]:
     """What the modules inside say of themselves under `name`, outermost first, equal things once.
 
     A part inside one that has spoken is not asked: the whole knows better.
     """
-    own = vars(model).get(name)
-    if own is not None and is_known(name, own):
-        return [own]
+
+    def silent(part: nn.Module) -> bool:
+        own = vars(part).get(name)
+        return own is None or not is_known(name, own)
+
     found: list[Any] = []
-    for part in reached(model):
-        if id(part) not in seen:
-            found += [said for said in _found(part, name, {*seen, id(part)}) if said not in found]
+    for _, part in parts(model, within=silent):
+        if not silent(part) and vars(part)[name] not in found:
+            found.append(vars(part)[name])
     return found
