@@ -1,5 +1,7 @@
 """Folders as people have them: classes that are missing, what systems leave behind, formats that are not read."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 import bitproof as bp
+from bitproof.conditions.targets import class_number
 from bitproof.data import load_data, parse_data
 from bitproof.data.folder import shuffled
 from bitproof.errors import InputError
@@ -131,3 +134,20 @@ def test_the_order_of_files_is_the_same_everywhere():
     names = [f"{c}/{i}.png" for c in "abcd" for i in range(50)]
     assert len({name[0] for name in shuffled(names)[:20]}) == 4
     assert np.mean([abs(i - names.index(name)) for i, name in enumerate(shuffled(names))]) > 40
+
+
+def test_accents_written_in_two_ways_are_one_name(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for name in (apart, "tea"):  # as macOS writes it
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "1.png")
+    data = load_data("folder", root=tmp_path, size=32)
+    named = load_data("folder", root=tmp_path, size=32, classes=["tea", composed])
+    assert data.classes == (composed, "tea") and named.classes == ("tea", composed) and not named.left_out
+    assert sorted(named.labels) == [0, 1] and len(data.images(range(2))) == 2
+    for classes in (data.classes, bp.from_arrays(data.images([0, 1]), [0, 1], classes=[apart, "tea"]).classes):
+        assert class_number(apart, classes) == class_number(composed, classes) == 0
+    (tmp_path / composed).mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / composed / "2.png")
+    both = load_data("folder", root=tmp_path, size=32)  # a copy from a Mac beside one from elsewhere
+    assert (both.classes, sorted(both.labels)) == ((composed, "tea"), [0, 0, 1])

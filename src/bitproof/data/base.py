@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,12 @@ from bitproof.settings import describe
 
 Rows = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of examples in a data set."""
+
+
+def composed(name: str) -> str:
+    """A name in the form in which names are compared and kept: accents are written in two ways (as one letter, or as
+    macOS does, behind the letter) that look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, kw_only=True)
