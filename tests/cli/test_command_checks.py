@@ -146,6 +146,24 @@ def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatc
     assert code == 2 and f"two models are called '{first}'" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("evaluate digits_cnn --data digits --store EMPTY", "--store"),
+        ("evaluate digits_cnn --data digits --onnx q.onnx --onnx EMPTY", "--onnx"),
+        ("evaluate EMPTY --data digits", "MODEL"),
+        ("quantize digits_cnn -o EMPTY", "--output"),
+        ("train standard digits_cnn --data digits -o EMPTY", "--output"),
+        ("report EMPTY", "STORE"),
+        ("export a.db -o EMPTY", "--output"),
+        ("demo --report EMPTY", "--report"),
+    ],
+)
+def test_no_empty_path_is_the_folder_one_is_in(line, name, run):
+    code, out, err = run(*("" if word == "EMPTY" else word for word in line.split()))
+    assert (code, out) == (2, "") and err.startswith(f"error: {name} is empty: ")
+
+
 def test_a_report_leaves_nothing_beside_the_store(run, place):
     assert run("report", "runs.db", "-o", "r.html")[0] == 0
     assert sorted(name for name in os.listdir(place) if name.startswith("runs")) == ["runs.db"]  # noqa: PTH208

@@ -121,7 +121,9 @@ def test_what_attacks_cost_is_no_gain_where_they_leave_wrong_images_alone(right:
 def test_differences_of_shares_lie_in_their_range() -> None:
     models = {"float": [1, 1, 0, 0, 0, 0, 0, 0], "w4a4": [1, 0, 1, 0, 0, 0, 0, 0]}
     cells = [make_cell(right, model=model) for model, right in models.items()]
-    cells += [make_cell(np.array(right) * [1, 0, 0, 0, 0, 0, 0, 0], model=m, kind="attack") for m, right in models.items()]
+    cells += [
+        make_cell(np.array(right) * [1, 0, 0, 0, 0, 0, 0, 0], model=m, kind="attack") for m, right in models.items()
+    ]
     rows = [row for row in summary(cells, "float") if row["model"] == "w4a4" and row["metric"] in ("asr", "aai")]
     assert len(rows) == 2
     for row in rows:

@@ -78,6 +78,7 @@ MEAN = Statistic(
 )
 """The mean of one score, such as right or wrong, or a share of conditions."""
 
+
 def _lost(scores: Scores, confidence: float) -> Interval | None:
     before, after = scores > 0
     if (after & ~before).any():

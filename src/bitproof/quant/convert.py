@@ -75,7 +75,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
-            remedy="Pass the float model it was made from",
+            remedy="Start from the float model that it was made from: pass it, or its file as --weights",
         )
     if roles is not None and roles != roles_of(quantized):
         note_step(quantized, roles)
@@ -91,7 +91,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
             raise InputError(
                 f"the weight of {name!r} is of type {layer.weight.dtype}",
                 rule="grids are set and simulated in float32",
-                remedy="Pass model.float()",
+                remedy="Pass model.float(), or weights that are stored in float32",
             )
         if not torch.isfinite(layer.weight).all():
             raise InputError(
@@ -200,7 +200,7 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
             raise InputError(
                 f"layer {name!r} received only zeros on the calibration data",
                 rule="each layer with quantized inputs needs a range for them",
-                remedy="Pass data that activates it, or use act_bits=32",
+                remedy="Calibrate on images that activate it, or leave activations float: act_bits=32, in text w8a32",
             )
     histograms = {name: Histogram(*extremes[name]) for name in names}
     _watch(watched, names, lambda name, x: histograms[name].add(x), batches)

@@ -39,9 +39,7 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
     for name in (name for name in weights if weights[name] or products[name]):
         weight_bits, act_bits = bits.get(name, (32, 32))
         found.append(
-            Part(
-                name=name, weights=weights[name], products=products[name], weight_bits=weight_bits, act_bits=act_bits
-            )
+            Part(name=name, weights=weights[name], products=products[name], weight_bits=weight_bits, act_bits=act_bits)
         )
     return Coverage(parts=tuple(found)) if found else None
 
