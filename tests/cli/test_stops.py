@@ -102,7 +102,7 @@ def test_a_worker_that_imports_for_long_leaves_with_its_parent(tmp_path):
     (tmp_path / "main.py").write_text(code)
     parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path)
     number = _soon(lambda: (tmp_path / "number").read_text() if (tmp_path / "number").exists() else "")
-    assert os.readlink(f"/proc/{number}/cwd") == str(tmp_path)
+    assert Path(f"/proc/{number}/cwd").readlink() == tmp_path
     parent.kill()
     parent.wait()
     assert _soon(lambda: not Path(f"/proc/{number}").exists())

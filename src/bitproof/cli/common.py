@@ -115,7 +115,9 @@ def print_result(result: Any) -> None:
 def tell_damaged(store: Any) -> None:
     """Say which stored results could not be read."""
     if store.damaged:
-        keys = ", ".join(key if key.endswith("...") else key[:8] for key in list(store.damaged)[:5]) + (", ..." if len(store.damaged) > 5 else "")
+        keys = ", ".join(key if key.endswith("...") else key[:8] for key in list(store.damaged)[:5]) + (
+            ", ..." if len(store.damaged) > 5 else ""
+        )
         pages = any(key.endswith("...") for key in store.damaged)
         lost = (
             "pages of the file are damaged, and results whose keys begin so are lost; a run needs a new store"

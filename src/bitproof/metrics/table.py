@@ -37,8 +37,9 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
     Returns:
         Rows with model, weight_bits, act_bits, metric, symbol, condition (that of the row, or ""), value, low,
         high (None where undefined, or without an interval), higher_is_better, n (examples that the value is a mean or
-        a share of: those that all conditions could be made of, of ASR and TSR those that could be lost); difference (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not
-        corrected for the number of rows), all None without one.
+        a share of: those that all conditions could be made of, of ASR and TSR those that could be lost); difference
+        (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not corrected for the
+        number of rows), all None without one.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.

@@ -29,6 +29,7 @@ class Subject:
         architecture: the name that `load_model` knows it by.
         origin: what made it, plain data: parent, recipe, data, seed, and marks of what was done to it.
         gradients: whether attacks can follow its gradients.
+        class_names: of its outputs, in their order, where its checkpoint names them.
 
     Example:
         >>> import bitproof as bp
@@ -44,6 +45,7 @@ class Subject:
     architecture: str | None = None
     origin: Mapping[str, Any] | None = None
     gradients: bool = True
+    class_names: tuple[str, ...] | None = None
 
     @staticmethod
     def of(model: "nn.Module | Subject | Callable[[Tensor], Tensor]") -> "Subject":
@@ -64,6 +66,7 @@ class Subject:
             model = Function(model)
         schemes = _found(model, "scheme")
         architectures, origins = _found(model, "architecture"), _found(model, "origin")
+        names = _found(model, "class_names")
         return Subject(
             model=model,
             scheme=schemes[0] if len(schemes) == 1 else None,
@@ -72,6 +75,7 @@ class Subject:
             architecture=architectures[0] if len(architectures) == 1 else None,
             origin=origins[0] if len(origins) == 1 else None,
             gradients=all(getattr(part, "differentiable", True) for part in model.modules()),
+            class_names=names[0] if len(names) == 1 else None,
         )
 
     @cached_property
