@@ -10,8 +10,8 @@ import shutil
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -36,9 +36,7 @@ _ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
 _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
 
-_MALFORMED = "malformed"
-"""What SQLite says of a file with damaged pages."""
-
+_MALFORMED = "malformed"  # what SQLite says of a file with damaged pages
 _NARROWEST = 3
 """Digits of a key by which lost results are looked for: 4,096 ranges."""
 
@@ -161,25 +159,34 @@ class Store:
         asked |= {_inside(path): value for path, value in used.items()}
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
         with self._explained():
-            try:
+            with self._salvaging():
                 rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
                 return [record for record in map(self._record, rows) if record is not None]
-            except sqlite3.DatabaseError as error:
-                if not (self.readonly and _MALFORMED in str(error)):
-                    raise
             rows = self._salvaged(f"{_ROWS} WHERE {where}", tuple(asked.values()))
             return [record for record in map(self._record, rows) if record is not None]
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """What each run ran on, by run number."""
-        with self._explained():
-            try:
-                rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
-            except sqlite3.DatabaseError as error:
-                if not (self.readonly and _MALFORMED in str(error)):
-                    raise
-                rows = []
+        rows = []
+        with self._explained(), self._salvaging():
+            rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
         return {row["run"]: _environment(row["environment"]) for row in rows}
+
+    def keep_files(self, data: str, names: Mapping[int, str]) -> None:
+        """Keep the files of the examples of a data set (its fingerprint), by their numbers."""
+        with self._explained(), self._db:
+            self._db.execute("CREATE TABLE IF NOT EXISTS files (data TEXT PRIMARY KEY, names BLOB NOT NULL)")
+            self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", (data, records.pack_names(names)))
+
+    def files(self) -> dict[str, dict[int, str]]:
+        """The files of examples by the fingerprint of their data and their numbers; damaged names are left out."""
+        found: dict[str, dict[int, str]] = {}
+        with self._explained(), self._salvaging():
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone():
+                for row in self._db.execute("SELECT data, names FROM files"):
+                    with suppress(InputError):
+                        found[row["data"]] = records.unpack_names(row["names"])
+        return found
 
     def _kinds(self) -> list[str]:
         """The kinds of condition that lie here, those of somebody's own among them."""
@@ -191,6 +198,15 @@ class Store:
     def _row(self, key: str) -> sqlite3.Row | None:
         with self._explained():
             return self._db.execute(f"{_ROWS} WHERE key = ?", (key,)).fetchone()
+
+    @contextmanager
+    def _salvaging(self) -> Iterator[None]:
+        """Let pass that pages are damaged, where nothing is written."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if not (self.readonly and _MALFORMED in str(error)):
+                raise
 
     def _salvaged(self, select: str, values: tuple[Any, ...], start: str = "") -> list[sqlite3.Row]:
         """The rows whose keys begin so that SQLite can still reach, in the order of their keys; it is asked for ever

@@ -64,7 +64,7 @@ MISTAKES = {
     f"{EVALUATE} --transfer clean": "unknown attack .clean.",
     f"{EVALUATE} --condition crafted:attack=pgd,source=nobody": "unknown source of a transfer 'nobody'",
     f"{EVALUATE} --condition crafted:attack=pgd,targets={'9' * 5000}": "targets is '9+ ",
-    f"{EVALUATE} --suite ''": "unknown suite ''",
+    f"{EVALUATE} --suite ''": "--suite is empty",
     f"{EVALUATE} --data imagenet:folder,size={'9' * 5000}": "it is a whole number of pixels",
     f"{EVALUATE} --seed {2**63}": "'--seed'",
     f"{EVALUATE} --classes 0": "'--classes'",

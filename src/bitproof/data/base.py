@@ -106,6 +106,11 @@ class Data(abc.ABC):
         """int64 [n], each example's number in its split; a limit does not change it, nor does a selection."""
         return np.arange(len(self), dtype=np.int64) if self.numbers is None else self.numbers
 
+    def files_by_id(self) -> dict[int, str]:
+        """The files of the examples by their numbers (`ids`); empty where they have none."""
+        files = {number: self.file(row) for row, number in enumerate(self.ids.tolist())}
+        return {number: file for number, file in files.items() if file is not None}
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of what the model sees."""

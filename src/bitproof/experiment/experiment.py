@@ -170,6 +170,9 @@ class Experiment:
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
             tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
+        files = self.data.files_by_id()
+        if files and tally.computed:
+            store.keep_files(self.data.fingerprint, files)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
             replace(
                 store.get(self.key(model, condition, models)), model=model, condition=self.record(condition, models)
@@ -191,6 +194,7 @@ class Experiment:
             reused=tally.reused,
             damaged=tally.damaged,
             environments=[environments[run] for run in sorted(runs) if run in environments],
+            files={self.data.fingerprint: files} if files else {},
         )
 
 
