@@ -37,8 +37,7 @@ _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
 
 _MALFORMED = "malformed"  # what SQLite says of a file with damaged pages
-_NARROWEST = 3
-"""Digits of a key by which lost results are looked for: 4,096 ranges."""
+_NARROWEST = 3  # digits of a key by which lost results are looked for: 4,096 ranges
 
 
 class Store:
@@ -137,8 +136,7 @@ class Store:
     ) -> list[Any]:
         """All records of a kind in the order of writing, or those of one model name or data set.
 
-        Damaged ones are left out; `damaged` says which. Of a file with damaged pages, what lies on the others is
-        found where it is open for reading only.
+        Damaged ones are left out; `damaged` says which. Damaged pages are passed over in reading only.
 
         Args:
             what: the kind of record, a name in `bitproof.records.RECORDS`; None = every kind.
@@ -209,15 +207,13 @@ class Store:
                 raise
 
     def _salvaged(self, select: str, values: tuple[Any, ...], start: str = "") -> list[sqlite3.Row]:
-        """The rows whose keys begin so that SQLite can still reach, in the order of their keys; it is asked for ever
-        narrower ranges of keys around what it cannot."""
+        """The rows whose keys begin so that can still be reached: asked for in ever narrower ranges of keys."""
         asked = f"{select} AND key >= ? AND key < ? ORDER BY key"
-        try:
+        with self._salvaging():
             return self._db.execute(asked, (*values, start, f"{start}g")).fetchall()
-        except sqlite3.DatabaseError:
-            if len(start) == _NARROWEST:
-                self.damaged[f"{start}..."] = "a page of the file is damaged"
-                return []
+        if len(start) == _NARROWEST:
+            self.damaged[f"{start}..."] = "a page of the file is damaged"
+            return []
         return [row for digit in "0123456789abcdef" for row in self._salvaged(select, values, start + digit)]
 
     def _record(self, row: sqlite3.Row) -> Any:
