@@ -35,7 +35,6 @@ _COLUMNS = {"runs": "run started environment", "records": "key kind run written 
 _ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
 _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
-
 _MALFORMED = "malformed"  # what SQLite says of a file with damaged pages
 _NARROWEST = 3  # digits of a key by which lost results are looked for: 4,096 ranges
 

@@ -59,7 +59,7 @@ def open_model(name: str, weights: Path | None, classes: int | None, data: Any, 
     if data is not None:
         check_fit(model, data, name)
     if weights is None and not name.endswith(".onnx"):
-        model.origin = {"weights": "random", "seed": seed}  # what results say of it
+        model.origin = {"weights": "random", "seed": seed}  # pyright: ignore - what results say of it
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
 
