@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Data": "data",
     "from_arrays": "data",
+    "from_dataset": "data",
     "load_data": "data",
     "load_model": "checkpoints",
     "save_model": "checkpoints",
@@ -46,6 +47,7 @@ __all__ = [
     "experiment",
     "freeze",
     "from_arrays",
+    "from_dataset",
     "load_data",
     "load_model",
     "metrics",
@@ -80,7 +82,7 @@ if TYPE_CHECKING:
     from bitproof.analysis import diagnose_masking
     from bitproof.checkpoints import load_model, save_model
     from bitproof.core.rng import Rng
-    from bitproof.data import Data, from_arrays, load_data
+    from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.quant import Scheme, freeze, quantize

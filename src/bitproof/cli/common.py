@@ -12,9 +12,51 @@ from bitproof.cli.checks import check_fit
 from bitproof.errors import InputError
 
 
-def load_examples(text: str, split: str, limit: int | None) -> Any:
+def load_examples(
+    text: str,
+    split: str,
+    limit: int | None,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    input_size: int | None = None,
+) -> Any:
+    """The data that are named, framed as the network's zoo has it where neither the text nor `input_size` says how."""
     name, root, options = bitproof.data.parse_data(text)
-    return bitproof.load_data(name, root=root, split=split, limit=limit, **options)
+    if input_size is not None:
+        if not bitproof.data.takes(name, "size"):
+            raise InputError(
+                f"--input-size {input_size} with {text}",
+                rule=f"the images of {name} have one size",
+                remedy="Leave it out",
+            )
+        if options.setdefault("size", input_size) != input_size:
+            raise InputError(
+                f"--input-size {input_size} with {text}", rule="a size is said once", remedy="Leave one of them out"
+            )
+    usual = bitproof.models.preprocessing(model) if model and bitproof.data.takes(name, "size") else {}
+    if usual and "size" in options:  # the same part of the picture
+        usual["shorter"] = round(options["size"] * usual["shorter"] / usual["size"])
+    part = {"limit": limit, "sample": sample, "seed": seed}
+    return bitproof.load_data(name, root=root, split=split, **part, **{**usual, **options})
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """A number a channel, as `0.49,0.48,0.45` or `125/255,123/255,114/255`.
+
+    Raises:
+        InputError: something that is no number.
+    """
+    if text is None:
+        return None
+    try:
+        parts = [part.partition("/") for part in text.split(",")]
+        return tuple(float(above) / float(below) if slash else float(above) for above, slash, below in parts)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{option} {text}", rule="it is a number a channel, joined by commas", remedy="Write 0.49,0.48,0.45"
+        ) from error
 
 
 def root_of(text: str | None) -> str | None:
@@ -22,7 +64,16 @@ def root_of(text: str | None) -> str | None:
     return bitproof.data.parse_data(text)[1] if text is not None else None
 
 
-def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...], split: str) -> Any:
+def calibration_images(
+    data: str,
+    calibration_data: str | None,
+    count: int,
+    shape: tuple[int, ...],
+    split: str,
+    *,
+    model: str | None = None,
+    input_size: int | None = None,
+) -> Any:
     if calibration_data is None and data.startswith("folder:"):
         raise InputError(
             f"no calibration images for {data!r}",
@@ -36,7 +87,7 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
             remedy="Calibrate on other images: --calibration-data folder:OTHER or --split test, or use a scheme with "
             "float activations such as w32a32",
         )
-    images = load_examples(calibration_data or data, "train", count)
+    images = load_examples(calibration_data or data, "train", count, model=model, input_size=input_size)
     if images.shape != shape:
         raise InputError(
             f"--calibration-data {calibration_data} has images of shape {images.shape}",
@@ -46,21 +97,56 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
     return images
 
 
-def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
-    """The model that is named, asked about the first of the data, if there are any; a note says where it is random."""
+def open_model(
+    name: str,
+    weights: Path | None,
+    classes: int | None,
+    data: Any,
+    seed: int = 0,
+    *,
+    mean: str | None = None,
+    std: str | None = None,
+) -> Any:
+    """The model that is named, asked about the first of the data, if there are any; notes say where it is random, and
+    what its zoo says of its preprocessing."""
+    means, stds = numbers(mean, "--mean"), numbers(std, "--std")
     if name.endswith(".onnx") and weights is None:
         if classes is not None:
             raise InputError(
                 f"--classes {classes} with {name!r}", rule="an ONNX file has its outputs", remedy="Leave --classes out"
             )
         model = bitproof.deploy.load_onnx(name)
+        if means is not None or stds is not None:
+            model = _normalised(model, means, stds)
     else:
-        model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
+        model = bitproof.load_model(name, weights=weights, classes=classes, mean=means, std=stds, seed=seed)
+        _tell_zoo(name, model, data)
     if data is not None:
         check_fit(model, data, name)
     if weights is None and not name.endswith(".onnx"):
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
+
+
+def _normalised(model: Any, means: tuple[float, ...] | None, stds: tuple[float, ...] | None) -> Any:
+    """A session that expects normalised images, behind their normalisation."""
+    if means is None or stds is None:
+        raise InputError(
+            "one of --mean and --std alone", rule="a normalisation has both, a number a channel", remedy="Give both"
+        )
+    return bitproof.models.normalized(model, means, stds).eval()
+
+
+def _tell_zoo(name: str, model: Any, data: Any) -> None:
+    """Say what a network's zoo knows of its preprocessing, and what of it is used."""
+    spec = bitproof.models.zoo_spec(name)
+    if spec is None:
+        return
+    layer = next(part for part in model.modules() if isinstance(part, bitproof.models.Normalize))
+    text = f"note: {spec.source}: {layer.extra_repr()}"
+    if data is not None and data.framing.shorter:
+        text += f", {data.framing.width} pixels cut from {data.framing.shorter}, {data.framing.resize}"
+    typer.secho(text, err=True)
 
 
 @contextmanager

@@ -25,10 +25,14 @@ from bitproof.cli.options import (
     CalibrationData,
     Classes,
     DataOption,
+    InputSize,
     Limit,
+    Mean,
     Model,
     ReportOption,
+    Sample,
     Seed,
+    Std,
     StoreOption,
     Weights,
 )
@@ -39,6 +43,10 @@ def evaluate(
     model: Model,
     data: DataOption,
     weights: Weights = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+    input_size: InputSize = None,
     scheme: Annotated[
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
@@ -54,10 +62,10 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
     limit: Limit = None,
+    sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[list[Path] | None, typer.Option(help="Also test an ONNX file, run by ONNX Runtime.")] = None,
-    classes: Classes = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
     independent: Annotated[
@@ -97,13 +105,15 @@ def evaluate(
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
     lookup(CRAFTING, crafting, "way to make attacks")
-    examples = load_examples(data, split, limit)
+    examples = load_examples(data, split, limit, sample=sample, seed=seed, model=model, input_size=input_size)
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
-        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
-    original = open_model(model, weights, classes, examples)
+        calibration = calibration_images(
+            data, calibration_data, calibration_count, examples.shape, split, model=model, input_size=input_size
+        )
+    original = open_model(model, weights, classes, examples, mean=mean, std=std)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)

@@ -6,16 +6,33 @@ from typing import Annotated
 import typer
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, FILE.onnx; see `bitproof list models`.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="resnet20, timm:NAME, FILE.onnx, or module:callable of your own.",
+    ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
 DataOption = Annotated[
-    str, typer.Option("--data", help="digits, cifar10:ROOT, imagenet:ROOT[,size=224] or folder:ROOT[,size=224].")
+    str,
+    typer.Option(
+        "--data", help="digits, cifar10:ROOT, imagenet:ROOT, folder:ROOT, hf:ROOT, npz:FILE, csv:FILE, module:callable."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first so many examples only.")]
+Sample = Annotated[
+    int | None, typer.Option(min=1, help="Use a random part of so many, of each class its share (by --seed).")
+]
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Normalisation where it is not the network's own, e.g. 0.49,0.48,0.45 of [0, 1].")
+]
+Std = Annotated[str | None, typer.Option(help="As --mean.")]
+InputSize = Annotated[
+    int | None, typer.Option(min=1, help="Side in pixels of what the network gets, for folders of pictures.")
+]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
 PTQ = Annotated[
     str | None,

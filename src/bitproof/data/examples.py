@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bitproof.data.base import Data
 from bitproof.errors import InputError
-from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
+from bitproof.pictures.pixels import REFERENCE_DECODER, Framing, decode, framed, to_tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,4 +73,4 @@ class Examples:
             return self.images
         square = replace(self.framing, height=self.framing.shorter, width=self.framing.shorter)
         files = [decode(self.encoded(i), REFERENCE_DECODER, channels=square.channels) for i in range(len(self))]
-        return to_tensor(np.stack([framed(picture, square, REFERENCE_RESIZE) for picture in files]))
+        return to_tensor(np.stack([framed(picture, square, square.resize) for picture in files]))
