@@ -1,5 +1,6 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
@@ -167,6 +168,7 @@ class Experiment:
         keep_freed_memory()
         with self.bench() as bench:
             models = told_apart(bench, store)
+            self._look(bench, models, store)
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
             tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
@@ -192,6 +194,13 @@ class Experiment:
             damaged=tally.damaged,
             environments=[environments[run] for run in sorted(runs) if run in environments],
         )
+
+    def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
+        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        for name, model in models.items():
+            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+                for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
+                    warnings.warn(finding, stacklevel=3)
 
 
 def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
