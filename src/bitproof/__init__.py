@@ -25,6 +25,7 @@ _HOME = {
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
+    "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
     "write_report": "report",
@@ -59,6 +60,7 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
+    "tagged",
     "train",
     "write_report",
 ]
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from bitproof.records import Diagnosis
     from bitproof.report import write_report
     from bitproof.store import Store
+    from bitproof.subjects import tagged
 
 
 def __getattr__(name: str) -> Any:

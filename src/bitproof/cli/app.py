@@ -11,6 +11,7 @@ from bitproof.cli.export import export
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
+from bitproof.cli.stores import diff, merge
 from bitproof.cli.train import train
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ COMMANDS = {
     "train": train,
     "report": report,
     "export": export,
+    "merge": merge,
+    "diff": diff,
     "list": list_names,
 }
 for _name, _command in COMMANDS.items():

@@ -149,6 +149,26 @@ def _tell_zoo(name: str, model: Any, data: Any) -> None:
     typer.secho(text, err=True)
 
 
+def tags_of(given: list[str] | None) -> dict[str, str | float]:
+    """`KEY=VALUE`s, whose values are numbers where they look like some.
+
+    Raises:
+        InputError: something else.
+    """
+    found: dict[str, str | float] = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not (key.isidentifier() and equals):
+            raise InputError(
+                f"--tag {text}", rule="a tag is written KEY=VALUE", remedy="Write for example train_seed=1"
+            )
+        try:
+            found[key] = int(value) if value.lstrip("-").isdecimal() else float(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
 @contextmanager
 def keeping(what: str) -> Iterator[None]:
     """Work after which a stop is answered with what is kept of it."""

@@ -18,6 +18,7 @@ from bitproof.cli.common import (
     print_result,
     quantized_copy,
     root_of,
+    tags_of,
 )
 from bitproof.cli.options import (
     PTQ,
@@ -28,12 +29,14 @@ from bitproof.cli.options import (
     InputSize,
     Limit,
     Mean,
+    MetricOption,
     Model,
     ReportOption,
     Sample,
     Seed,
     Std,
     StoreOption,
+    Tag,
     Weights,
 )
 from bitproof.errors import InputError, lookup
@@ -83,6 +86,8 @@ def evaluate(
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
+    tag: Tag = None,
+    metric: MetricOption = None,
     store: StoreOption = None,
     report: ReportOption = None,
 ) -> None:
@@ -101,6 +106,9 @@ def evaluate(
             rule="the pipeline makes the quantized copies",
             remedy="Add a scheme, such as --scheme w8a8",
         )
+    tags = tags_of(tag)
+    for text in metric or []:
+        bitproof.metrics.add_metric(text)
     labels = [label_of(wanted, ptq) for wanted in schemes]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
@@ -125,7 +133,7 @@ def evaluate(
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
         result = bitproof.evaluate(
-            tested,
+            {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested,
             examples,
             suite=suite,
             conditions=conditions,

@@ -33,6 +33,10 @@ Std = Annotated[str | None, typer.Option(help="As --mean.")]
 InputSize = Annotated[
     int | None, typer.Option(min=1, help="Side in pixels of what the network gets, for folders of pictures.")
 ]
+Tag = Annotated[
+    list[str] | None, typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.")
+]
+MetricOption = Annotated[list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.")]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
 PTQ = Annotated[
     str | None,

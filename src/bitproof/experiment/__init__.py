@@ -6,6 +6,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.experiment import Experiment, evaluate
 from bitproof.experiment.made import Made, made_beside, made_in, make
 from bitproof.experiment.results import Result
+from bitproof.experiment.stores import compare_stores, merge
 from bitproof.experiment.training import train
 
 __all__ = [
@@ -19,10 +20,12 @@ __all__ = [
     "Made",
     "Masking",
     "Result",
+    "compare_stores",
     "evaluate",
     "made_beside",
     "made_in",
     "make",
+    "merge",
     "parse_condition",
     "train",
 ]
