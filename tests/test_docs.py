@@ -43,6 +43,11 @@ def workplace(tmp_path, monkeypatch):
     from safetensors.torch import save_file
 
     save_file(build_model("resnet20").state_dict(), tmp_path / "cifar10_resnet20.safetensors")
+    for page in PAGES:  # a block that starts with the name of a file is that file
+        for block in blocks(page, "python"):
+            if name := re.match(r"# (\w+\.py)\n", block):
+                (tmp_path / name[1]).write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

@@ -188,3 +188,26 @@ def test_a_function_of_ones_own_is_data(tmp_path, monkeypatch, run):
         bp.load_data(f"{name}:number")
     code, out, err = run("evaluate", "digits_cnn", "--data", f"{name}:digits", "--suite", "clean", "--sample", 20)
     assert code == 0 and "n = 20" in " ".join(out.split()), (out, err)
+
+
+def test_a_list_of_classes_may_be_a_file_of_its_own(tmp_path, run):
+    for label in ("even", "odd"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        Image.fromarray(PICTURES[0]).save(tmp_path / "pictures" / label / "1.png")
+    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "odd", "even"]))
+    command = [
+        "evaluate",
+        "resnet20",
+        "--data",
+        f"folder:{tmp_path / 'pictures'}",
+        "--input-size",
+        32,
+        "--suite",
+        "clean",
+    ]
+    code, _, err = run(*command)
+    assert code == 2 and "has 10 outputs, data set 'folder' has 2 classes" in err
+    code, _, err = run(*command, "--class-list", tmp_path / "names.txt", "--quiet")
+    assert code == 0, err
+    code, _, err = run("evaluate", "digits_cnn", "--data", "digits", "--class-list", tmp_path / "names.txt")
+    assert code == 2 and "the classes of digits are known" in err

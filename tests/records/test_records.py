@@ -25,6 +25,7 @@ MODEL = ModelRecord(
     random=True,
     of_batch=True,
     coverage=Coverage(parts=(Part(name="conv", weights=9, products=81, weight_bits=4, act_bits=4),)),
+    tags={"train_seed": 1},
 )
 DATA = replace(make_cell().data, left_out={"a.jpg": "is empty"})
 

@@ -21,6 +21,7 @@ def load_examples(
     seed: int = 0,
     model: str | None = None,
     input_size: int | None = None,
+    class_list: Path | None = None,
 ) -> Any:
     """The data that are named, framed as the network's zoo has it where neither the text nor `input_size` says how."""
     name, root, options = bitproof.data.parse_data(text)
@@ -35,6 +36,12 @@ def load_examples(
             raise InputError(
                 f"--input-size {input_size} with {text}", rule="a size is said once", remedy="Leave one of them out"
             )
+    if class_list is not None:
+        if not bitproof.data.takes(name, "classes"):
+            raise InputError(
+                f"--class-list {class_list} with {text}", rule=f"the classes of {name} are known", remedy="Leave it out"
+            )
+        options["classes"] = class_list
     usual = bitproof.models.preprocessing(model) if model and bitproof.data.takes(name, "size") else {}
     if usual and "size" in options:  # the same part of the picture
         usual["shorter"] = round(options["size"] * usual["shorter"] / usual["size"])
@@ -215,6 +222,29 @@ def print_result(result: Any) -> None:
     for key, reason in result.damaged.items():
         console.print(f"note: {key[:8]} was damaged and is computed anew: {reason}", highlight=False, markup=False)
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
+
+
+def print_json(result: Any) -> None:
+    """The tables as JSON: one object with a list of rows each."""
+    import json
+
+    tables = {name: json.loads(getattr(result, name)().to_json(orient="records")) for name in ("table", "summary")}
+    print(json.dumps({**tables, "computed": result.computed, "reused": result.reused}, indent=2))
+
+
+def print_estimate(experiment: Any, path: Path | None) -> None:
+    """What a run would do, and about how long it takes."""
+    stored = path is not None and path.is_file()
+    with bitproof.Store(path if stored else None, readonly=stored) as store:
+        found = bitproof.experiment.estimate(experiment, store)
+    width = max((len(task.label) for task in found.tasks), default=0)
+    for task in found.tasks:
+        print(f"{task.label:<{width}}  {task.passes:>14,} passes")
+    left = f"about {found.seconds / 60:.1f} minutes" if found.seconds > 90 else f"about {found.seconds:.0f} s"
+    print(
+        f"{sum(task.results for task in found.tasks):,} results to compute, {found.reused:,} found in the store; "
+        f"{found.passes:,} passes, {left} at {1000 * found.measured:.2f} ms each, measured on one batch"
+    )
 
 
 def tell_damaged(store: Any) -> None:

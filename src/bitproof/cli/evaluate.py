@@ -15,6 +15,8 @@ from bitproof.cli.common import (
     label_of,
     load_examples,
     open_model,
+    print_estimate,
+    print_json,
     print_result,
     quantized_copy,
     root_of,
@@ -25,12 +27,15 @@ from bitproof.cli.options import (
     CalibrationCount,
     CalibrationData,
     Classes,
+    ClassList,
     DataOption,
     InputSize,
+    Json,
     Limit,
     Mean,
     MetricOption,
     Model,
+    Quiet,
     ReportOption,
     Sample,
     Seed,
@@ -50,6 +55,7 @@ def evaluate(
     std: Std = None,
     classes: Classes = None,
     input_size: InputSize = None,
+    class_list: ClassList = None,
     scheme: Annotated[
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
@@ -90,6 +96,11 @@ def evaluate(
     metric: MetricOption = None,
     store: StoreOption = None,
     report: ReportOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Test a model and quantized copies of it under a suite of conditions."""
     files = [weights, *(onnx or []), Path(model)]
@@ -113,14 +124,13 @@ def evaluate(
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
     lookup(CRAFTING, crafting, "way to make attacks")
-    examples = load_examples(data, split, limit, sample=sample, seed=seed, model=model, input_size=input_size)
+    framing = {"model": model, "input_size": input_size}
+    examples = load_examples(data, split, limit, sample=sample, seed=seed, class_list=class_list, **framing)
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
-        calibration = calibration_images(
-            data, calibration_data, calibration_count, examples.shape, split, model=model, input_size=input_size
-        )
+        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     original = open_model(model, weights, classes, examples, mean=mean, std=std)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
@@ -132,24 +142,23 @@ def evaluate(
         for wanted in schemes:
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
-        result = bitproof.evaluate(
-            {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested,
-            examples,
-            suite=suite,
-            conditions=conditions,
-            transfer=attacks,
-            store=store,
-            seed=seed,
-            batch_size=batch_size,
-            independent=independent,
-            crafting=crafting,
-            workers=workers,
-            jobs=jobs,
-            diagnose=diagnose,
-        )
-    print_result(result)
+        models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
+        wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
+        wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
+        if dry_run:
+            wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
+            print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)
+            return
+        progress = not (quiet or json)
+        result = bitproof.evaluate(models, examples, store=store, diagnose=diagnose, progress=progress, **wanted)
+    if json:
+        print_json(result)
+    elif not quiet:
+        print_result(result)
     if report:
-        print(f"\nreport: {result.report(report)}")
+        path = result.report(report)
+        if progress:
+            print(f"\nreport: {path}")
 
 
 def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:

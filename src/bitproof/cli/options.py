@@ -37,6 +37,10 @@ Tag = Annotated[
     list[str] | None, typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.")
 ]
 MetricOption = Annotated[list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.")]
+ClassList = Annotated[
+    Path | None,
+    typer.Option(help="Text file with a line a class, in the order of the outputs, for folders of some of them."),
+]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
 PTQ = Annotated[
     str | None,
@@ -47,4 +51,6 @@ PTQ = Annotated[
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, for other programs.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")]

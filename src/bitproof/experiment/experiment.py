@@ -306,23 +306,12 @@ def evaluate(
         >>> len(result.table())
         1
     """
-    chosen = [as_condition(c) for c in conditions or ()]
-    if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
-    models = models if isinstance(models, Mapping) else {"model": models}
-    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
-    experiment = Experiment(
-        models=models,
-        data=data,
-        conditions=(
-            *chosen,
-            *(
-                replace(made, source=name)
-                for made in shown
-                for name, model in models.items()
-                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
-            ),
-        ),
+    experiment = experiment_of(
+        models,
+        data,
+        suite=suite,
+        conditions=conditions,
+        transfer=transfer,
         analyses=(*analyses, *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
@@ -335,3 +324,34 @@ def evaluate(
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
+
+
+def experiment_of(
+    models: Mapping[str, Model] | Model,
+    data: Data,
+    *,
+    suite: str | None = None,
+    conditions: Sequence[Condition | Attack | str] | None = None,
+    transfer: Sequence[Attack | Crafted | str] = (),
+    **settings: Any,
+) -> Experiment:
+    """The experiment that `evaluate` runs; `settings` are fields of `Experiment`."""
+    chosen = [as_condition(c) for c in conditions or ()]
+    if suite is not None or not (chosen or transfer):
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
+    models = models if isinstance(models, Mapping) else {"model": models}
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
+    return Experiment(
+        models=models,
+        data=data,
+        conditions=(
+            *chosen,
+            *(
+                replace(made, source=name)
+                for made in shown
+                for name, model in models.items()
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
+            ),
+        ),
+        **settings,
+    )
