@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.data.base import Data, Read, Rows
+from bitproof.data.base import Data, Read, Rows, composed
 from bitproof.errors import InputError, UnreadableError
 from bitproof.pictures.pixels import (
     REFERENCE_DECODER,
@@ -55,7 +55,7 @@ class EncodedData(Data, abc.ABC):
 
     def content(self) -> Iterator[bytes | memoryview]:
         for row in range(len(self)):
-            yield self.name_of(row).encode(errors="surrogateescape") + b"\0"
+            yield composed(self.name_of(row)).encode(errors="surrogateescape") + b"\0"
             yield hashlib.blake2b(self.encoded(row)).digest()
 
     def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:

@@ -24,7 +24,7 @@ from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.scoring import BRIER, LOG_LOSS, TOP5
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
-from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, MEAN, SHARE, SPREAD, Statistic, relative_drop
+from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, LOSS, MEAN, SHARE, SPREAD, Statistic, relative_drop
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.table import METRICS, add_metric, summary
 from bitproof.metrics.targeted import TSR
@@ -43,6 +43,7 @@ __all__ = [
     "ECE",
     "FP",
     "LOG_LOSS",
+    "LOSS",
     "MEAN",
     "METRICS",
     "MFP",
