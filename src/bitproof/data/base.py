@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.errors import InputError
-from bitproof.pictures.pixels import Framing
+from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing
 from bitproof.records import DataRecord
 from bitproof.settings import describe
 
@@ -142,7 +142,10 @@ class Data(abc.ABC):
     def fingerprint(self) -> str:
         """32 hexadecimal digits over pictures, labels and framing, equal on every machine."""
         hasher = hashlib.blake2b(digest_size=16)
-        hasher.update(json.dumps(describe(self.framing)).encode())
+        framing = describe(self.framing)
+        if framing["resize"] == REFERENCE_RESIZE:
+            del framing["resize"]  # it is what results stand for that do not say how pictures were resized
+        hasher.update(json.dumps(framing).encode())
         hasher.update(np.ascontiguousarray(self.labels, "<i8").data)
         for part in self.content():
             hasher.update(part)
