@@ -29,6 +29,15 @@ def commands(page: Path) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
+@pytest.fixture(autouse=True)
+def _metrics():
+    """Metrics that a page adds are gone after it."""
+    before = dict(bp.metrics.METRICS)
+    yield
+    bp.metrics.METRICS.clear()
+    bp.metrics.METRICS.update(before)
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with what the pages name: CIFAR-10 in the official layout (a few random images) and weights.
