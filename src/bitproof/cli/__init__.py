@@ -7,11 +7,17 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 from bitproof.errors import InputError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    """A warning, as the command line says it: without the place in the code."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def main() -> None:
@@ -40,7 +46,9 @@ def main() -> None:
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         from bitproof.cli.app import app
 
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            app()
     except BaseException as error:
         if asked:  # whatever became of the exception on its way through other people's code
             kept = getattr(error, "__notes__", ["no file is left half written"])

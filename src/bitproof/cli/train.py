@@ -9,7 +9,7 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_run_folder
 from bitproof.cli.common import keeping, load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, Weights
+from bitproof.cli.options import Classes, DataOption, InputSize, Limit, Mean, Model, Seed, Std, Weights
 from bitproof.errors import InputError
 
 
@@ -22,8 +22,11 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
     scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
     weights: Weights = None,
-    limit: Limit = None,
+    mean: Mean = None,
+    std: Std = None,
     classes: Classes = None,
+    input_size: InputSize = None,
+    limit: Limit = None,
     seed: Seed = 0,
 ) -> None:
     """Train a model on the data's train split, with its quantizers in place if the recipe says so.
@@ -43,8 +46,8 @@ def train(
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
     check_run_folder(output, weights)
-    examples = load_examples(data, "train", limit)
-    start = open_model(model, weights, classes, examples, seed)
+    examples = load_examples(data, "train", limit, model=model, input_size=input_size)
+    start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
     if weights is None:
         start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):

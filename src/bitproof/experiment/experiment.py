@@ -1,5 +1,6 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
@@ -167,6 +168,7 @@ class Experiment:
         keep_freed_memory()
         with self.bench() as bench:
             models = told_apart(bench, store)
+            self._look(bench, models, store)
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
             tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
@@ -196,6 +198,13 @@ class Experiment:
             environments=[environments[run] for run in sorted(runs) if run in environments],
             files={self.data.fingerprint: files} if files else {},
         )
+
+    def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
+        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        for name, model in models.items():
+            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+                for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
+                    warnings.warn(finding, stacklevel=3)
 
 
 def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
@@ -308,23 +317,12 @@ def evaluate(
         >>> len(result.table())
         1
     """
-    chosen = [as_condition(c) for c in conditions or ()]
-    if suite is not None or not (chosen or transfer):
-        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
-    models = models if isinstance(models, Mapping) else {"model": models}
-    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
-    experiment = Experiment(
-        models=models,
-        data=data,
-        conditions=(
-            *chosen,
-            *(
-                replace(made, source=name)
-                for made in shown
-                for name, model in models.items()
-                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
-            ),
-        ),
+    experiment = experiment_of(
+        models,
+        data,
+        suite=suite,
+        conditions=conditions,
+        transfer=transfer,
         analyses=(*analyses, *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
@@ -337,3 +335,34 @@ def evaluate(
         return experiment.run(store, progress=progress)
     with Store(store) as opened:
         return experiment.run(opened, progress=progress)
+
+
+def experiment_of(
+    models: Mapping[str, Model] | Model,
+    data: Data,
+    *,
+    suite: str | None = None,
+    conditions: Sequence[Condition | Attack | str] | None = None,
+    transfer: Sequence[Attack | Crafted | str] = (),
+    **settings: Any,
+) -> Experiment:
+    """The experiment that `evaluate` runs; `settings` are fields of `Experiment`."""
+    chosen = [as_condition(c) for c in conditions or ()]
+    if suite is not None or not (chosen or transfer):
+        chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
+    models = models if isinstance(models, Mapping) else {"model": models}
+    shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
+    return Experiment(
+        models=models,
+        data=data,
+        conditions=(
+            *chosen,
+            *(
+                replace(made, source=name)
+                for made in shown
+                for name, model in models.items()
+                if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
+            ),
+        ),
+        **settings,
+    )

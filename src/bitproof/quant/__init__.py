@@ -16,7 +16,7 @@ from bitproof.quant.methods import METHODS
 from bitproof.quant.ocs import split_outliers
 from bitproof.quant.pact import PACT
 from bitproof.quant.pwlq import PWLQ
-from bitproof.quant.scheme import LayerRule, Scheme
+from bitproof.quant.scheme import LayerRule, Scheme, as_scheme
 from bitproof.quant.ternary import TTQ, TWN
 from bitproof.quant.xnor import XNOR
 
@@ -41,6 +41,7 @@ __all__ = [
     "Scheme",
     "Tanh",
     "after_step",
+    "as_scheme",
     "compute_layers",
     "coverage",
     "freeze",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int64, UInt64
+from jaxtyping import Bool, Float16, Float32, Float64, Int32, Int64, UInt64
 
 from bitproof.errors import InputError
 from bitproof.records.base import SCHEMA
@@ -20,6 +20,9 @@ from bitproof.settings import digest
 
 ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
 """The arrays that every cell has, one entry an example."""
+
+FURTHER = ("losses", "ranks", "squares", "frames", "digests", "targets")
+"""The arrays that a cell may have beside them."""
 
 
 def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
@@ -48,6 +51,10 @@ class Cell:
             the example, because its decoder refused the file, or because a stored copy is damaged.
         confidences: float32 [n], softmax probability of the prediction.
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        losses: float32 [n], -log of the label's softmax probability (`label_probabilities`), infinite where there is
+            no prediction.
+        ranks: int32 [n], how many classes come before the label, 0 where it is the prediction; -1 where there is none.
+        squares: float32 [n], sum of the squared probabilities of all classes, of which the Brier score is made.
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
         digests: uint64 [n], a hash of the pixels that the models saw (`pictures.pixels.digests`; of all frames of a
@@ -75,6 +82,9 @@ class Cell:
     backwards: int
     seconds: float
     pictures: Pictures
+    losses: Float32[np.ndarray, " n"] | None = None
+    ranks: Int32[np.ndarray, " n"] | None = None
+    squares: Float32[np.ndarray, " n"] | None = None
     frames: Int64[np.ndarray, "n f"] | None = None
     digests: UInt64[np.ndarray, " n"] | None = None
     targets: Int64[np.ndarray, " n"] | None = None
@@ -82,7 +92,7 @@ class Cell:
     run: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        arrays = {name: getattr(self, name) for name in (*ARRAYS, "frames", "digests", "targets")} | dict(self.values)
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, *FURTHER)} | dict(self.values)
         lengths = {name: len(array) for name, array in arrays.items() if array is not None}
         if len(set(lengths.values())) > 1:
             raise InputError(
@@ -104,6 +114,12 @@ class Cell:
     def correct(self) -> Bool[np.ndarray, " n"]:
         """bool [n]: there is a prediction, and it equals the label."""
         return (self.predictions == self.labels) & (self.predictions >= 0)
+
+    @property
+    def label_probabilities(self) -> Float64[np.ndarray, " n"]:
+        """float64 [n], softmax probability of the label, 0 where there is no prediction."""
+        assert self.losses is not None
+        return np.exp(-self.losses.astype(np.float64))
 
     @property
     def unmade(self) -> int:

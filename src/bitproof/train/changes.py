@@ -1,11 +1,12 @@
 """What is usually set otherwise in a recipe, by flat names, for all recipes alike."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, TypedDict, Unpack
 
 from bitproof.errors import InputError, lookup
-from bitproof.quant import Scheme
-from bitproof.train.objectives import Distillation, Objective
+from bitproof.quant import Scheme, as_scheme
+from bitproof.train.objectives import Distillation, Objective, as_objective
 from bitproof.train.optimisation import Optimisation
 from bitproof.train.penalties import ClippingLevels
 from bitproof.train.quantization import Quantization
@@ -21,12 +22,13 @@ class Changes(TypedDict, total=False):
         distillation: weight of a teacher, by default the float model that training starts from, against
             1 - distillation for the objective; 0 = no teacher. `temperature` divides both models' logits.
         penalty: weight of the penalty on clipping levels; 0 = none.
+        scheme, objective: settings or their text; the objective may also be a function of logits and labels.
     """
 
-    scheme: Scheme
+    scheme: Scheme | str
     calibration: int
     initial: str
-    objective: Objective
+    objective: Objective | Callable[..., Any] | str
     distillation: float
     temperature: float
     penalty: float
@@ -62,6 +64,10 @@ def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
     given: dict[str, Any] = dict(to)
     for name in given:
         lookup(Changes.__annotations__, name, "setting of a recipe")
+    if "scheme" in given:
+        given["scheme"] = as_scheme(given["scheme"])
+    if "objective" in given:
+        given["objective"] = as_objective(given["objective"])
     quantization, of_quantization = recipe.quantization, _of(Quantization, given)
     if quantization is None and of_quantization:
         raise InputError(
