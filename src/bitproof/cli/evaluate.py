@@ -10,6 +10,7 @@ import bitproof
 from bitproof.cli.checks import check_distinct, check_fit, check_output, check_store
 from bitproof.cli.common import (
     calibration_images,
+    chosen_device,
     keeping,
     kept_in,
     label_of,
@@ -25,6 +26,7 @@ from bitproof.cli.options import (
     CalibrationData,
     Classes,
     DataOption,
+    Device,
     Limit,
     Model,
     ReportOption,
@@ -72,6 +74,7 @@ def evaluate(
     jobs: Annotated[
         int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
     ] = 1,
+    device: Device = "auto",
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
@@ -82,8 +85,10 @@ def evaluate(
     files = [weights, *(onnx or []), Path(model)]
     check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
     check_store(store, *files)
+    device = chosen_device(device)
     from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
+    from bitproof.core.copying import moved
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
@@ -103,7 +108,7 @@ def evaluate(
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
-    original = open_model(model, weights, classes, examples)
+    original = moved(open_model(model, weights, classes, examples), device)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)

@@ -17,6 +17,10 @@ CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, a
 CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
+Device = Annotated[
+    str,
+    typer.Option(envvar="BITPROOF_DEVICE", help="Where to compute: auto (CUDA if it is there), cpu, cuda:1, mps."),
+]
 PTQ = Annotated[
     str | None,
     typer.Option(

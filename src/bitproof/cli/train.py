@@ -8,8 +8,8 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_run_folder
-from bitproof.cli.common import keeping, load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, Weights
+from bitproof.cli.common import chosen_device, keeping, load_examples, open_model
+from bitproof.cli.options import Classes, DataOption, Device, Limit, Model, Seed, Weights
 from bitproof.errors import InputError
 
 
@@ -25,6 +25,7 @@ def train(
     limit: Limit = None,
     classes: Classes = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Train a model on the data's train split, with its quantizers in place if the recipe says so.
 
@@ -43,9 +44,12 @@ def train(
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
     check_run_folder(output, weights)
+    device = chosen_device(device)
     examples = load_examples(data, "train", limit)
     start = open_model(model, weights, classes, examples, seed)
     with keeping(f"the run is in {output}, the same command goes on from there"):
-        bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+        bitproof.experiment.train(
+            how, start, examples, output=output, architecture=model, classes=classes, seed=seed, device=device
+        )
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

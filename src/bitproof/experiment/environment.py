@@ -5,6 +5,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import bitproof
 from bitproof.core.cpu import integer_instructions
+from bitproof.core.devices import about
 
 _PACKAGES = (
     "torch",
@@ -27,8 +29,12 @@ _PACKAGES = (
 )
 
 
-def environment() -> dict[str, Any]:
-    """Plain data that says what this process runs on; stored once a run, beside its cells."""
+def environment(devices: Iterable[torch.device] = (torch.device("cpu"),)) -> dict[str, Any]:
+    """Plain data that says what this process runs on; stored once a run, beside its cells.
+
+    Args:
+        devices: where models compute.
+    """
     return {
         "bitproof": bitproof.__version__,
         "commit": _git("rev-parse", "HEAD"),
@@ -40,7 +46,7 @@ def environment() -> dict[str, Any]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "integer_instructions": integer_instructions(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "devices": {str(device): about(device) for device in sorted(devices, key=str)},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

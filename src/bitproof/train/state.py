@@ -102,7 +102,7 @@ class StateFile:
             return
         try:
             with written(self._path, "the state of a run") as draft:
-                torch.save(_content(run, self._identity), draft)
+                torch.save(_moved(_content(run, self._identity), torch.device("cpu")), draft)
         except RuntimeError as error:  # what torch raises on a full disk
             raise cannot_write(self._path, "the state of a run", error) from error
         self._saved = time.monotonic()
