@@ -18,7 +18,7 @@ import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
 from common import kept, ratio, rotate
 
-NETWORKS = {"resnet20": (32, 32), "torchvision:squeezenet1_1": (224, 4), "mobilenet_v2": (224, 4)}
+NETWORKS = {"resnet20": (32, 32), "torchvision:squeezenet1_1": (224, 4), "torchvision:mobilenet_v2": (224, 4)}
 """Size of the images, and how many make a batch."""
 
 

@@ -18,7 +18,7 @@ from bitproof.attacks import Noise
 from bitproof.core.calling import device_of
 from bitproof.core.rng import Rng
 from bitproof.ptq import PostTraining
-from bitproof.quant import METHODS, Scheme, freeze, quantize
+from bitproof.quant import METHODS, Affine, Scheme, freeze, quantize
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.shifts import CORRUPTIONS
 from bitproof.train import OBJECTIVES, RECIPES, Recipe, changed, qat, standard
@@ -47,9 +47,9 @@ PIPELINES = [
 ]
 
 GRIDS = [
-    Scheme("affine", weight_bits=4, act_bits=4, granularity="tensor", symmetric=False, act_symmetric=True),
-    *(Scheme("affine", weight_bits=4, act_bits=32, weight_range=rule) for rule in WEIGHT_RANGES),
-    *(Scheme("affine", weight_bits=32, act_bits=4, act_range=rule) for rule in ACT_RANGES),
+    Scheme(Affine(granularity="tensor", symmetric=False, act_symmetric=True), weight_bits=4, act_bits=4),
+    *(Scheme(Affine(weight_range=rule), weight_bits=4, act_bits=32) for rule in WEIGHT_RANGES),
+    *(Scheme(Affine(act_range=rule), weight_bits=32, act_bits=4) for rule in ACT_RANGES),
 ]
 
 
