@@ -203,17 +203,17 @@ def craft(
 ) -> Tensor:
     """What the attack returns for the examples at `rows`, checked. What it asks in vain, for lack of memory, counts."""
 
-    def made(start: int, most: int) -> Tensor:
+    def made(start: int, most: int) -> tuple[Tensor, int]:
         end, options = (len(rows), {"batch_size": most}) if attack.pooled else (start + most, {})
         here = rows[start:end]
         labels = torch.from_numpy(data.labels[here]).to(inputs.device)
         aims = None if targets is None else torch.from_numpy(targets[here]).to(inputs.device)
-        return attack(model, inputs[start:end], labels, targets=aims, rng=rng.select(here), **options).detach()
+        return attack(model, inputs[start:end], labels, targets=aims, rng=rng.select(here), **options).detach(), end
 
     parts, start = list[Tensor](), 0
     while start < len(rows):
-        parts.append(room.fit(partial(made, start)))
-        start += len(rows) if attack.pooled else room.images
+        part, start = room.fit(partial(made, start))
+        parts.append(part)
     adversarial = check_images(torch.cat(parts), data.shape, f"attack {attack.label!r}")
     check_budget(attack, inputs, adversarial)
     return adversarial
