@@ -63,6 +63,8 @@ def train(
     teacher = moved(teacher, device) if teacher is not None else None
 
     def keep(history: list[Epoch], model: nn.Module) -> None:
+        if not data.open:
+            model.class_names = data.classes  # pyright: ignore - what a subject knows of it
         for name in ["last", "best"] if history[-1].best else ["last"]:
             save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
         plot_training([vars(epoch) for epoch in history], folder / "history.png")
