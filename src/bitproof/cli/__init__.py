@@ -52,8 +52,8 @@ def main() -> None:
             sys.exit(2)
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported here
             print(
-                f"error: {str(error).splitlines()[0]} The memory of the device does not hold a batch: use a smaller one "
-                "(--batch-size, or batch_size= of a recipe), or --device cpu.",
+                f"error: {str(error).splitlines()[0]} The memory of the device does not hold a batch: use a smaller "
+                "one (--batch-size, or batch_size= of a recipe), or --device cpu.",
                 file=sys.stderr,
             )
             sys.exit(2)
