@@ -164,7 +164,7 @@ def test_what_a_gpu_allows_is_allowed(few):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attacks(name, signed, few, monkeypatch):
     monkeypatch.setattr(test_every_attack, "SMALL", LEAST)
-    attack, rng = test_every_attack.make(name, eps=0.2), Rng(0, np.arange(4))
+    attack, rng = test_every_attack.make(name, eps=0.6), Rng(0, np.arange(4))
     images = few.images(np.arange(4))
     labels = signed(images).argmax(1)
     far = attack(there(signed), images.to(DEVICE), labels.to(DEVICE), rng=rng)

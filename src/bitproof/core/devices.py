@@ -14,13 +14,14 @@ from bitproof.errors import InputError
 AUTO = "auto"
 """The first CUDA device where there is one, else the CPU."""
 
+_BACKENDS: Any = backends  # torch puts into them what type checkers cannot see
 _PRODUCTS = (
-    backends.cuda.matmul,
-    backends.cudnn.conv,
-    backends.cudnn.rnn,
-    backends.mkldnn.matmul,
-    backends.mkldnn.conv,
-    backends.mkldnn.rnn,
+    _BACKENDS.cuda.matmul,
+    _BACKENDS.cudnn.conv,
+    _BACKENDS.cudnn.rnn,
+    _BACKENDS.mkldnn.matmul,
+    _BACKENDS.mkldnn.conv,
+    _BACKENDS.mkldnn.rnn,
 )
 """Where torch keeps whether products of float32 may be computed with fewer digits, as TF32 or bfloat16."""
 
