@@ -90,6 +90,12 @@ def _tensors(index: Any) -> Any:
 class Module(_DummyBackendModule):
     """What torch asks such a device."""
 
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.empty(0)
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        pass
+
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 

@@ -189,6 +189,6 @@ def call_pooled(
             that does not average.
     """
     goal = self.goal(model, inputs, labels, targets)
+    check_answers(model, inputs, goal, self.averaged)
     asked = Asked(model, batch_size or max(len(inputs), 1), self.averaged)
-    check_answers(model, inputs[: asked.batch_size], goal, self.averaged)
     return self.search(asked, inputs, goal, rng).images
