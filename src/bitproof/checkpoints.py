@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bitproof import models
+from bitproof.core.copying import moved
 from bitproof.data.base import composed
 from bitproof.errors import InputError, lookup
 from bitproof.files import written
@@ -131,6 +132,7 @@ def load_model(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     seed: int = 0,
+    device: str | None = None,
 ) -> nn.Module:
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
@@ -144,10 +146,24 @@ def load_model(
         mean, std: normalisation a channel in [0, 1] units, where it is not the architecture's own; of a network of
             your own that does not normalise by itself.
         seed: of random weights.
+        device: where to: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there is one; None
+            = the CPU.
 
     Raises:
-        InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
+        InputError: an unknown name, a device that is not there, a file that is missing, broken, unsafe or does not fit.
     """
+    return moved(_loaded(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed), device)
+
+
+def _loaded(
+    name: str | nn.Module,
+    *,
+    weights: str | Path | None,
+    classes: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    seed: int,
+) -> nn.Module:
     about = _metadata(weights)
     if isinstance(name, nn.Module):
         return _own(name, weights, about, fixed={"classes": classes, "mean": mean, "std": std})

@@ -58,6 +58,13 @@ def main() -> None:
             red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
             print(f"{red}error: {error}{plain}", file=sys.stderr)
             sys.exit(2)
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported here
+            print(
+                f"error: {str(error).splitlines()[0]} The memory of the device does not hold a batch: use a smaller "
+                "one (--batch-size, or batch_size= of a recipe), or --device cpu.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
         if isinstance(error, BrokenPipeError):  # the reader of a pipe left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

@@ -177,6 +177,20 @@ def tags_of(given: list[str] | None) -> dict[str, str | float]:
     return found
 
 
+def chosen_device(text: str) -> str:
+    """The device that is named; a note says what "auto" takes.
+
+    Raises:
+        InputError: it is not there.
+    """
+    from bitproof.core.devices import AUTO, device_named
+
+    device = device_named(text)
+    if text == AUTO:
+        typer.secho(f"note: computed on {device}, as --device auto", err=True)
+    return str(device)
+
+
 @contextmanager
 def keeping(what: str) -> Iterator[None]:
     """Work after which a stop is answered with what is kept of it."""

@@ -10,6 +10,7 @@ import bitproof
 from bitproof.cli.checks import check_distinct, check_fit, check_output, check_store
 from bitproof.cli.common import (
     calibration_images,
+    chosen_device,
     keeping,
     kept_in,
     label_of,
@@ -29,6 +30,7 @@ from bitproof.cli.options import (
     Classes,
     ClassList,
     DataOption,
+    Device,
     InputSize,
     Json,
     Limit,
@@ -89,6 +91,7 @@ def evaluate(
     jobs: Annotated[
         int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
     ] = 1,
+    device: Device = "auto",
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
@@ -106,8 +109,10 @@ def evaluate(
     files = [weights, *(onnx or []), Path(model)]
     check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
     check_store(store, *files)
+    device = chosen_device(device)
     from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
+    from bitproof.core.copying import moved
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
@@ -131,7 +136,7 @@ def evaluate(
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
-    original = open_model(model, weights, classes, examples, mean=mean, std=std)
+    original = moved(open_model(model, weights, classes, examples, mean=mean, std=std), device)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)

@@ -42,6 +42,10 @@ ClassList = Annotated[
     typer.Option(help="Text file with a line a class, in the order of the outputs, for folders of some of them."),
 ]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
+Device = Annotated[
+    str,
+    typer.Option(envvar="BITPROOF_DEVICE", help="Where to compute: auto (CUDA if it is there), cpu, cuda:1, mps."),
+]
 PTQ = Annotated[
     str | None,
     typer.Option(

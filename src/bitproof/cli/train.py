@@ -8,8 +8,8 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_run_folder
-from bitproof.cli.common import keeping, load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, InputSize, Limit, Mean, Model, Seed, Std, Weights
+from bitproof.cli.common import chosen_device, keeping, load_examples, open_model
+from bitproof.cli.options import Classes, DataOption, Device, InputSize, Limit, Mean, Model, Seed, Std, Weights
 from bitproof.errors import InputError
 
 
@@ -28,6 +28,7 @@ def train(
     input_size: InputSize = None,
     limit: Limit = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Train a model on the data's train split, with its quantizers in place if the recipe says so.
 
@@ -46,11 +47,14 @@ def train(
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
     check_run_folder(output, weights)
+    device = chosen_device(device)
     examples = load_examples(data, "train", limit, model=model, input_size=input_size)
     start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
     if weights is None:
         start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
-        bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+        bitproof.experiment.train(
+            how, start, examples, output=output, architecture=model, classes=classes, seed=seed, device=device
+        )
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

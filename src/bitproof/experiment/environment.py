@@ -5,6 +5,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import bitproof
 from bitproof.core.cpu import integer_instructions
+from bitproof.core.devices import about
 
 _PACKAGES = (
     "torch",
@@ -30,8 +32,12 @@ _OURS = Path(bitproof.__file__).parents[2]
 """The checkout, where bitproof is run from one."""
 
 
-def environment() -> dict[str, Any]:
-    """Plain data that says what this process runs on; stored once a run, beside its cells."""
+def environment(devices: Iterable[torch.device] = (torch.device("cpu"),)) -> dict[str, Any]:
+    """Plain data that says what this process runs on; stored once a run, beside its cells.
+
+    Args:
+        devices: where models compute.
+    """
     return {
         "bitproof": bitproof.__version__,
         "commit": _git(_OURS, "rev-parse", "HEAD"),
@@ -44,7 +50,7 @@ def environment() -> dict[str, Any]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "integer_instructions": integer_instructions(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "devices": {str(device): about(device) for device in sorted(devices, key=str)},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_craf
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
+from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -55,6 +56,8 @@ class Experiment:
         workers: processes that make images beside this one; results do not depend on them.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
             them here.
+        device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
+            is. What is elsewhere is tested as a copy.
     """
 
     models: Mapping[str, Model]
@@ -67,6 +70,7 @@ class Experiment:
     crafting: str = "exact"
     workers: int = 0
     jobs: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -88,6 +92,8 @@ class Experiment:
                 rule="it is a number of tasks at once, of which each makes its images itself",
                 remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
+        if self.device is not None:
+            device_named(self.device)  # checks it
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}", rule="it is a whole number of 64 bits", remedy="Use 0")
 
@@ -100,7 +106,7 @@ class Experiment:
     def bench(self) -> Bench:
         """What a run works with; closed after it."""
         return Bench(
-            subjects={name: Subject.of(model) for name, model in self.models.items()},
+            subjects={name: Subject.of(model).on(self.device) for name, model in self.models.items()},
             maker=Maker(data=self.data, seed=self.seed, workers=self.workers),
             batch_size=self.batch_size,
             crafting=self.crafting,
@@ -171,7 +177,8 @@ class Experiment:
             self._look(bench, models, store)
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
-            tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
+            about = partial(environment, {subject.device for subject in bench.subjects.values()})
+            tally = runner.run(plan, bench, store, about, executor=executor, progress=progress)
         files = self.data.files_by_id()
         if files and tally.computed:
             store.keep_files(self.data.fingerprint, files)
@@ -270,6 +277,7 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     jobs: int = 1,
+    device: str | None = None,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
     progress: bool = True,
@@ -299,6 +307,9 @@ def evaluate(
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
             share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
+        device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
+            is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
+            does not hold is halved.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
             reported beside the results.
@@ -330,6 +341,7 @@ def evaluate(
         crafting=crafting,
         workers=workers,
         jobs=jobs,
+        device=device,
     )
     if isinstance(store, Store):
         return experiment.run(store, progress=progress)

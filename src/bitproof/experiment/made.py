@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.checkpoints import noted_roles, save_model
+from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -183,7 +184,7 @@ def _make(
 
     model = train_in(place, recipe, start, data, seed=made.seed, teacher=teacher, progress=progress, on_epoch=keep)
     save_model(model, place / _MODEL, architecture=made.architecture, classes=made.classes)
-    _write_record(place, replace(made, environment=environment(), weights=_hash(model.state_dict())))
+    _write_record(place, replace(made, environment=environment([device_of(start)]), weights=_hash(model.state_dict())))
     (place / STATE).unlink(missing_ok=True)
 
 

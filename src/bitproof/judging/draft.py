@@ -93,8 +93,8 @@ class Draft:
             self.frames = np.full((len(self.predictions), predictions.shape[1]), -1)
         self.frames[rows] = predictions
 
-    def cell(self, model: ModelRecord, condition: ConditionRecord, seed: int) -> Cell:
-        """The finished cell."""
+    def cell(self, model: ModelRecord, condition: ConditionRecord, seed: int, device: torch.device) -> Cell:
+        """The finished cell, and where it was made."""
         shown, data = self.read[: len(self.images)], self.data
         arrays: dict[str, Any] = {name: getattr(self, name)[self.read] for name in FILLED}
         for name in ("frames", "digests", "targets"):
@@ -111,4 +111,5 @@ class Draft:
             backwards=self.backwards,
             seconds=self.seconds,
             pictures=Pictures(rows=np.arange(shown.sum()), images=self.images[shown]),
+            device=str(device),
         )

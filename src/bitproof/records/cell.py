@@ -64,6 +64,8 @@ class Cell:
         values: further numbers, one an example, by name: certified radii, abstentions and the like, [n] each.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
+        device: where it was made, e.g. "cpu" or "cuda:0"; not part of the key. What the device was, and how it was
+            set, is in the environment of its run.
         run: which run of the store computed it; None before it is stored.
     """
 
@@ -89,6 +91,7 @@ class Cell:
     digests: UInt64[np.ndarray, " n"] | None = None
     targets: Int64[np.ndarray, " n"] | None = None
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    device: str = "cpu"
     run: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

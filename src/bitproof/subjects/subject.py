@@ -5,8 +5,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from bitproof.core.calling import device_of
+from bitproof.core.copying import moved
 from bitproof.errors import InputError
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
@@ -79,6 +82,15 @@ class Subject:
             gradients=all(getattr(part, "differentiable", True) for part in model.modules()),
             class_names=names[0] if len(names) == 1 else None,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return device_of(self.model)
+
+    def on(self, device: str | torch.device | None) -> "Subject":
+        """The same on a device, see `core.copying.moved`."""
+        return self.with_model(moved(self.model, device))
 
     @cached_property
     def fingerprint(self) -> str:

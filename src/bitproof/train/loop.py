@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitproof.core.calling import answer
+from bitproof.core.devices import generators_kept
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -46,7 +47,7 @@ def fit(
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
     advance(len(now.history) * len(batches.train) + batches.seen(now.step), "")
-    with torch.random.fork_rng():
+    with generators_kept(batches.device):
         while len(now.history) < epochs:
             _train_epoch(run, batches, minimised, average, file, advance)
             shown = averaging.averaged(run.model, now.average) if average else run.model

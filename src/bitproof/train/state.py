@@ -16,6 +16,8 @@ from bitproof.reading import refusing
 
 _SAVE_EVERY = 60.0  # seconds
 
+_CPU = torch.device("cpu")
+
 _KEPT = {
     torch.optim.SGD: {"momentum_buffer"},
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
@@ -132,7 +134,7 @@ class StateFile:
                 )
             _check_form(content, _content(run, self._identity), "the state")
             if content["now"]["best"]:
-                _check_form(content["now"]["best"], run.model.state_dict(), "the best model")
+                _check_form(content["now"]["best"], _moved(run.model.state_dict(), _CPU), "the best model")
             _check_moments(content["optimizer"]["state"], run.optimizer)
             run.model.load_state_dict(content["model"])
             run.objective.load_state_dict(content["objective"])
@@ -143,15 +145,16 @@ class StateFile:
 
 
 def _content(run: Run, identity: str) -> dict[str, Any]:
-    """What a file holds."""
+    """What a file holds: everything on the CPU, so that a run may go on elsewhere."""
     now = {f.name: getattr(run.now, f.name) for f in fields(run.now)}
-    return {
+    content = {
         "identity": identity,
         "model": run.model.state_dict(),
         "objective": run.objective.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "now": {**now, "history": [asdict(epoch) for epoch in run.now.history]},
     }
+    return _moved(content, _CPU)
 
 
 def _check_form(found: Any, own: Any, path: str) -> None:
