@@ -22,6 +22,9 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
     scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
     weights: Weights = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Weights of MODEL that a matching or distilling objective learns from.")
+    ] = None,
     limit: Limit = None,
     classes: Classes = None,
     seed: Seed = 0,
@@ -45,7 +48,17 @@ def train(
     check_run_folder(output, weights)
     examples = load_examples(data, "train", limit)
     start = open_model(model, weights, classes, examples, seed)
+    taught = open_model(model, teacher, classes, examples, seed) if teacher else None
     with keeping(f"the run is in {output}, the same command goes on from there"):
-        bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+        bitproof.experiment.train(
+            how,
+            start,
+            examples,
+            output=output,
+            architecture=model,
+            classes=classes,
+            seed=seed,
+            teacher=taught,
+        )
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")
