@@ -11,7 +11,8 @@ import bitproof as bp
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.experiment import made_in, make
-from bitproof.train import NFGSM, OBJECTIVES, Adversarial, Alarm, Diverged, Free, RandomBudget, standard
+from bitproof.settings import parse
+from bitproof.train import NFGSM, OBJECTIVES, RECIPES, Adversarial, Alarm, Diverged, Free, RandomBudget, standard
 from bitproof.train import alarm as alarms
 from bitproof.train.alarm import Guard, remedies, rings
 from bitproof.train.divergence import PATIENCE, chance
@@ -201,4 +202,7 @@ def test_nc_is_kept_and_a_grid_goes_on(digits, network, tmp_path):
 def test_alarms_out_of_range_are_refused():
     with pytest.raises(InputError, match="every of the alarm is 0"):
         Alarm(every=0)
-    assert replace(standard(), alarm=None) == standard(alarm=None)
+    assert replace(standard(), alarm=None) == standard(alarm=None) == parse("standard:alarm=none", RECIPES, "recipe")
+    assert parse("standard:alarm=alarm(every=20)", RECIPES, "recipe").alarm == Alarm(every=20)
+    with pytest.raises(InputError, match="unknown alarm 'off'"):
+        parse("standard:alarm=off", RECIPES, "recipe")

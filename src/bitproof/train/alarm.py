@@ -22,6 +22,7 @@ from bitproof.attacks import FGSM, PGD, Attack
 from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
+from bitproof.settings import name_family
 from bitproof.train.crafting import held_still
 from bitproof.train.divergence import is_finite
 from bitproof.train.objectives import NFGSM, Adversarial, Objective
@@ -53,6 +54,9 @@ class Alarm:
                     rule="it is 1 at least",
                     remedy="Use Alarm(), or None for no alarm",
                 )
+
+
+name_family(Alarm, "alarm", {"alarm": Alarm})
 
 
 def remedies(objective: Objective) -> tuple[Objective, ...]:
