@@ -49,6 +49,8 @@ def train(
     examples = load_examples(data, "train", limit)
     start = open_model(model, weights, classes, examples, seed)
     taught = open_model(model, teacher, classes, examples, seed) if teacher else None
+    if weights is None:
+        start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
         bitproof.experiment.train(
             how,
