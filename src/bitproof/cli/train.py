@@ -24,6 +24,9 @@ def train(
     weights: Weights = None,
     mean: Mean = None,
     std: Std = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Weights of MODEL that a matching or distilling objective learns from.")
+    ] = None,
     classes: Classes = None,
     input_size: InputSize = None,
     limit: Limit = None,
@@ -50,11 +53,20 @@ def train(
     device = chosen_device(device)
     examples = load_examples(data, "train", limit, model=model, input_size=input_size)
     start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
+    taught = open_model(model, teacher, classes, examples, seed, mean=mean, std=std) if teacher else None
     if weights is None:
         start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
         bitproof.experiment.train(
-            how, start, examples, output=output, architecture=model, classes=classes, seed=seed, device=device
+            how,
+            start,
+            examples,
+            output=output,
+            architecture=model,
+            classes=classes,
+            seed=seed,
+            teacher=taught,
+            device=device,
         )
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

@@ -18,6 +18,11 @@ Model = Callable[[Tensor], Tensor]
 ROUNDING = 1e-6
 """By how much values may leave [0, 1]: float32 arithmetic, such as a resize, does so, and a wrong scale by far more."""
 
+
+class NotFinite(InputError):
+    """Logits that are NaN or infinite."""
+
+
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -112,7 +117,7 @@ def answer(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None:
-    """Raise `InputError` unless there is a row of finite logits for every image."""
+    """Raise `InputError` unless there is a row of finite logits for every image (`NotFinite` where they are not)."""
     if logits.dim() != 2 or len(logits) != len(images):
         raise InputError(
             f"{who} returned shape {tuple(logits.shape)} for {len(images)} images",
@@ -121,7 +126,7 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
         )
     bad = ~torch.isfinite(logits).all(1)
     if bad.any():
-        raise InputError(
+        raise NotFinite(
             f"{who} returned NaN or infinity for {int(bad.sum())} of {len(images)} images",
             rule="logits must be finite",
             remedy="Check the model's weights and its normalisation layer",

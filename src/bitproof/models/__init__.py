@@ -12,10 +12,12 @@ from bitproof.errors import InputError, lookup
 from bitproof.models.alexnet import AlexNet
 from bitproof.models.bernhard2019 import SVHN, BernhardCnn
 from bitproof.models.cifar_resnet import CifarResNet
+from bitproof.models.convex import ConvexSum, PlainSum
 from bitproof.models.digits import DigitsCnn
 from bitproof.models.mobilenetv2 import MobileNetV2
 from bitproof.models.normalize import Normalize, normalized
 from bitproof.models.own import as_brought, check_brought, own_network
+from bitproof.models.resnet4b import ResNet4B
 from bitproof.models.resnet8 import ResNet8
 from bitproof.models.resnet18 import ResNet18
 from bitproof.models.spec import (
@@ -50,10 +52,10 @@ __all__ = [
 ]
 
 
-def _cifar(depth: int, activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
+def _cifar(depth: int, *, activation: type[nn.Module] = nn.ReLU, total: type[nn.Module] = PlainSum) -> ModelSpec:
     # The public weights of this family were trained with ImageNet's constants, not CIFAR-10's.
     return ModelSpec(
-        build=partial(CifarResNet, depth, activation=activation),
+        build=partial(CifarResNet, depth, activation=activation, total=total),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         shape=(3, 32, 32),
@@ -89,11 +91,15 @@ MODELS: dict[str, ModelSpec] = {
     "resnet44": _cifar(44),
     "resnet56": _cifar(56),
     "resnet110": _cifar(110),
-    "resnet20_hardtanh": _cifar(20, nn.Hardtanh),
+    "resnet20_hardtanh": _cifar(20, activation=nn.Hardtanh),
+    "resnet20_convex": _cifar(20, total=ConvexSum),
     "resnet8": _small(ResNet8, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255)),
+    "resnet4b": _small(ResNet4B, std=(0.2471, 0.2435, 0.2616)),
     "resnet18": _small(ResNet18),
     "wrn_16_4": _plain(partial(WideResNet, 16, 4)),
     "wrn_28_10": _plain(partial(WideResNet, 28, 10)),
+    "wrn_16_4_convex": _plain(partial(WideResNet, 16, 4, total=ConvexSum)),
+    "wrn_28_10_convex": _plain(partial(WideResNet, 28, 10, total=ConvexSum)),
     "vgg16": _small(Vgg16),
     "vgg16_64px": _tiny(partial(Vgg16, size=64)),
     "vgg16_bn": _plain(partial(Vgg16, batch_norm=True)),

@@ -1,7 +1,14 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
 from bitproof.quant.affine import Affine
-from bitproof.quant.attached import after_step, compute_layers, limited_weights, penalty, quantizer_parameters
+from bitproof.quant.attached import (
+    after_step,
+    compute_layers,
+    limited_weights,
+    penalty,
+    quantizer_parameters,
+    unquantized,
+)
 from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
@@ -51,4 +58,5 @@ __all__ = [
     "quantize",
     "quantizer_parameters",
     "split_outliers",
+    "unquantized",
 ]

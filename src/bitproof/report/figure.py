@@ -45,7 +45,7 @@ def accuracies(cells: Sequence[Cell], reference: str, group: str | None = None) 
             rule=f"there are {', '.join(dict.fromkeys(cell.condition.group for cell in cells))}",
             remedy="Pick one of these, or leave group out",
         )
-    shown = pd.DataFrame(rows)[["model", "condition", "group", "n", "accuracy", "low", "high"]]
+    shown = pd.DataFrame(rows).loc[:, ["model", "condition", "group", "n", "accuracy", "low", "high"]]
     conditions = list(dict.fromkeys(shown["condition"]))
     models = sorted(dict.fromkeys(shown["model"]), key=lambda name: name != reference)
     figure = Figure(figsize=(max(3.5, 0.6 * len(conditions) + 1.5), 2.8), layout="constrained")
