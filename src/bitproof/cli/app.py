@@ -8,6 +8,7 @@ import bitproof
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
 from bitproof.cli.export import export
+from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
@@ -25,6 +26,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "quantize": quantize,
     "train": train,
+    "implant": implant,
     "report": report,
     "export": export,
     "list": list_names,

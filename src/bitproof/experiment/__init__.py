@@ -4,6 +4,7 @@ from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_con
 from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.experiment import Experiment, evaluate
+from bitproof.experiment.implanting import implant
 from bitproof.experiment.made import Made, made_beside, made_in, make
 from bitproof.experiment.results import Result
 from bitproof.experiment.training import train
@@ -20,6 +21,7 @@ __all__ = [
     "Masking",
     "Result",
     "evaluate",
+    "implant",
     "made_beside",
     "made_in",
     "make",

@@ -11,6 +11,7 @@ from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.comparisons import compare
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
+from bitproof.metrics.disparity import Disparity, class_accuracy, disparity
 from bitproof.metrics.family import Verdict, family, tested_lines, verdicts
 from bitproof.metrics.groups import Group, group_conditions
 from bitproof.metrics.intervals import mean_difference_interval, mean_interval, paired_interval, wilson
@@ -22,11 +23,12 @@ from bitproof.metrics.pixels import same_pixels
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
-from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, MEAN, SHARE, SPREAD, Statistic, relative_drop
+from bitproof.metrics.statistic import CHANGE, DEBIASED_SPREAD, DROP, MEAN, SHARE, SPREAD, Statistic, relative_drop
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.table import METRICS, summary
 from bitproof.metrics.targeted import TSR
 from bitproof.metrics.transfers import transfer
+from bitproof.metrics.triggered import COLLATERAL, LIFT, TRIGGERED, TRIGGERED_ALL
 
 __all__ = [
     "AAI",
@@ -35,10 +37,13 @@ __all__ = [
     "AGREEMENT",
     "AR",
     "ASR",
+    "CHANGE",
+    "COLLATERAL",
     "DEBIASED_SPREAD",
     "DROP",
     "ECE",
     "FP",
+    "LIFT",
     "MEAN",
     "METRICS",
     "MFP",
@@ -52,17 +57,22 @@ __all__ = [
     "SPREAD",
     "SR",
     "SR_DEBIASED",
+    "TRIGGERED",
+    "TRIGGERED_ALL",
     "TSR",
     "WCAR",
     "WCAR_BUDGET",
+    "Disparity",
     "Group",
     "Metric",
     "Selection",
     "Statistic",
     "Verdict",
+    "class_accuracy",
     "compare",
     "difference",
     "difference_above",
+    "disparity",
     "distances",
     "estimate",
     "family",
