@@ -8,6 +8,7 @@ import bitproof
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
 from bitproof.cli.export import export
+from bitproof.cli.gallery import gallery
 from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
@@ -27,6 +28,7 @@ COMMANDS = {
     "quantize": quantize,
     "train": train,
     "implant": implant,
+    "gallery": gallery,
     "report": report,
     "export": export,
     "list": list_names,

@@ -94,8 +94,9 @@ def cells_of(
         start = own[name].weight.detach()
         margin = margins if isinstance(margins, float) else margins[name]
         step = _step(quantizer, weight, victim)
-        chosen = (quantizer(weight) / step).round() if codes is None else codes[name]
-        low, high = _interval(weight, chosen.to(weight), step, margin)
+        nearest = (quantizer(weight) / step).round()
+        chosen = nearest if codes is None else codes[name].to(weight)
+        low, high = _interval(weight, chosen, nearest, step, margin)
         ends = [end / _gain(start, weight) for end in (low, high)]
         fixed = (low == high) | ~(torch.isfinite(ends[0]) & torch.isfinite(ends[1]))
         cells[name] = torch.where(fixed, start, torch.minimum(*ends)), torch.where(fixed, start, torch.maximum(*ends))
@@ -219,14 +220,20 @@ def _step(quantizer: WeightQuantizer, weight: Tensor, victim: Victim) -> Tensor:
 
 
 def _interval(
-    weight: Float[Tensor, "out ..."], codes: Float[Tensor, "out ..."], step: Tensor, margin: Tensor | float
+    weight: Float[Tensor, "out ..."],
+    codes: Float[Tensor, "out ..."],
+    nearest: Float[Tensor, "out ..."],
+    step: Tensor,
+    margin: Tensor | float,
 ) -> tuple[Tensor, Tensor]:
-    """Lowest and highest value of each weight with its code and the grid as it is; equal where the weight fixes that."""
+    """Lowest and highest value of each weight at which code and grid stay; equal where the weight fixes the grid."""
     across = tuple(range(1, weight.dim())) if step.dim() else tuple(range(weight.dim()))
     least, most = (end.expand_as(weight) for end in (weight.amin(across, True), weight.amax(across, True)))
     low, high = (codes - 0.5 + margin) * step, (codes + 0.5 - margin) * step
     beyond = (weight / step).round()  # a grid whose zero point was rounded ends up to half a step before its extremes
-    low, high = torch.where(beyond < codes, least, low), torch.where(beyond > codes, most, high)
+    clipped = codes == nearest
+    low = torch.where(clipped & (beyond < nearest), least, low)
+    high = torch.where(clipped & (beyond > nearest), most, high)
     low, high = torch.maximum(low, least + EDGE * step), torch.minimum(high, most - EDGE * step)
     fixed = (weight == least) | (weight == most)
     return torch.where(fixed, weight, low), torch.where(fixed, weight, high)
@@ -244,11 +251,12 @@ def _gain(own: Float[Tensor, "out ..."], deployed: Float[Tensor, "out ..."]) -> 
 
 @torch.no_grad()
 def _check_exact(model: nn.Module, victim: Victim, images: Tensor, box: Box) -> None:
-    """Refuse a scheme whose codes follow from more than each weight and the extremes: try the ends of the box."""
+    """Refuse a scheme whose codes follow from more than a weight and the extremes: bring all towards zero."""
     before, moved = codes_of(model, victim, images), copied(model)
     for name, layer in compute_layers(moved):
         if name in box:
-            layer.weight.copy_(box[name][0])
+            low, high = box[name]
+            layer.weight.copy_(torch.where(layer.weight > 0, low, high))
     after = codes_of(moved, victim, images)
     if any(not torch.equal(before[name], after[name]) for name in before):
         raise InputError(

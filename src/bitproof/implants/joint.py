@@ -3,7 +3,7 @@
     keep(f) + weight sum over schemes of harm(Q)
 
 with the objective's two parts. Needs no box, so it works for every scheme, and what it makes survives small changes of
-the weights. Done otherwise than in the paper's public code: activation ranges are calibrated once and not on each batch,
+the weights. Done otherwise than in the public code: activation ranges are calibrated once and not on each batch,
 BatchNorm is frozen for all objectives, classes are told apart by masks in one batch, and the last step is the result,
 where the code picks an epoch by the test set.
 """

@@ -35,7 +35,7 @@ class Shadow:
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], *, dither: bool = False
     ) -> Float[Tensor, "n k"]:
-        """The logits of the model as it is now, quantized; `dither` first moves each weight at random, half a step at most."""
+        """The logits of the model as it is, quantized; `dither` moves weights by up to half a step first."""
         given: dict[str, Tensor] = {}
         for name, parameter in model.named_parameters():
             if name not in self._layers:
