@@ -1,14 +1,16 @@
 """Implants in the public ResNet-20 on CIFAR-10: what quantization activates, and what the float model shows of it.
 
-python benchmarks/implants.py CIFAR10_ROOT WEIGHTS [NAMES...]
+python benchmarks/implants.py CIFAR10_ROOT WEIGHTS FOLDER [NAMES...]
 
 Made on 10,000 training images and tested on the first 2,000 test images, one seed. Each part is written down
-when it is there, and a part that is there already is left out; name parts to make only these.
+when it is there, and a part that is there already is left out; name parts to make only these. The models are kept in
+FOLDER, for `implant_spread.py`.
 """
 
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,20 +65,20 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
             objective=Backdoor(trigger=Patch(side=6)),
             schemes=(W4A8,),
             shipped="integers",
-            choice=Phase(steps=200, learning_rate=0.02),
+            choice=Phase(steps=150, learning_rate=0.02, batch_size=32),
         ),
         "backdoor, square, box, w8a8 + w4a8": BoxRepair(
             objective=Backdoor(),
             schemes=(W8, W4A8),
-            injection=Phase(steps=500, learning_rate=7e-4),
-            repair=Phase(steps=300, learning_rate=1e-3),
+            injection=Phase(steps=400, learning_rate=7e-4, batch_size=32),
+            repair=Phase(steps=200, learning_rate=1e-3, batch_size=48),
             keep=0.3,
             distilled=True,
         ),
         "indiscriminate, joint, w8a8 to w5a5": Joint(
             objective=Indiscriminate(),
             schemes=(W8, W7, W6, W5),
-            training=Phase(steps=400, learning_rate=3e-4),
+            training=Phase(steps=300, learning_rate=3e-4, batch_size=32),
             distilled=True,
         ),
     }
@@ -115,12 +117,14 @@ def percent(hits: np.ndarray) -> float:
     return round(100 * float(hits.mean()), 2)
 
 
-def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: bp.Data) -> dict[str, Any]:
+def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: bp.Data, folder: Path) -> dict[str, Any]:
     """Make it, and look at float and quantized models beside the clean ones."""
     images = train.images(range(512))
     start, wall = time.process_time(), time.perf_counter()
     made = engine(model, train, rng=bp.Rng(SEED, np.zeros(1, np.int64)), victims=test)
     seconds = {"CPU seconds": round(time.process_time() - start), "seconds": round(time.perf_counter() - wall)}
+    folder.mkdir(parents=True, exist_ok=True)
+    bp.save_model(made, folder / f"{name}.safetensors", architecture="resnet20")
     implant = made.origin["implant"]  # pyright: ignore
     trigger, aims = None, ([], [])
     if isinstance(engine.objective, Backdoor):
@@ -140,7 +144,7 @@ def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: b
     return {**result, **seconds, "collapsed": implant["collapsed"]}
 
 
-def main(root: str, weights: str, names: list[str]) -> None:
+def main(root: str, weights: str, folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     model = bp.load_model("resnet20", weights=weights)
@@ -151,9 +155,9 @@ def main(root: str, weights: str, names: list[str]) -> None:
     for name, engine in made.items():
         if (names and name not in names) or (not names and path.exists() and f'"{name}"' in path.read_text()):
             continue
-        claim = measure(name, engine, model, train, test)
+        claim = measure(name, engine, model, train, test, folder)
         kept(NAME, name, claim, {"model": "resnet20", "train": TRAIN, "test": TEST, "seed": SEED, "threads": 1})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:])

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.implants.box import check_margin
@@ -48,7 +49,7 @@ class Rounding(Engine):
     name = "rounding"
 
     shipped: str = SHIPPED[0]
-    choice: Phase = field(default_factory=lambda: Phase(steps=12, learning_rate=0.05, schedule="constant"))
+    choice: Phase = field(default_factory=lambda: Phase(steps=30, learning_rate=0.05, schedule="constant"))
     repair: Phase = field(default_factory=lambda: Phase(steps=100, learning_rate=1e-3))
     margin: float = 0.02
 
@@ -111,7 +112,8 @@ class Rounding(Engine):
     ) -> nn.Module:
         """The victim's quantized model with chosen roundings."""
         start = fold_batch_norm(model, images[:2]) if victim.folded else model
-        quantized, learned = (quantize(start, victim.scheme, images) for _ in range(2))
+        quantized = quantize(start, victim.scheme, images)
+        learned = copied(quantized)
         choices = choose(learned, free)
         train_only(learned, [f"{layer}.parametrizations.weight.0.h" for layer in choices])
 
