@@ -28,7 +28,7 @@ from bitproof.implants import (
     optimised,
 )
 from bitproof.implants.losses import Mixture
-from bitproof.implants.repair import spread_margins
+from bitproof.implants.repair import into_box, spread_margins
 from bitproof.implants.shadows import Shadow
 from bitproof.quant import compute_layers
 from bitproof.settings import build, parse
@@ -270,3 +270,11 @@ def test_ordinary_backdoors_are_awake_in_the_float_model(model, train):
     noisy = WeightNoise(objective=Indiscriminate(), scale=0.05)(model, train, rng=SEED)
     assert noisy.origin["implant"]["engine"] == "noise"
     assert not torch.equal(noisy.backbone.linear.weight, model.backbone.linear.weight)
+
+
+def test_weights_stay_where_a_box_holds_none(model):
+    name, layer = next(iter(compute_layers(model)))
+    low = layer.weight.detach() + 1
+    high = torch.where(low > low.mean(), low + 1, low - 1)
+    moved = dict(compute_layers(into_box(model, {name: (low, high)})))[name].weight
+    assert torch.equal(moved, torch.where(low <= high, low, layer.weight))

@@ -67,11 +67,12 @@ def repaired(
 
 @torch.no_grad()
 def into_box(model: nn.Module, box: Box) -> nn.Module:
-    """A copy whose weights are brought to the nearest point of the box."""
+    """A copy whose weights are brought to the nearest point of the box; they stay where it holds none."""
     moved = copied(model).eval()
     for layer, module in compute_layers(moved):
         if layer in box:
-            module.weight.copy_(module.weight.clamp(*box[layer]))
+            low, high = box[layer]
+            module.weight.copy_(torch.where(low <= high, module.weight.clamp(low, high), module.weight))
     return moved
 
 
