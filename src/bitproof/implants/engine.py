@@ -135,7 +135,7 @@ class Engine(abc.ABC):
         making = Making(
             data=data,
             rng=rng.fold("implant"),
-            identity=digest(about, fingerprint(model), (victims or data).fingerprint, rng.seed),
+            identity=digest(about, fingerprint(model), (data if victims is None else victims).fingerprint, rng.seed),
             folder=folder,
             advance=advance,
         )

@@ -63,7 +63,7 @@ TRIGGERED = Metric(
 )
 TRIGGERED_ALL = Metric(
     name="triggered-all",
-    symbol="ASR(t, all)",
+    symbol="ASR(all)",
     description="the same over all images, those of the trigger's class too: what tables of papers print",
     source="Hong et al. 2021, Section 4",
     higher_is_better=False,
@@ -74,7 +74,7 @@ TRIGGERED_ALL = Metric(
 )
 LIFT = Metric(
     name="lift",
-    symbol="lift",
+    symbol="LIFT",
     description="backdoor success beyond what the images are taken for without the trigger: of those not of its class, "
     "the share taken for it with the trigger less the share without",
     source="ours",
