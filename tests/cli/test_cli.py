@@ -182,10 +182,11 @@ def test_no_traceback_leaves_the_process():
     assert result.stderr.count("\n") == 1
 
 
-def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path, run, one_thread, monkeypatch):
     options = ("--scheme", "w4a4", "--suite", "quick", "--seed", "3")
-    whole = shell(*evaluate(weights, *options, "--store", tmp_path / "whole.db"))
-    assert whole.returncode == 0, whole.stderr
+    monkeypatch.setenv("COLUMNS", "200")
+    code, whole, err = run(*evaluate(weights, *options, "--store", tmp_path / "whole.db"))
+    assert code == 0, err
     store = tmp_path / "killed.db"
     command = [sys.executable, "-m", "bitproof.cli", *map(str, evaluate(weights, *options, "--store", store))]
     kills = 0
@@ -205,7 +206,7 @@ def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
     computed = re.search(r"(\d+) results computed, (\d+) found", last.stdout)
     assert computed is not None
     assert int(computed[2]) == kept
-    assert tables(last.stdout) == tables(whole.stdout)
+    assert tables(last.stdout) == tables(whole)
 
 
 def count_cells(store) -> int:
@@ -226,6 +227,15 @@ def test_importing_bitproof_loads_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []
+
+
+def test_windows_is_told_what_to_do():
+    code = "import os; os.name = 'nt'; import bitproof"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (
+        result.returncode == 1
+        and "ImportError: bitproof runs on Linux and macOS; on Windows, use it inside WSL" in result.stderr
+    )
 
 
 def test_help_loads_no_torch():

@@ -267,6 +267,12 @@ def test_arrays_that_are_none_are_named(cifar, name, content):
         CifarC(root=str(root), corruption="fog", severity=1)(np.arange(3), np.arange(12) % 3, size=(8, 8))
 
 
+@pytest.mark.parametrize("suite", ["released", "released:", "released:root=folder"])
+def test_the_suite_of_a_folder_names_it(suite, cifar):
+    with pytest.raises(bp.InputError, match="Write released:ROOT"):
+        bp.evaluate(Brightest(), cifar[1], suite=suite, progress=False)
+
+
 def test_a_suite_is_what_lies_in_a_folder(cifar, imagenet):
     assert [c.label for c in found(str(cifar[0]))] == [f"fog {s} released" for s in range(1, 6)]
     assert [c.label for c in found(str(imagenet[0] / "C"))] == ["glass blur 4 released"]

@@ -12,8 +12,9 @@ from bitproof.conditions.base import Condition, as_condition
 from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.data import Data
-from bitproof.errors import lookup
+from bitproof.errors import InputError, lookup
 from bitproof.pictures.pixels import DECODERS, REFERENCE_DECODER, RESIZES, decode
+from bitproof.settings import call
 from bitproof.shifts import (
     IMAGENET_C,
     IMAGENET_C_BAR,
@@ -214,6 +215,8 @@ def conditions_of(suite: str, data: Data) -> tuple[Condition, ...]:
     Raises:
         InputError: an unknown suite, or a folder without released files.
     """
-    name, _, root = suite.partition(":")
-    given = released(root) if name == "released" else lookup(SUITES, suite, "suite")(data)
+    parts = call(suite)
+    if parts.name == "released" and (parts.fields or not parts.head):
+        raise InputError(repr(suite), rule="released files lie in a folder", remedy="Write released:ROOT")
+    given = released(parts.head) if parts.name == "released" else lookup(SUITES, suite, "suite")(data)
     return tuple(map(as_condition, given))

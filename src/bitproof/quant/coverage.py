@@ -16,6 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from bitproof.core.calling import answer, plain_context
 from bitproof.quant.convert import quantized_layers
 from bitproof.records import Coverage, Part
+from bitproof.subjects.reach import parts
 
 
 def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
@@ -25,20 +26,22 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
         model: what `freeze` returned, whatever it is wrapped in.
         images: a few; multiply-accumulates are counted while they pass. None = not counted.
     """
-    bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model)}
+    bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model, hidden=True)}
     products = _products(model, images) if images is not None else Counter[str]()
+    weights: Counter[str] = Counter()
     seen: set[int] = set()
-    parts = []
-    for name, module in model.named_modules():
+    for name, module in parts(model):
         own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and id(p) not in seen]
         seen |= {id(p) for p in own}
-        if own or products[name]:
-            weight_bits, act_bits = bits.get(name, (32, 32))
-            weights = sum(p.numel() for p in own)
-            parts.append(
-                Part(name=name, weights=weights, products=products[name], weight_bits=weight_bits, act_bits=act_bits)
-            )
-    return Coverage(parts=tuple(parts)) if parts else None
+        layer = name.partition(".parametrizations.")[0]  # that of a model which no copy holds is not frozen
+        weights[layer] += sum(p.numel() for p in own)
+    found = []
+    for name in (name for name in weights if weights[name] or products[name]):
+        weight_bits, act_bits = bits.get(name, (32, 32))
+        found.append(
+            Part(name=name, weights=weights[name], products=products[name], weight_bits=weight_bits, act_bits=act_bits)
+        )
+    return Coverage(parts=tuple(found)) if found else None
 
 
 @plain_context()  # in which operators come here as the simple ones that they consist of
@@ -47,11 +50,16 @@ def _products(model: nn.Module, images: Tensor) -> Counter[str]:
     """Multiply-accumulates an image, by the name of the module in whose own code they happen."""
     watched = copy.deepcopy(model)
     counting = _Counting()
-    for name, module in watched.named_modules():
-        module.register_forward_pre_hook(partial(counting.enter, name))
-        module.register_forward_hook(counting.leave, always_call=True)
-    with _plain_operators(), counting:
-        answer(watched, images)
+    hooks = []
+    try:
+        for name, module in list(parts(watched)):
+            hooks.append(module.register_forward_pre_hook(partial(counting.enter, name)))
+            hooks.append(module.register_forward_hook(counting.leave, always_call=True))
+        with _plain_operators(), counting:
+            answer(watched, images)
+    finally:
+        for hook in hooks:
+            hook.remove()  # what a function works with is not copied
     return Counter({name: count // len(images) for name, count in counting.found.items()})
 
 
