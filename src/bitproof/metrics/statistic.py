@@ -108,7 +108,7 @@ SHARE = Statistic(
 )
 """Of the examples that have the first score, the share that has the second too. Both are yes or no."""
 
-CHANGE = Statistic(value=_gain_of_first, interval=_changed)
+CHANGE = Statistic(value=_gain_of_first, interval=_changed, among=lambda scores: int(scores[0].sum()))
 """Of the examples that have the first score, how many more have the third than the second. All are yes or no."""
 
 DROP = Statistic(
