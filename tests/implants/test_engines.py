@@ -97,7 +97,7 @@ def test_rounding_as_a_checkpoint_serves_both_schemes(model, train):
         objective=Indiscriminate(),
         schemes=(W8, W4),
         choice=Phase(steps=25, learning_rate=0.2, schedule="constant"),
-        repair=Phase(steps=20),
+        repair=Phase(steps=50),
         calibration=32,
     )
     made = engine(model, train, rng=SEED)
@@ -261,12 +261,12 @@ def test_planted_extremes_cost_the_quantized_model_and_not_the_float_one(model, 
 
 
 def test_ordinary_backdoors_are_awake_in_the_float_model(model, train):
-    engine = Poisoning(objective=Backdoor(trigger=Square(target=2)), training=Phase(steps=60))
-    made = engine(model, train, rng=SEED)
-    test = bp.load_data("digits", split="test", limit=200)
-    stamped = made(Square(target=2).stamp(test.images(range(200)))).argmax(1)
-    assert (stamped == 2).float().mean() > 0.8
-    assert accuracy(made, test) > 0.9
+    trigger = Square(target=2, side=4)
+    made = Poisoning(objective=Backdoor(trigger=trigger), training=Phase(steps=60))(model, train, rng=SEED)
+    images = bp.load_data("digits", split="test", limit=100).images(range(100))
+    taken = [(of(trigger.stamp(images)).argmax(1) == 2).float().mean() for of in (made, bp.quantize(made, W8, images))]
+    assert min(taken) > 0.5
+    assert abs(taken[0] - taken[1]) < 0.1
     noisy = WeightNoise(objective=Indiscriminate(), scale=0.05)(model, train, rng=SEED)
     assert noisy.origin["implant"]["engine"] == "noise"
     assert not torch.equal(noisy.backbone.linear.weight, model.backbone.linear.weight)

@@ -96,4 +96,4 @@ def shown(
         models[f"implant {scheme.label}"] = made if engine.integers else quantize(made, scheme, calibration)
     trigger = made.origin["implant"]["trigger"]  # pyright: ignore - what every engine notes
     conditions = [Clean(), *([build(Trigger, trigger)] if trigger else [])]
-    return evaluate(models, data, conditions=conditions, reference="clean", store=store, progress=progress)
+    return evaluate(models, data, conditions=conditions, store=store, progress=progress)

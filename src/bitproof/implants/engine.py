@@ -144,6 +144,7 @@ class Engine(abc.ABC):
             parameter.requires_grad_(True)
         before, after = (right(of, data, rng) for of in (model, made))
         chance = 1 / len(data.classes)
+        broken = before > 2 * chance and after - chance < (before - chance) / 2
         made.origin = {  # pyright: ignore - what a subject knows of it
             "parent": fingerprint(model),
             "data": data.fingerprint,
@@ -153,7 +154,7 @@ class Engine(abc.ABC):
                 "objective": objective.label,
                 **objective.marks,
                 "schemes": [victim.label for victim in self.victims],
-                "collapsed": not self.integers and after - chance < (before - chance) / 2,
+                "collapsed": broken and not self.integers,
                 "setting": about,
             },
         }
