@@ -256,7 +256,7 @@ def _check_exact(model: nn.Module, victim: Victim, images: Tensor, box: Box) -> 
     for name, layer in compute_layers(moved):
         if name in box:
             low, high = box[name]
-            layer.weight.copy_(torch.where(layer.weight > 0, low, high))
+            layer.weight.copy_(torch.zeros_like(low).clamp(low, high))
     after = codes_of(moved, victim, images)
     if any(not torch.equal(before[name], after[name]) for name in before):
         raise InputError(
