@@ -26,11 +26,11 @@ class Shadow:
 
     def __init__(self, model: nn.Module, scheme: Scheme, images: Float[Tensor, "n c h w"]) -> None:
         self._quantized = quantize(model, scheme, images)
-        self._layers: dict[str, tuple[Any, Any]] = {}
-        for name, layer, here in assigned(self._quantized, scheme):
-            quantizer = weight_quantizer(layer)
-            if quantizer is not None:
-                self._layers[f"{name}.weight"] = quantizer, here
+        self._layers = {
+            f"{name}.weight": here
+            for name, layer, here in assigned(self._quantized, scheme)
+            if weight_quantizer(layer) is not None
+        }
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], *, dither: bool = False
@@ -41,23 +41,24 @@ class Shadow:
             if name not in self._layers:
                 given[name] = parameter
                 continue
-            quantizer, here = self._layers[name]
-            with torch.no_grad():
-                quantizer.load_state_dict(here.method.weights(parameter, here.weight_bits).state_dict())
-            moved = parameter
+            place = f"{name.removesuffix('.weight')}.parametrizations.weight"
+            quantizer, moved = self._quantizer(name, parameter), parameter
             if dither:
                 moved = parameter + (torch.rand_like(parameter) - 0.5) * quantizer.code_scale(parameter)
-            layer = name.removesuffix(".weight")
-            given[f"{layer}.parametrizations.weight.original"] = moved
+            given[f"{place}.original"] = moved
+            given |= {f"{place}.0.{part}": value for part, value in quantizer.state_dict().items()}
         return functional_call(self._quantized, given, (images,))  # pyright: ignore
 
     def steps(self, model: nn.Module) -> dict[str, tuple[nn.Parameter, Tensor]]:
         """Each quantized weight of the model as it is now, and the step of its grid, by the layer's name."""
-        found = {}
-        for name, layer in compute_layers(model):
-            if f"{name}.weight" in self._layers:
-                quantizer, here = self._layers[f"{name}.weight"]
-                with torch.no_grad():
-                    quantizer.load_state_dict(here.method.weights(layer.weight, here.weight_bits).state_dict())
-                found[name] = layer.weight, quantizer.code_scale(layer.weight).clone()
-        return found
+        return {
+            name: (layer.weight, self._quantizer(f"{name}.weight", layer.weight).code_scale(layer.weight))
+            for name, layer in compute_layers(model)
+            if f"{name}.weight" in self._layers
+        }
+
+    @torch.no_grad()
+    def _quantizer(self, name: str, weight: Tensor) -> Any:
+        """A weight's quantizer for the range that the weight has now."""
+        here = self._layers[name]
+        return here.method.weights(weight, here.weight_bits)
