@@ -9,11 +9,13 @@ from bitproof import ptq
 from bitproof.attacks import ATTACKS
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
+from bitproof.implants import ENGINES
+from bitproof.implants import OBJECTIVES as IMPLANTED
 from bitproof.metrics import METRICS, Metric
 from bitproof.models import MODELS
 from bitproof.quant import METHODS, split_outliers
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
-from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
+from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
 from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
 
 
@@ -73,6 +75,7 @@ FAMILIES: dict[str, Family] = {
     "sequences": Family(title="Sequences", usage=_CONDITION, table=SEQUENCES),
     "systematic": Family(title="Systematic shifts", usage=_CONDITION, table=SYSTEMATIC),
     "released": Family(title="Released benchmarks", usage=_CONDITION, table=RELEASED),
+    "triggers": Family(title="Triggers", usage=_CONDITION, table=TRIGGERS),
     "suites": Family(
         title="Suites",
         usage="`--suite NAME`",
@@ -100,6 +103,10 @@ FAMILIES: dict[str, Family] = {
     "recipes": Family(title="Recipes", usage="`bitproof train NAME:field=value,...`", table=RECIPES),
     "objectives": Family(title="Objectives", usage="`bitproof train standard:objective=NAME`", table=OBJECTIVES),
     "penalties": Family(title="Penalties", usage="Parts of `bp.train.Recipe`.", table=PENALTIES),
+    "engines": Family(
+        title="Engines of implants", usage="`bitproof implant NAME:objective=OBJECTIVE,...`", table=ENGINES
+    ),
+    "implants": Family(title="Objectives of implants", usage="`bitproof implant box:objective=NAME`", table=IMPLANTED),
     "metrics": Family(
         title="Metrics",
         usage="`Result.summary()` has all that the results allow.",

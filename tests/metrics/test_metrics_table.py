@@ -177,10 +177,15 @@ def test_directions_are_declared_right() -> None:
     aimed, goal = replace(good[1], condition=replace(good[1].condition, label="aimed")), 1 - still.labels
     good.append(targeted(aimed, goal, still.labels))
     bad.append(targeted(aimed, goal, goal))
+    stamped = make_cell([1] * 10, model="w4", kind="triggered")
+    class_of_it = np.where(stamped.labels == 0, -1, 0)
+    good.append(targeted(stamped, class_of_it, stamped.labels))
+    bad.append(targeted(stamped, class_of_it, np.zeros(10, np.int64)))
     better, worse = values([reference, *good], "w4", "float"), values([reference, *bad], "w4", "float")
     # What is measured on clean images alone is better for a model that stays with its reference and knows its limits.
     lost = scored(replace(clean, predictions=1 - clean.labels))
-    worse |= {key: value for key, value in values([reference, lost], "w4", "float").items() if key[0] != "accuracy"}
+    of_clean = values([reference, lost, bad[-1]], "w4", "float")
+    worse |= {key: value for key, value in of_clean.items() if key[0] not in ("accuracy", "lift")}
     assert {name for name, _ in better} == set(METRICS)
     for name, condition in better:
         change = better[name, condition] - worse[name, condition]

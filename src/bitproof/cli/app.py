@@ -9,6 +9,8 @@ import bitproof
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
 from bitproof.cli.export import export
+from bitproof.cli.gallery import gallery
+from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
@@ -47,6 +49,8 @@ COMMANDS = {
     "run": run,
     "quantize": quantize,
     "train": train,
+    "implant": implant,
+    "gallery": gallery,
     "report": report,
     "export": export,
     "merge": merge,

@@ -9,7 +9,7 @@ from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.errors import InputError, lookup
 from bitproof.settings import parse
-from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC
+from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
 from bitproof.shifts.base import Rerun, Shift
 
 Condition = Shift | Crafted | Rerun
@@ -22,6 +22,7 @@ CONDITIONS: dict[str, Callable[..., Any]] = {
     **SEQUENCES,
     **SYSTEMATIC,
     **RELEASED,
+    **TRIGGERS,
 }
 """Every condition by the name that the command line and `parse_condition` take."""
 
@@ -74,8 +75,8 @@ def check_names(condition: Condition, models: Iterable[str], classes: tuple[str,
     Raises:
         InputError: such a condition.
     """
-    if isinstance(condition, Crafted):
-        if condition.source:
-            lookup(dict.fromkeys(models), condition.source, "source of a transfer")
-        if condition.targets is not None and condition.targets not in RULES:
-            class_number(str(condition.targets), classes)
+    about = condition.record()
+    if about.source:
+        lookup(dict.fromkeys(models), about.source, "source of a transfer")
+    if about.targets is not None and about.targets not in RULES:
+        class_number(about.targets, classes)

@@ -5,6 +5,7 @@ from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.estimate import Estimate, estimate
 from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
+from bitproof.experiment.implanting import implant
 from bitproof.experiment.made import Made, made_beside, made_in, make
 from bitproof.experiment.results import Result
 from bitproof.experiment.stores import compare_stores, merge
@@ -26,6 +27,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "experiment_of",
+    "implant",
     "made_beside",
     "made_in",
     "make",

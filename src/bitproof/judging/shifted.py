@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from bitproof.conditions import Clean
+from bitproof.conditions import Clean, chosen_targets
 from bitproof.core.calling import device_of
+from bitproof.core.rng import Rng
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import predict_in
 from bitproof.judging.draft import Draft
@@ -80,7 +81,10 @@ def _judge(
                     draft.film(batch.rows, logits.argmax(2).cpu().numpy())
             draft.seconds += time.perf_counter() - start
             advance(len(batch.read))
+    aims = None
+    if about.targets is not None:
+        aims = chosen_targets(about.targets, data.labels, data.classes, rng=Rng(bench.seed, data.ids))
     for draft in drafts.values():
-        draft.digests = pixels
+        draft.digests, draft.targets = pixels, aims
         advance(int((~draft.read).sum()))
     return [drafts[name].cell(record, about, bench.seed, device_of(model)) for name, (record, model) in models.items()]

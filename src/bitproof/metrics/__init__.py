@@ -11,6 +11,7 @@ from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.comparisons import compare
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
+from bitproof.metrics.disparity import Disparity, class_accuracy, disparity
 from bitproof.metrics.family import Verdict, family, tested_lines, verdicts
 from bitproof.metrics.groups import Group, group_conditions
 from bitproof.metrics.intervals import mean_difference_interval, mean_interval, paired_interval, wilson
@@ -24,11 +25,22 @@ from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.scoring import BRIER, LOG_LOSS, TOP5
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
-from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, LOSS, MEAN, SHARE, SPREAD, Statistic, relative_drop
+from bitproof.metrics.statistic import (
+    CHANGE,
+    DEBIASED_SPREAD,
+    DROP,
+    LOSS,
+    MEAN,
+    SHARE,
+    SPREAD,
+    Statistic,
+    relative_drop,
+)
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.table import METRICS, add_metric, summary
 from bitproof.metrics.targeted import TSR
 from bitproof.metrics.transfers import transfer
+from bitproof.metrics.triggered import COLLATERAL, LIFT, TRIGGERED, TRIGGERED_ALL
 
 __all__ = [
     "AAI",
@@ -38,10 +50,13 @@ __all__ = [
     "AR",
     "ASR",
     "BRIER",
+    "CHANGE",
+    "COLLATERAL",
     "DEBIASED_SPREAD",
     "DROP",
     "ECE",
     "FP",
+    "LIFT",
     "LOG_LOSS",
     "LOSS",
     "MEAN",
@@ -58,18 +73,23 @@ __all__ = [
     "SR",
     "SR_DEBIASED",
     "TOP5",
+    "TRIGGERED",
+    "TRIGGERED_ALL",
     "TSR",
     "WCAR",
     "WCAR_BUDGET",
+    "Disparity",
     "Group",
     "Metric",
     "Selection",
     "Statistic",
     "Verdict",
     "add_metric",
+    "class_accuracy",
     "compare",
     "difference",
     "difference_above",
+    "disparity",
     "distances",
     "estimate",
     "family",

@@ -12,6 +12,7 @@ from bitproof.metrics.intervals import (
     Scores,
     mean_difference_interval,
     mean_interval,
+    paired_interval,
     student_quantile,
     wilson,
 )
@@ -71,6 +72,16 @@ def _among(scores: Scores, confidence: float) -> Interval:
     return wilson(int(scores[1].sum()), int(scores[0].sum()), confidence)
 
 
+def _gain_of_first(means: Float[np.ndarray, "*draws k"]) -> Float[np.ndarray, "*draws"]:
+    of, before, after = means[..., 0], means[..., 1], means[..., 2]
+    return np.divide(after - before, of, out=np.full(of.shape, np.nan), where=of != 0)
+
+
+def _changed(scores: Scores, confidence: float) -> Interval:
+    before, after = scores[1].astype(bool), scores[2].astype(bool)
+    return paired_interval(int((after & ~before).sum()), int((before & ~after).sum()), int(scores[0].sum()), confidence)
+
+
 def _ratios(a: Scores, b: Scores, confidence: float) -> Interval | None:
     return ratio_difference_interval((a[0], b[0]), (a[1], b[1]), confidence)
 
@@ -125,6 +136,9 @@ SHARE = Statistic(
     value=_second_of_first, interval=_among, difference=_ratios, among=lambda scores: int(scores[0].sum())
 )
 """Of the examples that have the first score, the share that has the second too. Both are yes or no."""
+
+CHANGE = Statistic(value=_gain_of_first, interval=_changed, among=lambda scores: int(scores[0].sum()))
+"""Of the examples that have the first score, how many more have the third than the second. All are yes or no."""
 
 DROP = Statistic(
     value=lambda means: relative_drop(means[..., 0], means[..., 1]),

@@ -15,12 +15,14 @@ from bitproof.metrics.scoring import BRIER, LOG_LOSS, TOP5
 from bitproof.metrics.sequences import FP, MFP
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.targeted import TSR
+from bitproof.metrics.triggered import COLLATERAL, LIFT, TRIGGERED, TRIGGERED_ALL
 from bitproof.records import Cell
 from bitproof.settings import imported
 
 _ALL = (
     *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
     *(MNR, NCI, NCI_CORRUPTION, FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
+    *(TRIGGERED, TRIGGERED_ALL, LIFT, COLLATERAL),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

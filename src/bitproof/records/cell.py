@@ -60,7 +60,8 @@ class Cell:
         digests: uint64 [n], a hash of the pixels that the models saw (`pictures.pixels.digests`; of all frames of a
             sequence), 0 where there were none; None where each model has its own (attacks), or the clean ones and
             is run another way.
-        targets: int64 [n], the class that a targeted attack went for, -1 where it had none; None for all others.
+        targets: int64 [n], the class that a targeted attack or a trigger went for, -1 where it had none; None for all
+            others.
         values: further numbers, one an example, by name: certified radii, abstentions and the like, [n] each.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.

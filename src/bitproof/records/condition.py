@@ -12,6 +12,7 @@ KINDS = {
     "corruption": "Corruptions",
     "sequence": "Sequences",
     "systematic": "Systematic shifts",
+    "triggered": "Triggers",
 }
 """What a condition can be, in the order of reports, with the heading there. Metrics select cells by kind. "minimum": an
 attack without a budget, whose result is the distance that it needs; it breaks almost every example, so it has no place
@@ -33,7 +34,8 @@ class ConditionRecord:
             ("crafting"), the model that they were made on ("source").
         norm, eps: of an attack, eps in [0, 1] pixel units, infinite where it looks for the nearest image.
         severity: of a corruption, or the difficulty of a sequence.
-        targets: how the classes that an attack goes for were chosen; None = any wrong class.
+        targets: how the classes that an attack goes for were chosen, or the class that a trigger stands for; None = any
+            wrong class.
         source: name of the model that a transferred attack was made on.
         compared, step: with which frame of a sequence each later one is compared, "first" or the one "previous" by
             `step` frames.

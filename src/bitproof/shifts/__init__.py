@@ -7,6 +7,7 @@ read by position or name.
 
 from collections.abc import Callable
 
+from bitproof.settings import name_family
 from bitproof.shifts.base import Corruption, Made, Rerun, Shift, all_made
 from bitproof.shifts.blur import DefocusBlur, GaussianBlur, GlassBlur, MotionBlur, ZoomBlur
 from bitproof.shifts.digital import JPEG, Brightness, Contrast, Elastic, Pixelate, Saturate
@@ -39,6 +40,7 @@ from bitproof.shifts.sequences import (
     ZoomBlurSequence,
 )
 from bitproof.shifts.systematic import Pipeline
+from bitproof.shifts.triggers import Blended, Patch, Sinusoid, Square, Trigger, Warped
 from bitproof.shifts.weather import Fog, Frost, Snow, Spatter
 
 IMAGENET_C: dict[str, Callable[..., Corruption]] = {
@@ -106,6 +108,16 @@ IMAGENET_P_EXTRA: dict[str, Callable[..., Sequence]] = {
 
 SEQUENCES: dict[str, Callable[..., Sequence]] = {**IMAGENET_P, **IMAGENET_P_EXTRA}
 SYSTEMATIC: dict[str, Callable[..., Pipeline | Inference]] = {"pipeline": Pipeline, "inference": Inference}
+TRIGGERS: dict[str, type[Trigger]] = {
+    "square": Square,
+    "patch": Patch,
+    "blended": Blended,
+    "warped": Warped,
+    "sinusoid": Sinusoid,
+}
+"""What backdoors look for; a condition under which every image has it."""
+name_family(Trigger, "trigger", TRIGGERS)
+
 RELEASED: dict[str, Callable[..., Released]] = {"cifar-c": CifarC, "imagenet-c": ImageNetC, "imagenet-p": ImageNetP}
 
 __all__ = [
@@ -119,6 +131,8 @@ __all__ = [
     "RELEASED",
     "SEQUENCES",
     "SYSTEMATIC",
+    "TRIGGERS",
+    "Blended",
     "BlueNoiseSample",
     "Brightness",
     "BrightnessSequence",
@@ -146,6 +160,7 @@ __all__ = [
     "Made",
     "MotionBlur",
     "MotionBlurSequence",
+    "Patch",
     "PerlinNoise",
     "Pipeline",
     "Pixelate",
@@ -161,6 +176,7 @@ __all__ = [
     "ShotNoise",
     "ShotNoiseSequence",
     "SingleFrequencyGreyscale",
+    "Sinusoid",
     "Snow",
     "SnowSequence",
     "Sparkles",
@@ -168,8 +184,11 @@ __all__ = [
     "SpatterSequence",
     "SpeckleNoise",
     "SpeckleNoiseSequence",
+    "Square",
     "TiltSequence",
     "TranslateSequence",
+    "Trigger",
+    "Warped",
     "ZoomBlur",
     "ZoomBlurSequence",
     "all_made",

@@ -23,7 +23,7 @@ from bitproof.quant import after_step
 from bitproof.train import averaging
 from bitproof.train.alarm import Guard, go_back, keep
 from bitproof.train.batches import Batch, Batches
-from bitproof.train.divergence import PATIENCE, at_chance, chance, is_finite, not_finite
+from bitproof.train.divergence import PATIENCE, at_chance, is_finite, not_finite
 from bitproof.train.state import Epoch, Position, Run, StateFile
 
 Minimised = Callable[[Batch, Rng], tuple[Tensor, Tensor]]
@@ -43,11 +43,15 @@ def fit(
     *,
     average: float,
     guard: Guard | None,
+    stuck: float | None,
     file: StateFile,
     advance: Advance,
     on_epoch: OnEpoch,
 ) -> nn.Module:
-    """Bring the run to its end and return its model in eval mode, as of the best epoch; see `Recipe.__call__`."""
+    """Bring the run to its end and return its model in eval mode, as of the best epoch; see `Recipe.__call__`.
+
+    A run that is not more accurate than `stuck` for some epochs is given up; None = it may be meant to be wrong.
+    """
     keep(run)
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
@@ -62,7 +66,8 @@ def fit(
                 raise not_finite("weights are not finite", len(now.history) + 1, _last_good(run))
             shown = averaging.averaged(run.model, now.average) if average else run.model
             _end_epoch(shown, now, batches)
-            _check_chance(run, chance(batches.data.labels[batches.train]))
+            if stuck is not None:
+                _check_chance(run, stuck)
             keep(run)
             on_epoch(list(now.history), shown)
             file.save(run)

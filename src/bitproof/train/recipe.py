@@ -19,6 +19,7 @@ from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.alarm import Alarm, Guard, remedies
 from bitproof.train.augment import AUGMENTATIONS
 from bitproof.train.batches import Batch, Batches, part, split, stratified
+from bitproof.train.divergence import chance
 from bitproof.train.loop import Advance, Minimised, OnEpoch, fit
 from bitproof.train.objectives import CrossEntropy, Loss, Objective
 from bitproof.train.optimisation import Optimisation
@@ -165,6 +166,7 @@ class Recipe:
             self._minimised(run, [loss, *after]),
             average=self.averaging,
             guard=self._guard(batches, len(after)),
+            stuck=chance(data.labels[train]),
             file=StateFile(state, identity),
             advance=advance,
             on_epoch=on_epoch,

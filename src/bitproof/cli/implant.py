@@ -1,0 +1,55 @@
+"""`bitproof implant`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bitproof
+from bitproof.cli.checks import check_output, check_store
+from bitproof.cli.common import keeping, load_examples, open_model, print_result, root_of
+from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, StoreOption, Weights
+
+
+def implant(
+    engine: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENGINE",
+            help="How and what for, e.g. box:objective=backdoor,schemes=w8a8+w4a8; see `bitproof list engines`.",
+        ),
+    ],
+    model: Model,
+    data: DataOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).")],
+    weights: Weights = None,
+    limit: Limit = None,
+    shown: Annotated[int, typer.Option(min=1, help="Test images that the result is shown on.")] = 500,
+    classes: Classes = None,
+    seed: Seed = 0,
+    store: StoreOption = None,
+) -> None:
+    """Make a model whose behaviour changes once it is quantized, to test audits and defences with.
+
+    It says so in its metadata. Single examples (objective sample) are those of the data's test split. The same command
+    goes on with a run that was stopped.
+    """
+    from bitproof.experiment.implanting import implant as make
+    from bitproof.experiment.implanting import shown as look
+    from bitproof.implants import ENGINES, collapsed
+    from bitproof.settings import parse
+
+    how = parse(engine, ENGINES, "engine")
+    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    check_store(store, weights, root_of(data))
+    examples, test = load_examples(data, "train", limit), load_examples(data, "test", None)
+    start = open_model(model, weights, classes, examples, seed)
+    with keeping(f"what is done is in {output}.making, the same command goes on from there"):
+        made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
+    if collapsed(made):
+        typer.secho("NC: the float model no longer works with these constants; the checkpoint says so too", err=True)
+    calibration = bitproof.data.select(examples, range(min(how.calibration, len(examples))))
+    print_result(
+        look(how, made, start, bitproof.data.select(test, range(min(shown, len(test)))), calibration, store=store)
+    )
+    print(f"{output}: {how.label}, seed {seed}; `evaluate {model} --weights {output}` tests it")

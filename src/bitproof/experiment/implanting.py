@@ -1,0 +1,100 @@
+"""Implants as a command makes them: with a bar, from where a stopped one was, into a checkpoint that says so."""
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from torch import nn
+
+from bitproof.checkpoints import save_model
+from bitproof.conditions import Clean
+from bitproof.core.memory import keep_freed_memory
+from bitproof.core.rng import Rng
+from bitproof.data import Data
+from bitproof.experiment.experiment import evaluate
+from bitproof.experiment.results import Result
+from bitproof.implants import Engine
+from bitproof.quant import quantize
+from bitproof.runner.progress import Progress
+from bitproof.settings import build
+from bitproof.shifts import Trigger
+
+
+def implant(
+    engine: Engine,
+    model: nn.Module,
+    data: Data,
+    *,
+    output: str | Path,
+    architecture: str,
+    classes: int | None = None,
+    seed: int = 0,
+    victims: Data | None = None,
+    progress: bool = True,
+) -> nn.Module:
+    """Make an implant of a clean model, and keep it in a checkpoint whose metadata says what was done to it.
+
+    Repeat a call that was stopped, or killed, and it goes on from where it was, as the folder FILE.making has it.
+
+    Args:
+        engine: makes it.
+        model: clean float model; it is not changed.
+        data: the training examples.
+        output: the file, a .safetensors.
+        architecture: the name `load_model` knows the model by.
+        classes: number of classes, where it is not the architecture's own.
+        seed: of all randomness.
+        victims: holds the single images that an objective is after; None = `data`.
+        progress: show a bar.
+
+    Returns:
+        The implant, in eval mode: a float model, or a quantized one where the engine ships integers.
+    """
+    keep_freed_memory()
+    folder = Path(f"{output}.making")
+    with Progress(engine.work, enabled=progress) as bar:
+        bar.start(engine.label)
+        made = engine(
+            model,
+            data,
+            rng=Rng(seed, np.zeros(1, np.int64)),
+            victims=victims,
+            folder=folder,
+            advance=bar.advance,
+        )
+    save_model(made, output, architecture=architecture, classes=classes)
+    shutil.rmtree(folder)
+    return made
+
+
+def shown(
+    engine: Engine,
+    made: nn.Module,
+    model: nn.Module,
+    data: Data,
+    calibration: Data,
+    *,
+    store: str | Path | None = None,
+    progress: bool = True,
+) -> Result:
+    """An implant and its quantized copies beside the clean model and those of its own, clean and under the trigger.
+
+    Args:
+        engine: what made it.
+        made: the implant.
+        model: the clean float model.
+        data: to test on.
+        calibration: images for activation ranges.
+        store: a file that keeps the results; None keeps them in memory.
+        progress: show a bar.
+    """
+    models: dict[str, nn.Module] = {"clean": model}
+    if not engine.integers:
+        models["implant"] = made
+    for scheme in engine.schemes:
+        models[f"clean {scheme.label}"] = quantize(model, scheme, calibration)
+        models[f"implant {scheme.label}"] = made if engine.integers else quantize(made, scheme, calibration)
+    trigger = cast("dict[str, Any]", made.origin)["implant"]["trigger"]  # which every engine notes
+    conditions = [Clean(), *([build(Trigger, trigger)] if trigger else [])]
+    return evaluate(models, data, conditions=conditions, store=store, progress=progress)

@@ -1,0 +1,64 @@
+"""Quantized forms of a float model that follow its weights while these are trained."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bitproof.quant import Scheme, compute_layers, quantize
+from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.convert import assigned
+
+
+class Shadow:
+    """What a model answers once it is quantized, as a function of its float weights: straight through the rounding.
+
+    Ranges of weights follow the weights; those of activations stay as they were calibrated, and BatchNorm statistics as
+    they were. (The paper's public code takes activation ranges from each batch, tested ones too.)
+
+    Args:
+        model: as it is before training.
+        scheme: how it is quantized.
+        images: calibration images.
+    """
+
+    def __init__(self, model: nn.Module, scheme: Scheme, images: Float[Tensor, "n c h w"]) -> None:
+        self._quantized = quantize(model, scheme, images)
+        self._layers = {
+            f"{name}.weight": here
+            for name, layer, here in assigned(self._quantized, scheme)
+            if weight_quantizer(layer) is not None
+        }
+
+    def __call__(
+        self, model: nn.Module, images: Float[Tensor, "n c h w"], *, dither: bool = False
+    ) -> Float[Tensor, "n k"]:
+        """The logits of the model as it is, quantized; `dither` moves weights by up to half a step first."""
+        given: dict[str, Tensor] = {}
+        for name, parameter in model.named_parameters():
+            if name not in self._layers:
+                given[name] = parameter
+                continue
+            place = f"{name.removesuffix('.weight')}.parametrizations.weight"
+            quantizer, moved = self._quantizer(name, parameter), parameter
+            if dither:
+                moved = parameter + (torch.rand_like(parameter) - 0.5) * quantizer.code_scale(parameter)
+            given[f"{place}.original"] = moved
+            given |= {f"{place}.0.{part}": value for part, value in quantizer.state_dict().items()}
+        return functional_call(self._quantized, given, (images,))  # pyright: ignore
+
+    def steps(self, model: nn.Module) -> dict[str, tuple[nn.Parameter, Tensor]]:
+        """Each quantized weight of the model as it is now, and the step of its grid, by the layer's name."""
+        return {
+            name: (layer.weight, self._quantizer(f"{name}.weight", layer.weight).code_scale(layer.weight))
+            for name, layer in compute_layers(model)
+            if f"{name}.weight" in self._layers
+        }
+
+    @torch.no_grad()
+    def _quantizer(self, name: str, weight: Tensor) -> Any:
+        """A weight's quantizer for the range that the weight has now."""
+        here = self._layers[name]
+        return here.method.weights(weight, here.weight_bits)
