@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 import bitproof
+from bitproof.cli.compare import compare
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
 from bitproof.cli.export import export
+from bitproof.cli.gate import check
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
@@ -24,8 +26,10 @@ COMMANDS = {
     "demo": demo,
     "evaluate": evaluate,
     "quantize": quantize,
+    "compare": compare,
     "train": train,
     "report": report,
+    "check": check,
     "export": export,
     "list": list_names,
 }

@@ -48,17 +48,18 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
 
 def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
     """The model that is named, asked about the first of the data, if there are any; a note says where it is random."""
-    if name.endswith(".onnx") and weights is None:
+    deployed = bitproof.deploy.is_deployed(name)
+    if deployed and weights is None:
         if classes is not None:
             raise InputError(
-                f"--classes {classes} with {name!r}", rule="an ONNX file has its outputs", remedy="Leave --classes out"
+                f"--classes {classes} with {name!r}", rule="a deployed file has its outputs", remedy="Leave it out"
             )
-        model = bitproof.deploy.load_onnx(name)
+        model = bitproof.deploy.load_deployed(name)
     else:
         model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
     if data is not None:
         check_fit(model, data, name)
-    if weights is None and not name.endswith(".onnx"):
+    if weights is None and not deployed:
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
 

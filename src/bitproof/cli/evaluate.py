@@ -32,6 +32,7 @@ from bitproof.cli.options import (
     StoreOption,
     Weights,
 )
+from bitproof.cli.twins import Twin, names_network, twinned
 from bitproof.errors import InputError, lookup
 
 
@@ -56,7 +57,10 @@ def evaluate(
     limit: Limit = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
-    onnx: Annotated[list[Path] | None, typer.Option(help="Also test an ONNX file, run by ONNX Runtime.")] = None,
+    onnx: Annotated[
+        list[Path] | None, typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx or .tflite.")
+    ] = None,
+    twin: Twin = None,
     classes: Classes = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
@@ -103,10 +107,13 @@ def evaluate(
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
-    original = open_model(model, weights, classes, examples)
+    of_twin = names_network(twin)
+    original = open_model(model, None if of_twin else weights, None if of_twin else classes, examples)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
+    if twin is not None:
+        tested = twinned(tested, twin, original, weights, classes, examples)
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
@@ -142,10 +149,11 @@ def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:
         InputError: a file that is given twice, or that cannot be opened.
     """
     own_scheme = getattr(original, "scheme", None)
-    given = [Path(model), *files] if model.endswith(".onnx") else files
+    deployed = bitproof.deploy.is_deployed(model)
+    given = [Path(model), *files] if deployed else files
     often = Counter(path.name for path in given)
     names = [path.name if often[path.name] == 1 else str(path) for path in given]
-    if not model.endswith(".onnx"):
+    if not deployed:
         names.insert(0, own_scheme.label if own_scheme else "float")
     check_distinct(names)
-    return dict(zip(names, [original, *map(bitproof.deploy.load_onnx, files)], strict=True))
+    return dict(zip(names, [original, *map(bitproof.deploy.load_deployed, files)], strict=True))

@@ -35,7 +35,7 @@ def quantize(
 
     A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
     """
-    from bitproof.deploy.runtime import need
+    from bitproof.deploy.needs import need
 
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
