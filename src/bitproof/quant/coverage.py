@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bitproof.core.calling import answer, plain_context
-from bitproof.quant.convert import quantized_layers
+from bitproof.quant.convert import quantized_layers, quantized_parts
+from bitproof.quant.roles import roles_of
 from bitproof.records import Coverage, Part
 
 
@@ -99,3 +100,30 @@ def _plain_operators() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def reasons(model: nn.Module, found: Coverage) -> dict[str, str]:
+    """Why each part of a frozen model that computes in float does so, by its name."""
+    layers = {name: here for name, _, here in quantized_layers(model)}
+    uncalled = {
+        ".".join(filter(None, (prefix, name)))
+        for prefix, part, _ in quantized_parts(model)
+        for name in roles_of(part).uncalled
+    }
+    said: dict[str, str] = {}
+    for part in found.parts:
+        if part.name in uncalled:
+            said[part.name] = "never called as a layer: something else takes its weights, or nothing does"
+        elif part.name in layers and (part.weight_bits == 32 or part.act_bits == 32):
+            said[part.name] = f"the scheme leaves its {_left(part)} float"
+        elif part.weight_bits == 32 and part.weights:
+            kind = type(model.get_submodule(part.name)).__name__
+            said[part.name] = f"weights of a {kind}, which is no Conv1d, Conv2d or Linear"
+        elif part.weight_bits == 32:
+            said[part.name] = "products of computed tensors, as in attention, or by functions instead of layers"
+    return said
+
+
+def _left(part: Part) -> str:
+    kinds = {"weights": part.weight_bits, "inputs": part.act_bits}
+    return " and ".join(kind for kind, bits in kinds.items() if bits == 32)
