@@ -138,7 +138,7 @@ def _opened(content: bytes) -> Any:
 def _ends_in_softmax(content: bytes, output: int) -> bool:
     from ai_edge_litert.schema_py_generated import Model
 
-    model = Model.GetRootAs(content, 0)
+    model: Any = Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
     for number in reversed(range(graph.OperatorsLength())):
         operator = graph.Operators(number)
