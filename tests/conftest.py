@@ -26,6 +26,15 @@ def _threads():
 
 
 @pytest.fixture
+def one_thread():
+    """As many as a process that the test starts has: sums depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def rng() -> Rng:
     return Rng(seed=0, ids=np.arange(8))
 

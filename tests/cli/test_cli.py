@@ -182,10 +182,11 @@ def test_no_traceback_leaves_the_process():
     assert result.stderr.count("\n") == 1
 
 
-def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path, run, one_thread, monkeypatch):
     options = ("--scheme", "w4a4", "--suite", "quick", "--seed", "3")
-    whole = shell(*evaluate(weights, *options, "--store", tmp_path / "whole.db"))
-    assert whole.returncode == 0, whole.stderr
+    monkeypatch.setenv("COLUMNS", "200")
+    code, whole, err = run(*evaluate(weights, *options, "--store", tmp_path / "whole.db"))
+    assert code == 0, err
     store = tmp_path / "killed.db"
     command = [sys.executable, "-m", "bitproof.cli", *map(str, evaluate(weights, *options, "--store", store))]
     kills = 0
@@ -205,7 +206,7 @@ def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path):
     computed = re.search(r"(\d+) results computed, (\d+) found", last.stdout)
     assert computed is not None
     assert int(computed[2]) == kept
-    assert tables(last.stdout) == tables(whole.stdout)
+    assert tables(last.stdout) == tables(whole)
 
 
 def count_cells(store) -> int:

@@ -162,14 +162,6 @@ make(qat(epochs=20, holdout=28), start, data, architecture="digits_cnn", folder=
 """
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(digits, network, tmp_path, one_thread):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment)

@@ -138,10 +138,11 @@ def test_a_run_that_stops_anywhere_ends_with_the_same_weights(scheme, digits, ne
     assert equal(straight, resumed)
 
 
-def test_a_killed_process_ends_with_the_same_weights(tmp_path):
+def test_a_killed_process_ends_with_the_same_weights(tmp_path, run, one_thread):
     """kill -9 in the middle of a run of the command line, then the same command again."""
-    command = [sys.executable, "-m", "bitproof.cli", "train", "qat:epochs=6,holdout=47", "digits_cnn"]
-    command += ["--data", "digits", "--limit", "120", "--scheme", "lsq:w3a3", "-o"]
+    arguments = ["train", "qat:epochs=6,holdout=47", "digits_cnn", "--data", "digits", "--limit", "120"]
+    arguments += ["--scheme", "lsq:w3a3", "-o"]
+    command = [sys.executable, "-m", "bitproof.cli", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, tmp_path / "killed"], env=environment, stderr=subprocess.DEVNULL)
     history = tmp_path / "killed" / "history.csv"
@@ -152,8 +153,8 @@ def test_a_killed_process_ends_with_the_same_weights(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert history.read_text().count("\n") < 7  # it was killed before it was done
-    for name in ("killed", "straight"):
-        subprocess.run([*command, tmp_path / name], env=environment, check=True, capture_output=True)
+    subprocess.run([*command, tmp_path / "killed"], env=environment, check=True, capture_output=True)
+    assert run(*arguments, tmp_path / "straight")[0] == 0
     for name in ("last.safetensors", "best.safetensors"):
         one, two = (bp.load_model("digits_cnn", weights=tmp_path / run / name) for run in ("killed", "straight"))
         assert equal(one, two)
