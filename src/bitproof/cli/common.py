@@ -46,7 +46,9 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
     return images
 
 
-def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
+def open_model(
+    name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0, *, trust: bool = False
+) -> Any:
     """The model that is named, asked about the first of the data, if there are any; a note says where it is random."""
     deployed = bitproof.deploy.is_deployed(name)
     if deployed and weights is None:
@@ -54,7 +56,7 @@ def open_model(name: str, weights: Path | None, classes: int | None, data: Any, 
             raise InputError(
                 f"--classes {classes} with {name!r}", rule="a deployed file has its outputs", remedy="Leave it out"
             )
-        model = bitproof.deploy.load_deployed(name)
+        model = bitproof.deploy.load_deployed(name, trust=trust)
     else:
         model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
     if data is not None:

@@ -7,7 +7,7 @@ import typer
 
 import bitproof
 from bitproof.cli.common import load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Weights
+from bitproof.cli.options import Classes, DataOption, Limit, Model, Trust, Weights
 from bitproof.errors import InputError
 
 
@@ -21,11 +21,12 @@ def compare(
     split: Annotated[str, typer.Option(help="Which part of the data to compare on.")] = "test",
     limit: Limit = None,
     classes: Classes = None,
+    trust: Trust = False,
 ) -> None:
     """Compare a model with what is deployed: agreement, paired accuracy, noise a layer, and where they part."""
     examples = load_examples(data, split, limit)
     first = open_model(model, weights, classes, examples)
-    found = bitproof.deploy.compare(first, _deployed(deployed, model, classes, examples), examples)
+    found = bitproof.deploy.compare(first, _deployed(deployed, model, classes, examples, trust), examples)
     print(
         f"{model}: {found.accuracies[0]:.1%} right, {deployed}: {found.accuracies[1]:.1%} (n = {found.kinship.count:,})"
     )
@@ -45,7 +46,7 @@ def _decibels(value: float) -> str:
     return "equal" if value == float("inf") else f"{value:6.1f} dB"
 
 
-def _deployed(name: str, model: str, classes: int | None, examples: Any) -> Any:
+def _deployed(name: str, model: str, classes: int | None, examples: Any, trust: bool) -> Any:
     if name.endswith(".safetensors"):
         return open_model(model, Path(name), classes, examples)
     if not Path(name).exists():
@@ -54,4 +55,4 @@ def _deployed(name: str, model: str, classes: int | None, examples: Any) -> Any:
             rule="a deployed model is a file",
             remedy="Pass a .onnx or .tflite file, or a checkpoint",
         )
-    return open_model(name, None, None, examples)
+    return open_model(name, None, None, examples, trust=trust)

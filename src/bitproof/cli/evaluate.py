@@ -30,6 +30,7 @@ from bitproof.cli.options import (
     ReportOption,
     Seed,
     StoreOption,
+    Trust,
     Weights,
 )
 from bitproof.cli.twins import Twin, names_network, twinned
@@ -58,9 +59,11 @@ def evaluate(
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[
-        list[Path] | None, typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx or .tflite.")
+        list[Path] | None,
+        typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx, .tflite, .pt2."),
     ] = None,
     twin: Twin = None,
+    trust: Trust = False,
     classes: Classes = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
@@ -108,8 +111,8 @@ def evaluate(
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
     of_twin = names_network(twin)
-    original = open_model(model, None if of_twin else weights, None if of_twin else classes, examples)
-    tested = _named(model, original, onnx or [])
+    original = open_model(model, None if of_twin else weights, None if of_twin else classes, examples, trust=trust)
+    tested = _named(model, original, onnx or [], trust)
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     if twin is not None:
@@ -141,7 +144,7 @@ def evaluate(
         print(f"\nreport: {result.report(report)}")
 
 
-def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:
+def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[str, Any]:
     """The models that are there already, by name: what is quantized is called so, a file by its name, or by its path
     where several have that name.
 
@@ -156,4 +159,5 @@ def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:
     if not deployed:
         names.insert(0, own_scheme.label if own_scheme else "float")
     check_distinct(names)
-    return dict(zip(names, [original, *map(bitproof.deploy.load_deployed, files)], strict=True))
+    opened = [bitproof.deploy.load_deployed(file, trust=trust) for file in files]
+    return dict(zip(names, [original, *opened], strict=True))

@@ -16,6 +16,9 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Use the first so many ex
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Open .pt2 files, which can run code, where you trust who wrote them.")
+]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
 PTQ = Annotated[
     str | None,
