@@ -85,3 +85,5 @@ def test_images_of_another_size_and_gradients_are_refused():
     with pytest.raises(InputError, match="no gradients.*--twin NAME"):
         model(torch.zeros(1, 1, 20, 20, requires_grad=True))
     assert np.dtype(model.taken.kind) == np.int8
+    assert model.scheme is not None and model.scheme.label == "w8a8"
+    assert LiteRtModel(linear(kind="float32")).scheme is None

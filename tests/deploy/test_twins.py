@@ -98,6 +98,7 @@ def test_what_onnx_runtime_quantized_is_rebuilt_on_its_own_grids(case, images, n
     caplog.set_level(logging.ERROR)
     session = OnnxModel(quantized(convolutional(), images, tmp_path, **options_of(case)))
     form = differentiable(session)
+    assert session.scheme is not None and session.scheme.label == "w8a8"
     step = (session(images) - form(images)).abs()
     assert (step.amax(1) < 0.02 * session(images).abs().max()).float().mean() > 0.9  # but for single flips
     assert correlation(form(images), session(images)) > correlation(network(images), session(images))
@@ -236,3 +237,4 @@ def test_attacks_and_the_masking_diagnosis_run_on_a_twin(images):
     assert table["twin"].equals(table["network"])
     found = bp.diagnose_masking(twin, data, twin=twin.gradient_from, queries=9, draws=3, directions=2, steps=3)
     assert found.attacked == 24
+    assert all(cell.model.coverage is None for cell in result.cells if cell.model.name == "twin")

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.calling import answer, plain_context
+from bitproof.deploy.bits import ON_CODES
 from bitproof.deploy.graph import Operation
 from bitproof.deploy.integer_layer import IntegerLayer
 from bitproof.deploy.integer_operators import dequantize
@@ -19,9 +20,6 @@ from bitproof.deploy.runtime import OnnxModel, open_session
 from bitproof.quant.attached import COMPUTE_LAYERS
 
 _FLOAT = ("Conv", "Gemm", "MatMul")
-_CODES = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "ConvInteger": 1, "MatMulInteger": 1}
-"""Operators on codes, with the number of the input that holds the weight."""
-
 Given = tuple[str, Float[Tensor, "n ..."]]
 """A layer's name, and what it was given."""
 
@@ -40,7 +38,7 @@ def layer_inputs(model: nn.Module, images: Float[Tensor, "n c h w"]) -> tuple[li
             hooks.append(part.register_forward_hook(partial(_note_session, given)))
         elif isinstance(part, (*COMPUTE_LAYERS, IntegerLayer)):
             hooks.append(part.register_forward_hook(partial(_note, given, name)))
-        elif isinstance(part, Operation) and part.operator in (*_FLOAT, *_CODES):
+        elif isinstance(part, Operation) and part.operator in (*_FLOAT, *ON_CODES):
             hooks.append(part.register_forward_hook(partial(_note_operation, given, name)))
     try:
         logits = answer(model, images).cpu()
@@ -61,7 +59,7 @@ def _note_session(given: list[Given], session: nn.Module, args: tuple[Any, ...],
 
 def _note_operation(given: list[Given], name: str, step: Operation, args: tuple[Any, ...], output: Any) -> None:
     x = args[0].detach()
-    if step.operator in _CODES and _CODES[step.operator] == 3:
+    if step.operator in ON_CODES and ON_CODES[step.operator] == 3:
         x = dequantize(x, step.get_buffer("constant_1"), step.get_buffer("constant_2"))
     elif not step.operator.startswith("Q") and step.places[1:2] == [True]:
         return  # a product of two computed tensors, as in attention, is no layer with a weight
@@ -78,15 +76,15 @@ def _tapped(session: OnnxModel, images: Tensor) -> list[Given]:
     known = {o.name for o in proto.graph.output}
     taps: list[tuple[str, str, tuple[Tensor, Tensor | None] | None]] = []
     for node in proto.graph.node:
-        if node.op_type not in (*_FLOAT, *_CODES):
+        if node.op_type not in (*_FLOAT, *ON_CODES):
             continue
-        weight = node.input[_CODES.get(node.op_type, 1)]
+        weight = node.input[ON_CODES.get(node.op_type, 1)]
         if (stored := makers.get(weight)) is not None and stored.op_type == "DequantizeLinear":
             weight = stored.input[0]
         if weight not in constants:
             continue
         x, grid = node.input[0], None
-        if _CODES.get(node.op_type) == 3:
+        if ON_CODES.get(node.op_type) == 3:
             grid = node.input[1:3]
         elif (before := makers.get(x)) is not None and before.op_type == "DequantizeLinear":
             x, grid = before.input[0], before.input[1:3]

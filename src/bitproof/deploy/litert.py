@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.cpu import integer_instructions
+from bitproof.deploy.bits import litert_scheme
 from bitproof.deploy.formats import CODES, ImageFormat, is_channels_last
 from bitproof.deploy.needs import SMALLEST, content_of, need
 from bitproof.errors import InputError
@@ -35,6 +36,7 @@ class LiteRtModel(nn.Module):
         taken: how the file takes images.
         shape: (channels, height, width) of its images.
         probabilities: whether it ends in a softmax.
+        scheme: of the bits that are found in it; None = float.
 
     Raises:
         InputError: the file is damaged, needs an operator that LiteRT lacks, or is no classifier of images.
@@ -66,7 +68,9 @@ class LiteRtModel(nn.Module):
         self.taken = ImageFormat.of(taken[0], scale or None, int(zero_point), channels_last=last)
         self.shape = (sizes[2], *sizes[:2]) if last else tuple(sizes)
         with _opening():
-            self.probabilities = _ends_in_softmax(content, outputs[0]["index"])
+            model = _read(content)
+            self.scheme = litert_scheme(model)
+            self.probabilities = _ends_in_softmax(model, outputs[0]["index"])
         self.eval()
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
@@ -135,10 +139,13 @@ def _opened(content: bytes) -> Any:
     return interpreter
 
 
-def _ends_in_softmax(content: bytes, output: int) -> bool:
+def _read(content: bytes) -> Any:
     from ai_edge_litert.schema_py_generated import Model
 
-    model: Any = Model.GetRootAs(content, 0)
+    return Model.GetRootAs(content, 0)
+
+
+def _ends_in_softmax(model: Any, output: int) -> bool:
     graph = model.Subgraphs(0)
     for number in reversed(range(graph.OperatorsLength())):
         operator = graph.Operators(number)

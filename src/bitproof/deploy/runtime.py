@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.cpu import integer_instructions
+from bitproof.deploy.bits import onnx_scheme
 from bitproof.deploy.formats import chosen_output, ends_in_softmax, input_format
 from bitproof.deploy.graph import read_graph
 from bitproof.deploy.needs import SMALLEST, content_of, need
@@ -47,7 +48,8 @@ class OnnxModel(nn.Module):
         content: the file.
 
     Attributes:
-        scheme: how the model was quantized, where bitproof wrote the file; else None.
+        scheme: how the model was quantized: the `Scheme` where bitproof wrote the file, else a `FileScheme` of the bits
+            that are found in it; None = float.
         step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
         taken: how the file takes images.
         probabilities: whether it ends in a softmax.
@@ -87,8 +89,10 @@ class OnnxModel(nn.Module):
             graph = self._proto().graph
             self.taken = input_format(graph, self.input, KINDS[taken[0][0]], sizes)
             self.probabilities = ends_in_softmax(graph, self.output)
+            found = onnx_scheme(graph)
         self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else sizes
-        self.scheme, self.step = _metadata(self.session)
+        own, self.step = _metadata(self.session)
+        self.scheme = own or found
         self.eval()
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:

@@ -43,6 +43,7 @@ class Twin(nn.Module):
     """
 
     differentiable: ClassVar[bool] = True
+    gradients_only: ClassVar[tuple[str, ...]] = ("gradient_from",)
 
     def __init__(self, deployed: nn.Module, *, gradient_from: nn.Module | None = None) -> None:
         super().__init__()
@@ -56,8 +57,6 @@ class Twin(nn.Module):
         self.deployed = deployed
         self.gradient_from = source
         self.training = source.training
-        if (scheme := Subject.of(deployed).scheme) is not None:
-            self.scheme = scheme
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         answer = logits_in(self.deployed(images.detach()), len(images))

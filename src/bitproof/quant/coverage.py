@@ -28,9 +28,16 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
     """
     bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model)}
     products = _products(model, images) if images is not None else Counter[str]()
+    silent = [
+        f"{name}.{part}".lstrip(".")
+        for name, module in model.named_modules()
+        for part in getattr(module, "gradients_only", ())  # of a twin, which answers with something else
+    ]
     seen: set[int] = set()
     parts = []
     for name, module in model.named_modules():
+        if any(f"{name}.".startswith(f"{part}.") for part in silent):
+            continue
         own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and id(p) not in seen]
         seen |= {id(p) for p in own}
         if own or products[name]:
