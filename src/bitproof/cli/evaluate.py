@@ -110,7 +110,7 @@ def evaluate(
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
-    of_twin = names_network(twin)
+    of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     original = open_model(model, None if of_twin else weights, None if of_twin else classes, examples, trust=trust)
     tested = _named(model, original, onnx or [], trust)
     for name in list(tested)[1:]:

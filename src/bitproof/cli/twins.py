@@ -44,6 +44,12 @@ def twinned(
             rule="models in PyTorch have gradients of their own",
             remedy="Test a file, as MODEL or by --onnx, or leave --twin out",
         )
+    if names_network(twin) and Subject.of(original).gradients:
+        raise InputError(
+            f"--twin {twin} beside a network as MODEL",
+            rule="--weights are those of MODEL",
+            remedy="Use --twin model, or name the deployed file as MODEL",
+        )
     source = None
     if names_network(twin):
         source = bitproof.load_model(twin, weights=weights, classes=classes)

@@ -95,9 +95,9 @@ def kinship(model: nn.Module, deployed: nn.Module, images: Calibration) -> Kinsh
     if related < ALIKE:
         tried = {}
         for words, change in _ways(batches[0].shape[1]).items():
-            answers = torch.cat([answer(deployed, change(batch)).cpu() for batch in batches])
+            answers = answer(deployed, change(batches[0])).cpu()
             if bool(answers.isfinite().all()):
-                tried[words] = correlation(expected, answers)
+                tried[words] = correlation(expected[: len(answers)], answers)
         best = max(tried, key=tried.__getitem__, default=None)
         if best is not None and tried[best] > max(related + _GAIN, UNRELATED):
             mistake = f"with images {best} they correlate by {tried[best]:.2f}"

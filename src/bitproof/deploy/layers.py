@@ -61,6 +61,8 @@ def _note_operation(given: list[Given], name: str, step: Operation, args: tuple[
     x = args[0].detach()
     if step.operator in ON_CODES and ON_CODES[step.operator] == 3:
         x = dequantize(x, step.get_buffer("constant_1"), step.get_buffer("constant_2"))
+    elif step.operator in ON_CODES:
+        return  # codes whose scale is found while it runs
     elif not step.operator.startswith("Q") and step.places[1:2] == [True]:
         return  # a product of two computed tensors, as in attention, is no layer with a weight
     given.append((name, x.cpu()))
@@ -88,6 +90,8 @@ def _tapped(session: OnnxModel, images: Tensor) -> list[Given]:
             grid = node.input[1:3]
         elif (before := makers.get(x)) is not None and before.op_type == "DequantizeLinear":
             x, grid = before.input[0], before.input[1:3]
+        elif before is not None and before.op_type == "DynamicQuantizeLinear":
+            x = before.input[0]
         if grid is not None and any(name not in constants for name in grid):
             continue
         scale = None if grid is None else (constants[grid[0]], constants[grid[1]] if len(grid) > 1 else None)
