@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 import bitproof as bp
+from bitproof.subjects import Subject
+from bitproof.train import standard
 
 
 class MyNet(nn.Module):
@@ -35,6 +37,42 @@ def test_an_own_network_comes_back_as_it_was_saved(folded, images, tmp_path):
     assert torch.equal(opened(images), quantized(images))
     assert (opened.scheme, opened.origin, opened.training) == (quantized.scheme, {"seed": 3}, False)
     assert fresh.training and not hasattr(fresh, "scheme")
+
+
+def test_class_names_are_kept_and_compared_with_those_of_the_data(images, tmp_path):
+    network, path = MyNet().eval(), tmp_path / "c.safetensors"
+    network.class_names = names = (*"abcdefghi", "caf\u00e9")
+    bp.save_model(network, path, architecture="mynet")
+    opened = bp.load_model(MyNet(), weights=path)
+    assert opened.class_names == names
+    assert bp.quantize(opened, bp.Scheme(act_bits=32)).class_names == names
+    labels = [0] * 16
+    right = bp.from_arrays(images, labels, classes=[*names[:9], "cafe\u0301"])
+    assert len(bp.evaluate(opened, right, suite="clean", progress=False).cells) == 1
+    assert len(bp.evaluate(opened, bp.load_data("digits", limit=8), suite="clean", progress=False).cells) == 1
+    mixed = bp.from_arrays(images, labels, classes=["b", "a", *names[2:]])
+    with pytest.raises(bp.InputError, match="class 0 of model 'model' is 'a', of data set 'arrays' it is 'b'.*a, b, c"):
+        bp.evaluate(bp.quantize(opened, bp.Scheme(act_bits=32)), mixed, suite="clean", progress=False)
+    assert Subject.of(opened).fingerprint == Subject.of(bp.load_model(MyNet(), weights=path)).fingerprint
+
+
+def test_training_keeps_the_names_of_its_classes(tmp_path):
+    train = bp.from_arrays(*_few(), classes=[f"number {i}" for i in range(10)])
+    bp.experiment.train(
+        standard(epochs=1),
+        bp.load_model("digits_cnn"),
+        train,
+        output=tmp_path,
+        architecture="digits_cnn",
+        progress=False,
+    )
+    opened = bp.load_model("digits_cnn", weights=tmp_path / "last.safetensors")
+    assert opened.class_names[3] == "number 3"
+
+
+def _few():
+    data = bp.load_data("digits", split="train", limit=64)
+    return data.images(range(64)), data.labels
 
 
 def test_an_own_network_takes_a_plain_state_dict(images, tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 
 from bitproof.checkpoints import save_model
 from bitproof.errors import InputError, lookup
-from bitproof.files import check_folder, check_place, written
+from bitproof.files import check_folder, check_place, scratch, written
 
 
 def write(path, text="new"):
@@ -31,6 +31,20 @@ def test_links_are_followed_and_modes_are_kept(tmp_path):
     link.symlink_to(target)
     write(link)
     assert (link.is_symlink(), target.read_text(), target.stat().st_mode & 0o777) == (True, "new", 0o604)
+
+
+def test_scratch_folders_go_with_their_block_or_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process = os.fork()
+    if not process:
+        with scratch() as folder:
+            (folder / "copy").write_text("half")
+            os._exit(9)  # as a kill ends it
+    os.waitpid(process, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    with scratch() as one, scratch() as other:
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == sorted([one.name, other.name])
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path):

@@ -64,6 +64,29 @@ def test_wrong_content_hides_nothing_else_and_is_written_again(store, change):
     assert [cell.model.name for cell in store.query()] == ["a", "c", "b"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_pages_hide_no_other_results_and_nothing_is_written(seed, tmp_path):
+    path, cells = tmp_path / "runs.db", [make_cell(model=f"m{i}", n=5) for i in range(60)]
+    with Store(path) as opened:
+        run = opened.begin_run({})
+        for cell in cells:
+            opened.append(cell, run)
+    whole = bytearray(path.read_bytes())
+    leaves = [page for page in range(len(whole) // 4096) if page and whole[4096 * page] == 0x0A]  # with the keys
+    for page in np.random.default_rng(seed).choice(leaves, 2, replace=False):
+        whole[4096 * page : 4096 * (page + 1)] = b"\xff" * 4096
+    path.write_bytes(whole)
+    with Store(path, readonly=True) as reader:
+        found = {cell.key for cell in reader.query()}
+        lost = {cell.key for cell in cells} - found
+        starts = tuple(key.removesuffix("...") for key in reader.damaged)
+        assert reader.environments() and len(found) > 20
+        assert lost and len(lost) < 30 and all(key.startswith(starts) for key in lost)
+    assert path.read_bytes() == whole
+    with Store(path) as writer, pytest.raises(InputError, match="malformed.*`bitproof report` and `bitproof export`"):
+        writer.query()
+
+
 WRONG = {
     "shorter": {"ids": np.arange(4)},
     "floats": {"ids": np.arange(5.0)},

@@ -5,7 +5,11 @@ results can be read without torch.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+if os.name != "posix":  # files are locked, signals held back and processes watched in ways that Windows has not
+    raise ImportError("bitproof runs on Linux and macOS; on Windows, use it inside WSL")
 
 __version__ = "0.1.0"
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bitproof import models
+from bitproof.data.base import composed
 from bitproof.errors import InputError, lookup
 from bitproof.files import written
 from bitproof.models.weights import load_weights
@@ -65,6 +66,9 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
             word, as `load_model` then takes the network itself.
         classes: number of classes, where it is not the architecture's own.
 
+    What the model knows of itself goes along: scheme, structure, origin, and `class_names`, the names of its outputs in
+    their order, with which it is refused on data that number these classes otherwise.
+
     Raises:
         InputError: the suffix is another one, a quantized model inside something else, or the path cannot be written.
     """
@@ -89,6 +93,8 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         metadata["structure"] = json.dumps([describe(step) for step in steps])
     if classes is not None:
         metadata["classes"] = str(classes)
+    if (names := getattr(model, "class_names", None)) is not None:
+        metadata["class_names"] = json.dumps(list(names))
     if (origin := getattr(model, "origin", None)) is not None:
         metadata["origin"] = json.dumps(origin)
     with written(path, "the checkpoint") as draft:
@@ -199,6 +205,8 @@ def _restored(model: nn.Module, weights: str | Path, about: "_About") -> nn.Modu
             if model.get_buffer(name).min() < 0 or model.get_buffer(name).max() > last:
                 raise ValueError(f"{name} names channels that there are not")
     model.origin = about.origin  # pyright: ignore - what a subject knows of it
+    if about.class_names is not None:
+        model.class_names = about.class_names  # pyright: ignore
     return model
 
 
@@ -249,6 +257,7 @@ class _About:
     structure: tuple[Any, ...]
     scheme: Scheme | None
     origin: dict[str, Any] | None
+    class_names: tuple[str, ...] | None
 
 
 def _metadata(path: str | Path | None) -> _About | None:
@@ -269,10 +278,14 @@ def _metadata(path: str | Path | None) -> _About | None:
             raise ValueError(f"{classes} classes")
         if len(steps) > _MOST_STEPS:
             raise ValueError(f"{len(steps):,} structural steps")
+        names = json.loads(said.get("class_names", "null"))
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError("its class names are no texts")
         return _About(
             architecture=said["architecture"],
             classes=classes,
             structure=tuple(build(lookup(STEPS, step["type"], "structural step"), step) for step in steps),
             scheme=build(Scheme, json.loads(said["scheme"])) if "scheme" in said else None,
             origin=origin if isinstance(origin, dict) else None,
+            class_names=None if names is None else tuple(map(composed, names)),
         )

@@ -8,6 +8,8 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,6 +93,37 @@ def cannot_write(path: str | Path, what: str, error: Exception) -> InputError:
 
 
 @contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files, gone after the block; those that killed processes left go first, by the same rule:
+    a lock beside each ends with its process."""
+    place, start = Path(tempfile.gettempdir()), "bitproof-"
+    for left in place.glob(f"{start}*.lock"):
+        with suppress(OSError), _held(left):
+            shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+            left.unlink()
+    folder = place / f"{start}{secrets.token_hex(8)}"
+    lock = folder.with_suffix(".lock")
+    with _held(lock, os.O_CREAT | os.O_EXCL):
+        try:
+            folder.mkdir(0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path, how: int = 0) -> Iterator[None]:
+    """A file with its lock; an `OSError` where another process has it."""
+    lock = os.open(path, os.O_RDWR | how, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def _explained(path: str | Path, what: str) -> Iterator[None]:
     try:
         yield
@@ -134,10 +167,5 @@ def _draft(place: Path) -> Iterator[Path]:
 
 def _sweep(draft: Path) -> None:
     """Remove a draft unless a process still holds its lock."""
-    with suppress(OSError):
-        lock = os.open(draft, os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            draft.unlink()
-        finally:
-            os.close(lock)
+    with suppress(OSError), _held(draft):
+        draft.unlink()

@@ -8,17 +8,17 @@ there already is never written again, unless what lies there is damaged.
 import json
 import shutil
 import sqlite3
-import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from bitproof import records
 from bitproof.errors import InputError, lookup
+from bitproof.files import scratch
 from bitproof.records import RECORDS, SCHEMA, Cell, Record
 
 _APPLICATION_ID = 0x62697470  # "bitp": marks the file as ours
@@ -35,6 +35,8 @@ _COLUMNS = {"runs": "run started environment", "records": "key kind run written 
 _ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
 _WAIT_S = 60.0
 """How long a writer waits for another process's transaction, which takes milliseconds."""
+_MALFORMED = "malformed"  # what SQLite says of a file with damaged pages
+_NARROWEST = 3  # digits of a key by which lost results are looked for: 4,096 ranges
 
 
 class Store:
@@ -45,7 +47,8 @@ class Store:
         readonly: open for reading only; works on files and folders that cannot be written.
 
     Attributes:
-        damaged: keys of records that were found damaged so far, and why; they count as missing.
+        damaged: keys of records that were found damaged so far, and why; they count as missing. A key that ends in
+            "..." stands for all that begin so: a damaged page of the file held them.
 
     Raises:
         InputError: the file is missing (readonly), not a store, written by another version of bitproof, or cannot be
@@ -56,7 +59,7 @@ class Store:
         self.path = Path(path) if path is not None else None
         self.readonly = readonly
         self.damaged: dict[str, str] = {}
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._copy = ExitStack()
         with self._explained():
             self._db = self._connect()
             try:
@@ -68,8 +71,7 @@ class Store:
     def close(self) -> None:
         """Release the file."""
         self._db.close()
-        if self._copy is not None:
-            self._copy.cleanup()
+        self._copy.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -133,7 +135,7 @@ class Store:
     ) -> list[Any]:
         """All records of a kind in the order of writing, or those of one model name or data set.
 
-        Damaged ones are left out; `damaged` says which.
+        Damaged ones are left out; `damaged` says which. Damaged pages are passed over in reading only.
 
         Args:
             what: the kind of record, a name in `bitproof.records.RECORDS`; None = every kind.
@@ -154,14 +156,34 @@ class Store:
         asked |= {_inside(path): value for path, value in used.items()}
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
         with self._explained():
-            rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
+            with self._salvaging():
+                rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
+                return [record for record in map(self._record, rows) if record is not None]
+            rows = self._salvaged(f"{_ROWS} WHERE {where}", tuple(asked.values()))
             return [record for record in map(self._record, rows) if record is not None]
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """What each run ran on, by run number."""
-        with self._explained():
+        rows = []
+        with self._explained(), self._salvaging():
             rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
         return {row["run"]: _environment(row["environment"]) for row in rows}
+
+    def keep_files(self, data: str, names: Mapping[int, str]) -> None:
+        """Keep the files of the examples of a data set (its fingerprint), by their numbers."""
+        with self._explained(), self._db:
+            self._db.execute("CREATE TABLE IF NOT EXISTS files (data TEXT PRIMARY KEY, names BLOB NOT NULL)")
+            self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", (data, records.pack_names(names)))
+
+    def files(self) -> dict[str, dict[int, str]]:
+        """The files of examples by the fingerprint of their data and their numbers; damaged names are left out."""
+        found: dict[str, dict[int, str]] = {}
+        with self._explained(), self._salvaging():
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone():
+                for row in self._db.execute("SELECT data, names FROM files"):
+                    with suppress(InputError):
+                        found[row["data"]] = records.unpack_names(row["names"])
+        return found
 
     def _kinds(self) -> list[str]:
         """The kinds of condition that lie here, those of somebody's own among them."""
@@ -173,6 +195,25 @@ class Store:
     def _row(self, key: str) -> sqlite3.Row | None:
         with self._explained():
             return self._db.execute(f"{_ROWS} WHERE key = ?", (key,)).fetchone()
+
+    @contextmanager
+    def _salvaging(self) -> Iterator[None]:
+        """Let pass that pages are damaged, where nothing is written."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if not (self.readonly and _MALFORMED in str(error)):
+                raise
+
+    def _salvaged(self, select: str, values: tuple[Any, ...], start: str = "") -> list[sqlite3.Row]:
+        """The rows whose keys begin so that can still be reached: asked for in ever narrower ranges of keys."""
+        asked = f"{select} AND key >= ? AND key < ? ORDER BY key"
+        with self._salvaging():
+            return self._db.execute(asked, (*values, start, f"{start}g")).fetchall()
+        if len(start) == _NARROWEST:
+            self.damaged[f"{start}..."] = "a page of the file is damaged"
+            return []
+        return [row for digit in "0123456789abcdef" for row in self._salvaged(select, values, start + digit)]
 
     def _record(self, row: sqlite3.Row) -> Any:
         """The record in a row; of a damaged one it is noted why, and None returned."""
@@ -222,8 +263,7 @@ class Store:
             if not (log.is_file() and log.stat().st_size):
                 return _configured(sqlite3.connect(f"{base}?immutable=1", uri=True))
         # The last results lie in the log alone, and SQLite reads it only where it may write beside it.
-        self._copy = tempfile.TemporaryDirectory(prefix="bitproof-")
-        copied = Path(self._copy.name) / "store.db"
+        copied = self._copy.enter_context(scratch()) / "store.db"
         shutil.copyfile(path, copied)
         shutil.copyfile(log, copied.with_name("store.db-wal"))
         return _configured(sqlite3.connect(copied))
@@ -300,7 +340,11 @@ _CAUSES = (
     ),
     ("unable to open", "a run writes its results", "Make the folder writable or choose another path for the store"),
     ("not a database", "a store is an SQLite file that bitproof created", "Choose another path for the store"),
-    ("malformed", *_DAMAGED),
+    (
+        _MALFORMED,
+        "a run writes into a whole file",
+        "`bitproof report` and `bitproof export` show what can still be read, and change nothing; start a new store",
+    ),
     ("no such column", *_DAMAGED),
     ("no such table", *_DAMAGED),
     ("locked", f"a writer waits {_WAIT_S:.0f} s for another one", "See what else holds the file, then run again"),

@@ -314,6 +314,21 @@ def test_mistakes_in_settings_are_explained(build, fields, words):
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_gives_up_where_no_gradient_moves_an_image(norm, keys):
+    linear = LinearTwoClass(torch.ones(1, 6, 6), offset=0.1)
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return linear((16 * x).round() / 16)
+
+    inputs = torch.full((4, 1, 6, 6), 0.75)
+    counted = Counted(Flat().eval())
+    with pytest.warns(UserWarning, match="gradient is zero for most images"):
+        unmoved = DeepFool(norm=norm)(counted, inputs, torch.ones(4, dtype=torch.long), rng=keys)
+    assert torch.equal(unmoved, inputs) and (counted.forwards, counted.backwards) == (4, 4)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_deepfool_leaves_the_cells_of_a_quantized_model(norm, keys):
     # The first step ends in a cell whose logits all but tie: by its slope the boundary is a hair away, and is not.
     linear = LinearTwoClass(torch.ones(1, 6, 6), offset=36e-5)

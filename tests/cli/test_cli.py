@@ -229,6 +229,15 @@ def test_importing_bitproof_loads_no_torch():
     assert json.loads(result.stdout) == []
 
 
+def test_windows_is_told_what_to_do():
+    code = "import os; os.name = 'nt'; import bitproof"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (
+        result.returncode == 1
+        and "ImportError: bitproof runs on Linux and macOS; on Windows, use it inside WSL" in result.stderr
+    )
+
+
 def test_help_loads_no_torch():
     code = "import sys, bitproof.cli; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -64,7 +64,7 @@ MISTAKES = {
     f"{EVALUATE} --transfer clean": "unknown attack .clean.",
     f"{EVALUATE} --condition crafted:attack=pgd,source=nobody": "unknown source of a transfer 'nobody'",
     f"{EVALUATE} --condition crafted:attack=pgd,targets={'9' * 5000}": "targets is '9+ ",
-    f"{EVALUATE} --suite ''": "unknown suite ''",
+    f"{EVALUATE} --suite ''": "--suite is empty",
     f"{EVALUATE} --data imagenet:folder,size={'9' * 5000}": "it is a whole number of pixels",
     f"{EVALUATE} --seed {2**63}": "'--seed'",
     f"{EVALUATE} --classes 0": "'--classes'",
@@ -144,6 +144,24 @@ def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatc
         assert {cell.model.name for cell in store.query()} == {"float", str(first), str(second)}
     code, _, err = run(*line, "--onnx", first, "--onnx", first)
     assert code == 2 and f"two models are called '{first}'" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("evaluate digits_cnn --data digits --store EMPTY", "--store"),
+        ("evaluate digits_cnn --data digits --onnx q.onnx --onnx EMPTY", "--onnx"),
+        ("evaluate EMPTY --data digits", "MODEL"),
+        ("quantize digits_cnn -o EMPTY", "--output"),
+        ("train standard digits_cnn --data digits -o EMPTY", "--output"),
+        ("report EMPTY", "STORE"),
+        ("export a.db -o EMPTY", "--output"),
+        ("demo --report EMPTY", "--report"),
+    ],
+)
+def test_no_empty_path_is_the_folder_one_is_in(line, name, run):
+    code, out, err = run(*("" if word == "EMPTY" else word for word in line.split()))
+    assert (code, out) == (2, "") and err.startswith(f"error: {name} is empty: ")
 
 
 def test_a_report_leaves_nothing_beside_the_store(run, place):

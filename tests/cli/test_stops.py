@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import bitproof as bp
-from bitproof.core.processes import CONTEXT, _leave_with
+from bitproof.core.leaving import _leave_with
+from bitproof.core.processes import CONTEXT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -78,6 +80,39 @@ def test_a_worker_whose_parent_died_while_it_started_ends():
         signal.alarm(5)
         _leave_with(2**22 + 1)  # no process has this number
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 1
+
+
+def test_a_worker_that_imports_for_long_leaves_with_its_parent(tmp_path):
+    """Also where the parent is killed while what the worker needs is imported."""
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, time\n"
+        "if not os.environ.get('PARENT') == str(os.getpid()):\n"
+        "    pathlib.Path('number').write_text(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "def work(): pass\n"
+    )
+    code = (
+        "import os, time\n"
+        "from bitproof.core.leaving import Leaving\n"
+        "if __name__ == '__main__':\n"
+        "    os.environ['PARENT'] = str(os.getpid())\n"
+        "    import slow\n"
+        "    Leaving(target=slow.work).start(); time.sleep(60)\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    parent = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path)
+    number = _soon(lambda: (tmp_path / "number").read_text() if (tmp_path / "number").exists() else "")
+    assert Path(f"/proc/{number}/cwd").readlink() == tmp_path
+    parent.kill()
+    parent.wait()
+    assert _soon(lambda: not Path(f"/proc/{number}").exists())
+
+
+def _soon(find):
+    deadline = time.monotonic() + 20
+    while not (found := find()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def test_what_is_started_in_a_pool_does_not_hear_ctrl_c():

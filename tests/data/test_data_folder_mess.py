@@ -1,15 +1,20 @@
 """Folders as people have them: classes that are missing, what systems leave behind, formats that are not read."""
 
+import unicodedata
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 import bitproof as bp
-from bitproof.data import load_data, parse_data
+from bitproof.conditions.targets import class_number
+from bitproof.data import Examples, load_data, parse_data
 from bitproof.data.folder import shuffled
 from bitproof.errors import InputError
+from bitproof.export import export
 from bitproof.report.text import remarks
 
 GREYS = {"a": 0, "b": 80, "c": 160, "d": 240}
@@ -131,3 +136,46 @@ def test_the_order_of_files_is_the_same_everywhere():
     names = [f"{c}/{i}.png" for c in "abcd" for i in range(50)]
     assert len({name[0] for name in shuffled(names)[:20]}) == 4
     assert np.mean([abs(i - names.index(name)) for i, name in enumerate(shuffled(names))]) > 40
+
+
+def test_exports_name_the_files(tmp_path):
+    data = load_data("folder", root=fill(tmp_path / "photos", "abcd"), size=32)
+    store = tmp_path / "r.db"
+    result = bp.evaluate(Bright(), data, conditions=["gaussian-noise"], store=store, progress=False)
+    bp.evaluate(Bright(), bp.data.select(data, [3, 1]), suite="clean", store=store, progress=False)
+    result.export(tmp_path / "own.csv")
+    with bp.Store(store, readonly=True) as opened:
+        assert len(opened.files()) == 2  # a data set and a part of it, each once
+        export(opened.query(), tmp_path / "all.csv", opened.files())
+    for name, rows in (("own.csv", 24), ("all.csv", 26)):
+        table = pd.read_csv(tmp_path / name)
+        assert len(table) == rows
+        assert all(data.files[number] == file for number, file in zip(table.id, table.file, strict=True))
+    small = bp.load_data("digits", limit=4)
+    bp.evaluate(bp.load_model("digits_cnn"), small, suite="clean", progress=False).export(tmp_path / "d.csv")
+    assert "file" not in pd.read_csv(tmp_path / "d.csv")
+
+
+def test_an_uncut_picture_that_is_broken_is_named(tmp_path):
+    data = load_data("folder", root=fill(tmp_path, "ab"), size=32)
+    examples = Examples(data=data, rows=np.arange(6), images=data.images(range(6)))
+    (tmp_path / data.files[2]).write_bytes(b"no picture")
+    with pytest.raises(InputError, match=data.files[2]):
+        examples.uncut()
+
+
+def test_accents_written_in_two_ways_are_one_name(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for name in (apart, "tea"):  # as macOS writes it
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "1.png")
+    data = load_data("folder", root=tmp_path, size=32)
+    named = load_data("folder", root=tmp_path, size=32, classes=["tea", composed])
+    assert data.classes == (composed, "tea") and named.classes == ("tea", composed) and not named.left_out
+    assert sorted(named.labels) == [0, 1] and len(data.images(range(2))) == 2
+    for classes in (data.classes, bp.from_arrays(data.images([0, 1]), [0, 1], classes=[apart, "tea"]).classes):
+        assert class_number(apart, classes) == class_number(composed, classes) == 0
+    (tmp_path / composed).mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / composed / "2.png")
+    both = load_data("folder", root=tmp_path, size=32)  # a copy from a Mac beside one from elsewhere
+    assert (both.classes, sorted(both.labels)) == ((composed, "tea"), [0, 0, 1])

@@ -109,6 +109,38 @@ def test_a_drop_counts_examples_that_only_the_attack_made_right() -> None:
     assert values(cells)["asr", "attack"] == 1
 
 
+@pytest.mark.parametrize("right", range(1, 9))
+def test_what_attacks_cost_is_no_gain_where_they_leave_wrong_images_alone(right: int) -> None:
+    clean = np.arange(8) < right
+    for broken in range(right + 1):
+        attacked = make_cell(clean & (np.arange(8) >= broken), kind="attack")
+        (aai,) = (row for row in summary([make_cell(clean), attacked]) if row["metric"] == "aai")
+        assert (aai["low"], aai["high"], aai["n"]) == (*wilson(broken, right), 8)
+
+
+def test_differences_of_shares_lie_in_their_range() -> None:
+    models = {"float": [1, 1, 0, 0, 0, 0, 0, 0], "w4a4": [1, 0, 1, 0, 0, 0, 0, 0]}
+    cells = [make_cell(right, model=model) for model, right in models.items()]
+    cells += [
+        make_cell(np.array(right) * [1, 0, 0, 0, 0, 0, 0, 0], model=m, kind="attack") for m, right in models.items()
+    ]
+    rows = [row for row in summary(cells, "float") if row["model"] == "w4a4" and row["metric"] in ("asr", "aai")]
+    assert len(rows) == 2
+    for row in rows:
+        assert -1 <= row["diff_low"] <= row["difference"] <= row["diff_high"] <= 1
+
+
+def test_n_is_what_a_share_is_of() -> None:
+    clean = make_cell([1, 1, 1, 0, 0])
+    attacked = make_cell([1, 0, 0, 0, 0], kind="attack")
+    aimed = targeted(make_cell([1] * 5, kind="attack", label="aimed"), [1, 0, -1, 1, 0], [1, 0, 0, 0, 0])
+    rows = {row["metric"]: row for row in summary([clean, attacked, aimed])}
+    assert (rows["asr"]["value"], rows["asr"]["n"]) == (pytest.approx(2 / 3), 3)
+    assert (rows["tsr"]["value"], rows["tsr"]["n"]) == (1.0, 2)  # right when clean, and not of that class already
+    assert rows["asr"]["low"] == wilson(2, rows["asr"]["n"])[0]
+    assert rows["ar"]["n"] == rows["aai"]["n"] == 5
+
+
 @given(matrices, matrices)
 @example(np.zeros((2, 4), bool), np.array([[0, 0, 0, 0], [0, 1, 1, 1]], bool))  # SR near its largest value
 @settings(deadline=None, max_examples=25)

@@ -123,6 +123,51 @@ def test_results_say_it(tmp_path):
     assert Subject.of(quantized).record("x").identity == of_quantized.identity
 
 
+@pytest.mark.parametrize("hold", [list, tuple, lambda layers: dict(enumerate(layers)), lambda layers: {"a": [layers]}])
+def test_layers_that_are_not_registered_count_too(hold):
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.held, self.last = hold([nn.Flatten(), nn.Linear(400, 100).eval()]), nn.Linear(100, 10)
+
+        def forward(self, x):
+            kept = self.held["a"][0] if isinstance(self.held, dict) and "a" in self.held else self.held
+            return self.last(kept[1](kept[0](x)))
+
+    quantized = quantize(Held().eval(), Scheme(**BITS, last="same"), torch.rand(2, 1, 20, 20))
+    found = coverage(freeze(quantized), torch.rand(2, 1, 20, 20))
+    assert found.weights == found.products == 1000 / 41000
+    (part,) = (part for part in found.parts if part.name != "last")
+    assert part.name.startswith("held[") and (part.weights, part.products, part.weight_bits) == (40000, 40000, 32)
+
+
+def test_a_quantized_model_that_a_function_calls_is_counted_and_left_as_it_was():
+    data = bp.load_data("digits", limit=16)
+    quantized = quantize(bp.load_model("digits_cnn"), Scheme(**BITS), data)
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in quantized.modules()]
+    (cell,) = bp.evaluate({"m": lambda x: quantized(x)}, data, suite="clean", progress=False).cells
+    alone = coverage(freeze(quantized), data.images(range(2)))
+    assert cell.model.coverage.weights == alone.weights == 1
+    assert cell.model.coverage.products == alone.products
+    assert sum(p.products for p in cell.model.coverage.parts) == sum(p.products for p in alone.parts)
+    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in quantized.modules()] == hooks
+
+
+def test_it_is_not_counted_anew_where_a_record_has_it(tmp_path, monkeypatch):
+    data = bp.load_data("digits", limit=16)
+    quantized = quantize(bp.load_model("digits_cnn"), Scheme(**BITS), data)
+    models, counted = {"one": quantized, "again": quantized}, []
+    monkeypatch.setattr(
+        "bitproof.experiment.experiment.coverage", lambda *args: counted.append(args) or coverage(*args)
+    )
+    first, second = (
+        bp.evaluate(models, data, conditions=conditions, store=tmp_path / "r.db", progress=False)
+        for conditions in ([], ["gaussian-noise"])
+    )
+    assert len(counted) == 1
+    assert {cell.model.coverage for cell in (*first.cells, *second.cells)} == {first.cells[0].model.coverage} != {None}
+
+
 class Wide(nn.Module):
     """A linear layer that is none of torch's."""
 

@@ -134,6 +134,24 @@ def test_what_changes_no_answer_keeps_the_identity(what):
     assert fingerprint(model) == before
 
 
+def test_what_is_put_into_a_class_of_a_package_counts(monkeypatch):
+    model, found = base(), [fingerprint(base())]
+    before, plain = found[0], nn.Conv2d._conv_forward
+    for factor in (1.0001, 1.0002):
+
+        def patched(self, *args, factor=factor):
+            return factor * plain(self, *args)
+
+        monkeypatch.setattr(nn.Conv2d, "_conv_forward", patched)
+        found.append(fingerprint(model))
+    assert len(set(found)) == 3
+    monkeypatch.undo()
+    monkeypatch.setattr(nn.Module, "__call__", partial(times))  # of a class that it derives from, and no plain function
+    assert fingerprint(model) != before
+    monkeypatch.undo()
+    assert fingerprint(model) == before
+
+
 def test_a_module_that_holds_itself_has_an_identity():
     model = Applying(nn.Linear(2, 2), torch.relu)
     model.others = [model, {"again": model}, model.model]

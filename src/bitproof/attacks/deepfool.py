@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from bitproof.attacks.base import Attack, Classes, Images
-from bitproof.attacks.checks import check_counts, check_positive
+from bitproof.attacks.checks import check_counts, check_positive, warn_masked
 from bitproof.attacks.goal import input_gradient
 from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import check_eps
@@ -31,7 +31,7 @@ PROGRESS = 0.01
 class DeepFool(Attack):
     """Minimum-norm attack by linear steps over the nearest boundary, untargeted.
 
-    An example leaves the batch at its first hit.
+    An example leaves the batch at its first hit, or where no gradient moves it any more.
 
     Attributes:
         norm: "l2" or "linf".
@@ -72,7 +72,7 @@ class DeepFool(Attack):
         goal, nearest = self.goal(model, inputs, labels, targets), Nearest.none_yet(inputs, self.norm)
         ball, x = nearest.ball, inputs
         active = torch.arange(len(x), device=x.device)
-        for _ in range(self.steps):
+        for number in range(self.steps):
             x = x.detach().requires_grad_()
             logits = goal.answers(model, x)
             hit = goal.reached(logits)
@@ -96,8 +96,13 @@ class DeepFool(Attack):
                     shortest = torch.where(nearer, distance, shortest)
                     direction = ball.steepest(gradient) * distance.view(-1, 1, 1, 1)
                     step = torch.where(nearer.view(-1, 1, 1, 1), direction, step)
-            x = (x.detach() + (1 + self.overshoot) * step).clamp_(0, 1)[~hit]
-            active, goal = active[~hit], goal[~hit]
+            if not number:
+                warn_masked(step, hit)
+            there = (x.detach() + (1 + self.overshoot) * step).clamp_(0, 1)
+            left = ~hit & (there != x).flatten(1).any(1)  # what does not move now never will
+            x, active, goal = there[left], active[left], goal[left]
+            if not len(x):
+                return nearest.within(self.eps)
         with torch.no_grad():
             nearest.offer(x, goal.reached(goal.answers(model, x)), active)
         return nearest.within(self.eps)

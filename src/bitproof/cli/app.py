@@ -1,8 +1,9 @@
 """The table of commands."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import bitproof
 from bitproof.cli.compare import compare
@@ -14,6 +15,25 @@ from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
 from bitproof.cli.train import train
+from bitproof.errors import InputError
+
+
+class Filled(TyperCommand):
+    """A command whose arguments and options have no empty values: an empty path would be the folder one is in."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        for param in self.get_params(ctx):
+            values = given.get(param.name)
+            if "" in (values if isinstance(values, (list, tuple)) else (values,)):
+                name = max(param.opts, key=len)
+                raise InputError(
+                    f"{name if name.startswith('-') else name.upper()} is empty",
+                    rule="arguments and options have values",
+                    remedy="Give it one, or leave it out; where it comes from a variable, see whether that is set",
+                )
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +54,7 @@ COMMANDS = {
     "list": list_names,
 }
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name, cls=Filled)(_command)
 
 
 def _version(wanted: bool) -> None:

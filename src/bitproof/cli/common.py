@@ -62,6 +62,7 @@ def open_model(
     if data is not None:
         check_fit(model, data, name)
     if weights is None and not deployed:
+        model.origin = {"weights": "random", "seed": seed}  # pyright: ignore - what results say of it
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
 
@@ -117,9 +118,13 @@ def print_result(result: Any) -> None:
 def tell_damaged(store: Any) -> None:
     """Say which stored results could not be read."""
     if store.damaged:
-        keys = ", ".join(key[:8] for key in list(store.damaged)[:5]) + (", ..." if len(store.damaged) > 5 else "")
-        typer.secho(
-            f"note: {len(store.damaged)} stored results are damaged and left out ({keys}): "
-            "the command that computed them computes them anew",
-            err=True,
+        keys = ", ".join(key if key.endswith("...") else key[:8] for key in list(store.damaged)[:5]) + (
+            ", ..." if len(store.damaged) > 5 else ""
         )
+        pages = any(key.endswith("...") for key in store.damaged)
+        lost = (
+            "pages of the file are damaged, and results whose keys begin so are lost; a run needs a new store"
+            if pages
+            else "the command that computed them computes them anew"
+        )
+        typer.secho(f"note: {len(store.damaged)} stored results are damaged and left out ({keys}): {lost}", err=True)

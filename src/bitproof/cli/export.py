@@ -26,6 +26,6 @@ def export(
         found, what = opened.query(), "rows"
         if output.suffix == ".json":
             found, what = [record for record in opened.query(None) if not isinstance(record, Cell)], "records"
-        count = export_records(found, output)
+        count = export_records(found, output, opened.files())
         tell_damaged(opened)
     print(f"{output}: {count:,} {what}")

@@ -45,6 +45,8 @@ def train(
     check_run_folder(output, weights)
     examples = load_examples(data, "train", limit)
     start = open_model(model, weights, classes, examples, seed)
+    if weights is None:
+        start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
         bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
     print((output / "history.csv").read_text().rstrip())

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from bitproof.core.rng import Rng
+from bitproof.data.base import composed
 from bitproof.errors import InputError
 
 RULES = ("next", "random", "likeliest", "least-likely")
@@ -61,8 +62,9 @@ def class_number(name: str, classes: tuple[str, ...]) -> int:
     Raises:
         InputError: neither a rule nor a class.
     """
-    if name in classes:
-        return classes.index(name)
+    known = [*map(composed, classes)]
+    if composed(name) in known:
+        return known.index(composed(name))
     if name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         return int(name)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")

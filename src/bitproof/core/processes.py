@@ -5,24 +5,23 @@ import os
 import pickle
 import signal
 import tempfile
-import threading
-import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import DupFd
 from typing import Any
 
 import cv2
 import torch
 
+from bitproof.core.leaving import Leaving
 from bitproof.core.memory import keep_freed_memory
 from bitproof.errors import InputError
 
 
-class Deaf(SpawnProcess):
+class Deaf(Leaving):
     """A process that never hears Ctrl-C, not even while it starts: the one that started it ends it."""
 
     def start(self) -> None:
@@ -61,7 +60,7 @@ def worker_pool(count: int, prepare: Callable[..., None], *args: Any, threads: i
         args: small, or `Handed`.
         threads: of each.
     """
-    return ProcessPoolExecutor(count, CONTEXT, _begin, (os.getpid(), threads, prepare, args))
+    return ProcessPoolExecutor(count, CONTEXT, _begin, (threads, prepare, args))
 
 
 class Handed:
@@ -96,15 +95,8 @@ def _received(file: Any) -> Any:
         return pickle.loads(content)  # noqa: S301 - the parent wrote it
 
 
-def _begin(parent: int, threads: int, prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+def _begin(threads: int, prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     keep_freed_memory()
     prepare(*args)
-
-
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:  # false from the start where the parent ended while this process began
-        time.sleep(1)
-    os._exit(1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.calling import ROUNDING
-from bitproof.data.base import Data, Read, Rows
+from bitproof.data.base import Data, Read, Rows, composed
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
 
@@ -101,7 +101,9 @@ def from_arrays(
     return ArrayData(
         name=name,
         split=split,
-        classes=tuple(classes) if classes is not None else tuple(str(i) for i in range(int(numbers.max()) + 1)),
+        classes=tuple(map(composed, classes))
+        if classes is not None
+        else tuple(str(i) for i in range(int(numbers.max()) + 1)),
         labels=numbers,
         framing=Framing(channels=channels, height=height, width=width),
         pictures=np.array(pixels.transpose(0, 2, 3, 1), order="C"),

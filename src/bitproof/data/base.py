@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,12 @@ from bitproof.settings import describe
 
 Rows = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of examples in a data set."""
+
+
+def composed(name: str) -> str:
+    """A name in the form in which names are compared and kept: accents are written in two ways (as one letter, or as
+    macOS does, behind the letter) that look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,11 @@ class Data(abc.ABC):
     def ids(self) -> Int64[np.ndarray, " n"]:
         """int64 [n], each example's number in its split; a limit does not change it, nor does a selection."""
         return np.arange(len(self), dtype=np.int64) if self.numbers is None else self.numbers
+
+    def files_by_id(self) -> dict[int, str]:
+        """The files of the examples by their numbers (`ids`); empty where they have none."""
+        files = {number: self.file(row) for row, number in enumerate(self.ids.tolist())}
+        return {number: file for number, file in files.items() if file is not None}
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -72,5 +72,9 @@ class Examples:
         if self.framing.shorter is None:
             return self.images
         square = replace(self.framing, height=self.framing.shorter, width=self.framing.shorter)
-        files = [decode(self.encoded(i), REFERENCE_DECODER, channels=square.channels) for i in range(len(self))]
-        return to_tensor(np.stack([framed(picture, square, REFERENCE_RESIZE) for picture in files]))
+        pictures = []
+        for i in range(len(self)):
+            source = self.data.file(int(self.rows[i])) or f"picture {self.ids[i]} of {self.data.name}"
+            picture = decode(self.encoded(i), REFERENCE_DECODER, channels=square.channels, source=source)
+            pictures.append(framed(picture, square, REFERENCE_RESIZE))
+        return to_tensor(np.stack(pictures))

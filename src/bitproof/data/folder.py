@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.data.base import Data, Read, Rows
+from bitproof.data.base import Data, Read, Rows, composed
 from bitproof.errors import InputError, UnreadableError
 from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
 
@@ -76,7 +76,7 @@ class FolderData(Data):
 
     def content(self) -> Iterator[bytes | memoryview]:
         for row, name in enumerate(self.files):
-            yield name.encode(errors="surrogateescape") + b"\0"
+            yield composed(name).encode(errors="surrogateescape") + b"\0"
             yield hashlib.blake2b(self.encoded(row)).digest()
 
     def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:
@@ -128,17 +128,17 @@ def load_folder(
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
     found = list(_visible(root, folders))
     pictures = [name for name in found if name.lower().endswith(SUFFIXES)]
-    filled = {_top(name) for name in pictures}
+    filled = {_class_of(name) for name in pictures}
     if classes is None:
         _check_level(root, sorted(filled))
-    names = tuple(sorted(filled) if classes is None else classes)
+    names = tuple(sorted(filled) if classes is None else map(composed, classes))
     number = {name: i for i, name in enumerate(names)}
     if len(number) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
         raise InputError(
             f"classes name {twice[0]!r} twice", rule="each class has one output", remedy="Leave one of them out"
         )
-    files = [name for name in pictures if _top(name) in number]
+    files = [name for name in pictures if _class_of(name) in number]
     left_out = _left_out(root, folders, found, filled, number)
     if not files:
         seen = "; ".join(f"{name} {why}" for name, why in list(left_out.items())[:_SHOWN])
@@ -152,7 +152,7 @@ def load_folder(
         name="folder",
         split=split,
         classes=names,
-        labels=np.array([number[_top(name)] for name in files], np.int64),
+        labels=np.array([number[_class_of(name)] for name in files], np.int64),
         framing=Framing(channels=3, height=size, width=size, shorter=round(size * 256 / 224)),
         left_out=left_out,
         root=root,
@@ -162,7 +162,7 @@ def load_folder(
 
 def shuffled(names: Iterable[str]) -> list[str]:
     """The names in an order that is fixed for all machines and has nothing to do with them: by their hash."""
-    return sorted(names, key=lambda name: hashlib.blake2b(name.encode(errors="surrogateescape")).digest())
+    return sorted(names, key=lambda name: hashlib.blake2b(composed(name).encode(errors="surrogateescape")).digest())
 
 
 def _check_level(root: Path, filled: list[str]) -> None:
@@ -194,8 +194,8 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "@")) or name.lower() in SYSTEM
 
 
-def _top(name: str) -> str:
-    return name.split("/")[0]
+def _class_of(name: str) -> str:
+    return composed(name.split("/")[0])
 
 
 def _left_out(
@@ -203,7 +203,7 @@ def _left_out(
 ) -> dict[str, str]:
     """What is found and not used, and why."""
     left_out: dict[str, str] = {}
-    for name in folders:
+    for name in map(composed, folders):
         if name not in filled:
             left_out[f"{name}/"] = "holds no pictures that can be read"
         elif name not in number:

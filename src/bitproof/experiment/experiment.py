@@ -23,7 +23,7 @@ from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
 from bitproof.quant.coverage import coverage
-from bitproof.records import Cell, ConditionRecord, ModelRecord, cell_key, name_conditions
+from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
@@ -170,6 +170,9 @@ class Experiment:
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
             tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
+        files = self.data.files_by_id()
+        if files and tally.computed:
+            store.keep_files(self.data.fingerprint, files)
         cells = [  # names are not part of a key: a stored cell may carry those of another experiment
             replace(
                 store.get(self.key(model, condition, models)), model=model, condition=self.record(condition, models)
@@ -191,6 +194,7 @@ class Experiment:
             reused=tally.reused,
             damaged=tally.damaged,
             environments=[environments[run] for run in sorted(runs) if run in environments],
+            files={self.data.fingerprint: files} if files else {},
         )
 
 
@@ -202,19 +206,26 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
     for name, subject in bench.subjects.items():
         probe = bench.probes[name]
         plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
-        if not plain.is_float:
-            plain = replace(plain, coverage=coverage(bench.exact[name], next(bench.data.inputs(1))))
         if probe.of_batch:  # then the size of a batch is a part of what the model is
             plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
         for record in _namesakes(plain):
-            here = [bench.probes[n] for n, other in found.items() if other.identity == record.identity]
+            here = [n for n, other in found.items() if other.identity == record.identity]
             key = cell_key(record, about, bench.data.record, bench.seed)
-            if not store.missing([key]):
-                here.append(_probe_of(store.get(key), bench.probed))
+            stored = [] if store.missing([key]) else [store.get(key)]
+            met = [*(bench.probes[n] for n in here), *(_probe_of(cell, bench.probed) for cell in stored)]
             found[name] = record
-            if probe.random or all(same_answers(probe, other) for other in here):
+            if probe.random or all(same_answers(probe, other) for other in met):
+                known = [*(found[n] for n in here), *(cell.model for cell in stored)]
+                found[name] = replace(record, coverage=_coverage(bench, record, known))
                 break
     return found
+
+
+def _coverage(bench: Bench, model: ModelRecord, known: Sequence[ModelRecord]) -> Coverage | None:
+    """What of a model is quantized; counted only where no record of the same model says it."""
+    if model.is_float or known:
+        return known[0].coverage if known else None
+    return coverage(bench.exact[model.name], next(bench.data.inputs(1)))
 
 
 def _namesakes(model: ModelRecord) -> Iterator[ModelRecord]:

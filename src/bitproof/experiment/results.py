@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitproof import metrics
-from bitproof.export import export
+from bitproof.export import Files, export
 from bitproof.records import Cell, Diagnosis, Record
 from bitproof.report import write_report
 from bitproof.report.text import bits, percent, points
@@ -29,6 +29,7 @@ class Result:
         computed, reused: how many records this run computed and how many the store held already.
         environments: what the records were computed on, one entry a run of the store.
         damaged: records that the store held damaged and that were computed anew, by key, and why.
+        files: the file of each example by the fingerprint of its data and its number, where there are files.
     """
 
     records: Sequence[Record]
@@ -37,6 +38,7 @@ class Result:
     reused: int
     environments: Sequence[dict[str, Any]]
     damaged: Mapping[str, str] = field(default_factory=dict)
+    files: Files = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
@@ -98,7 +100,7 @@ class Result:
         Returns:
             The number of rows or records.
         """
-        return export(self.records, path)
+        return export(self.records, path, self.files)
 
     def __repr__(self) -> str:
         clean = {cell.model.name: float(cell.correct.mean()) for cell in self.cells if cell.condition.kind == "clean"}

@@ -58,6 +58,8 @@ def train(
     folder = Path(output)
 
     def keep(history: list[Epoch], model: nn.Module) -> None:
+        if not data.open:
+            model.class_names = data.classes  # pyright: ignore - what a subject knows of it
         for name in ["last", "best"] if history[-1].best else ["last"]:
             save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
         plot_training([vars(epoch) for epoch in history], folder / "history.png")

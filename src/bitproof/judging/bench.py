@@ -12,7 +12,7 @@ from torch import nn
 from bitproof.core.calling import device_of
 from bitproof.data import Data, Read
 from bitproof.errors import InputError
-from bitproof.judging.checks import check_hidden, predict
+from bitproof.judging.checks import check_class_names, check_hidden, predict
 from bitproof.judging.copies import crafting_model
 from bitproof.judging.making import Maker
 from bitproof.quant import freeze
@@ -54,11 +54,12 @@ class Bench:
         """The frozen models, which are what is judged.
 
         Raises:
-            InputError: one that works with a network in train mode which is no part of it.
+            InputError: one that works with a network in train mode which is no part of it, or whose classes are others.
         """
         frozen = {name: freeze(subject.model) for name, subject in self.subjects.items()}
         for name, model in frozen.items():
             check_hidden(model, name)
+            check_class_names(self.subjects[name], self.data, name)
         return frozen
 
     @cached_property

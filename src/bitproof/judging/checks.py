@@ -11,8 +11,11 @@ from bitproof.core.balls import BALLS
 from bitproof.core.calling import ROUNDING, check_logits, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.subjects import Probe
-from bitproof.subjects.reach import reached
+from bitproof.subjects import Probe, Subject
+from bitproof.subjects.reach import parts
+
+_SHOWN = 10
+"""Class names in a message."""
 
 BUDGET_SLACK = 1e-6
 """Part of eps by which a result may exceed it: the rounding of one projection."""
@@ -99,14 +102,36 @@ def check_hidden(model: nn.Module, name: str) -> None:
         InputError: such a model.
     """
     own = set(model.modules())
-    for part in own:
-        for held in reached(part):
-            if held not in own and held.training and any(True for _ in held.parameters()):
-                raise InputError(
-                    f"model {name!r} works with a {type(held).__name__} in train mode",
-                    rule="what is tested is in eval mode, and what a function or a list holds is not put into it",
-                    remedy="Call its .eval(), or register it in a module (nn.ModuleList for a list)",
-                )
+    for _, part in parts(model):
+        if part not in own and part.training and any(True for _ in part.parameters()):
+            raise InputError(
+                f"model {name!r} works with a {type(part).__name__} in train mode",
+                rule="what is tested is in eval mode, and what a function or a list holds is not put into it",
+                remedy="Call its .eval(), or register it in a module (nn.ModuleList for a list)",
+            )
+
+
+def check_class_names(subject: Subject, data: Data, name: str) -> None:
+    """Refuse data whose classes are those of the model's checkpoint in another order: each label would be another's.
+
+    Names that have nothing in common (WordNet numbers and words) say nothing.
+
+    Raises:
+        InputError: such data.
+    """
+    known, here = subject.class_names, data.classes
+    if known is None or data.open or known == here or not set(known) & set(here):
+        return
+    wrong = next(
+        (i for i, pair in enumerate(zip(known, here, strict=False)) if pair[0] != pair[1]), min(len(known), len(here))
+    )
+    of_model, of_data = ((repr(names[wrong]) if wrong < len(names) else "none") for names in (known, here))
+    raise InputError(
+        f"class {wrong} of model {name!r} is {of_model}, of data set {data.name!r} it is {of_data}",
+        rule="label k belongs to output k, and the model's checkpoint says what its outputs are",
+        remedy="Name the classes in the model's order (classes=model.class_names, on the command line "
+        f"folder:ROOT,classes=FILE): {', '.join(known[:_SHOWN])}{', ...' * (len(known) > _SHOWN)}",
+    )
 
 
 def check_outputs(outputs: int, data: Data, name: str) -> None:

@@ -22,7 +22,7 @@ from bitproof.metrics.pixels import same_pixels
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
-from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, MEAN, SHARE, SPREAD, Statistic, relative_drop
+from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, LOSS, MEAN, SHARE, SPREAD, Statistic, relative_drop
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.table import METRICS, summary
 from bitproof.metrics.targeted import TSR
@@ -39,6 +39,7 @@ __all__ = [
     "DROP",
     "ECE",
     "FP",
+    "LOSS",
     "MEAN",
     "METRICS",
     "MFP",

@@ -5,7 +5,7 @@ import numpy as np
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, correct
 from bitproof.metrics.parts import each_budget
-from bitproof.metrics.statistic import DROP, SHARE
+from bitproof.metrics.statistic import LOSS, SHARE
 from bitproof.records import Cell
 
 
@@ -47,7 +47,7 @@ AAI = Metric(
     suits=_untargeted,
     each=True,
     scores=correct,
-    statistic=DROP,
+    statistic=LOSS,
 )
 ASR = Metric(
     name="asr",

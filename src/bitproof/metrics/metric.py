@@ -140,6 +140,12 @@ def estimate_selection(metric: Metric, selection: Selection, confidence: float =
     return value, min(float(low), value), max(float(high), value)
 
 
+def counted(metric: Metric, selection: Selection) -> int:
+    """How many examples the metric is a mean or a share of."""
+    among = metric.statistic.among
+    return selection.n if among is None or not selection.n else among(metric.scores(selection))
+
+
 def difference(
     metric: Metric, cells: Sequence[Cell], reference: Sequence[Cell], *, confidence: float = 0.95
 ) -> tuple[Estimate, float] | None:
@@ -158,6 +164,9 @@ def difference(
     if np.isnan(found):
         return None
     low, high = metric.statistic.difference(a, b, confidence) or (None, None)
+    if low is not None and high is not None:
+        width = metric.bounds[1] - metric.bounds[0]
+        low, high = max(-width, low), min(width, high)
     return (found, low, high), flipped(a, b, metric.statistic.value, draws=DETAIL)
 
 

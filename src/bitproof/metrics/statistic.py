@@ -24,12 +24,14 @@ class Statistic:
         estimate: the number from the scores themselves, where it is more than `value` of their means.
         interval: from the scores and a confidence to the two ends; None where there is none.
         difference: the same for two models, the first less the second, from the scores of both on the same examples.
+        among: how many examples the number is a share of, where these are not all.
     """
 
     value: Callable[[Float[np.ndarray, "*draws k"]], Float[np.ndarray, "*draws"]]
     estimate: Callable[[Scores], float] | None = None
     interval: Callable[[Scores, float], Interval | None] = _none
     difference: Callable[[Scores, Scores, float], Interval | None] = _none
+    among: Callable[[Scores], int] | None = None
 
     def of(self, scores: Scores) -> float:
         """The number; NaN where it is undefined."""
@@ -76,7 +78,17 @@ MEAN = Statistic(
 )
 """The mean of one score, such as right or wrong, or a share of conditions."""
 
-SHARE = Statistic(value=_second_of_first, interval=_among, difference=_ratios)
+
+def _lost(scores: Scores, confidence: float) -> Interval | None:
+    before, after = scores > 0
+    if (after & ~before).any():
+        return DROP.interval(scores, confidence)
+    return _among(np.stack([before, before & ~after]), confidence)
+
+
+SHARE = Statistic(
+    value=_second_of_first, interval=_among, difference=_ratios, among=lambda scores: int(scores[0].sum())
+)
 """Of the examples that have the first score, the share that has the second too. Both are yes or no."""
 
 DROP = Statistic(
@@ -85,6 +97,10 @@ DROP = Statistic(
     difference=lambda a, b, confidence: _mirrored(_ratios(a, b, confidence), 0.0),
 )
 """`relative_drop` from the mean of the first score to that of the second, both in [0, 1]."""
+
+LOSS = Statistic(value=DROP.value, interval=_lost, difference=DROP.difference)
+"""The same of yes or no, where what is lost is not found again: the share, of the examples that have the first score,
+that lack the second, which cannot be below 0. An example that has the second alone makes it a `DROP`."""
 
 SPREAD = Statistic(value=sample_std)
 """The sample standard deviation of the means of all scores. Chance adds to it, so no interval around it holds."""

@@ -8,7 +8,7 @@ from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
-from bitproof.metrics.metric import Metric, difference, estimate_selection, select
+from bitproof.metrics.metric import Metric, counted, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
 from bitproof.metrics.sequences import FP, MFP
@@ -36,9 +36,10 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
 
     Returns:
         Rows with model, weight_bits, act_bits, metric, symbol, condition (that of the row, or ""), value, low,
-        high (None where undefined, or without an interval), higher_is_better, n (examples that all conditions could be
-        made of); difference (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not
-        corrected for the number of rows), all None without one.
+        high (None where undefined, or without an interval), higher_is_better, n (examples that the value is a mean or
+        a share of: those that all conditions could be made of, of ASR and TSR those that could be lost); difference
+        (from the reference, on the same examples), diff_low, diff_high, p_value (sign flips, not corrected for the
+        number of rows), all None without one.
 
     Raises:
         InputError: an unknown reference, different examples, or two cells of one model and condition.
@@ -71,7 +72,7 @@ def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[st
                         "low": low,
                         "high": high,
                         "higher_is_better": metric.higher_is_better,
-                        "n": selection.n,
+                        "n": counted(metric, selection),
                         "difference": change[0],
                         "diff_low": change[1],
                         "diff_high": change[2],

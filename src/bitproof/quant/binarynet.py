@@ -66,7 +66,7 @@ def refuse_one_sign(received: Histogram, name: str) -> None:
         raise InputError(
             f"the inputs of a layer are never negative ({received.low:.3g} to {received.high:.3g})",
             rule=f"{name} keeps only the sign of activations, so both signs must occur",
-            remedy="Use a model without ReLU before its layers, or act_bits=32",
+            remedy="Use a model without ReLU before its layers, or float activations (act_bits=32, in text w1a32)",
         )
 
 

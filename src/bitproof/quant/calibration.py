@@ -45,7 +45,8 @@ def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, 
         raise InputError(
             "no calibration data",
             rule="ranges come from images that the model sees",
-            remedy="Pass a few hundred training images, or use act_bits=32",
+            remedy="Pass a few hundred training images (--data, --calibration-data), or leave activations float: "
+            "act_bits=32, in text w8a32",
         )
     if isinstance(calibration, Images):
         return lambda: _checked(_batch(batch) for batch in calibration.inputs())

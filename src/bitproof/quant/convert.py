@@ -27,6 +27,7 @@ from bitproof.quant.roles import Roles, roles_of, seen_roles
 from bitproof.quant.scheme import Scheme
 from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
+from bitproof.subjects.reach import parts
 
 
 @plain_context()
@@ -70,11 +71,11 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         roles: of the layers, as a run has shown them; None = those that the model says of itself.
     """
     quantized = settle(copied(unwrapped(model)).eval())
-    if found := [scheme for _, _, scheme in quantized_parts(quantized)]:
+    if found := [scheme for _, _, scheme in quantized_parts(quantized, hidden=True)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
             rule="quantization starts from a float model",
-            remedy="Pass the float model it was made from",
+            remedy="Start from the float model that it was made from: pass it, or its file as --weights",
         )
     if roles is not None and roles != roles_of(quantized):
         note_step(quantized, roles)
@@ -90,7 +91,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
             raise InputError(
                 f"the weight of {name!r} is of type {layer.weight.dtype}",
                 rule="grids are set and simulated in float32",
-                remedy="Pass model.float()",
+                remedy="Pass model.float(), or weights that are stored in float32",
             )
         if not torch.isfinite(layer.weight).all():
             raise InputError(
@@ -144,20 +145,19 @@ def assigned(model: nn.Module, scheme: Scheme) -> Iterator[tuple[str, Any, Layer
         yield name, layers[name], replace(here, act_bits=32, grad_bits=32) if name in roles.uncalled else here
 
 
-def quantized_layers(model: nn.Module) -> Iterator[tuple[str, Any, LayerScheme]]:
+def quantized_layers(model: nn.Module, *, hidden: bool = False) -> Iterator[tuple[str, Any, LayerScheme]]:
     """Name, module and scheme of the layers of all quantized models inside a module, which may be one itself."""
-    for prefix, part, scheme in quantized_parts(model):
+    for prefix, part, scheme in quantized_parts(model, hidden=hidden):
         for name, layer, here in assigned(part, scheme):
             yield ".".join(filter(None, (prefix, name))), layer, here
 
 
-def quantized_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module, Scheme]]:
-    """Name, module and scheme of the quantized models inside a module, the outermost where they lie in each other."""
-    if isinstance(scheme := vars(model).get("scheme"), Scheme):
-        yield prefix, model, scheme
-        return
-    for name, child in model.named_children():
-        yield from quantized_parts(child, f"{prefix}.{name}" if prefix else name)
+def quantized_parts(model: nn.Module, *, hidden: bool = False) -> Iterator[tuple[str, nn.Module, Scheme]]:
+    """Name, module and scheme of the quantized models inside a module, the outermost where they lie in each other;
+    with `hidden`, also of those that it works with and that are not registered (`subjects.reach`)."""
+    for name, part in parts(model, within=lambda part: not isinstance(vars(part).get("scheme"), Scheme), hidden=hidden):
+        if isinstance(scheme := vars(part).get("scheme"), Scheme):
+            yield name, part, scheme
 
 
 def _quantize_input(
@@ -200,7 +200,7 @@ def observe_inputs(model: nn.Module, names: list[str], batches: Callable[[], Ite
             raise InputError(
                 f"layer {name!r} received only zeros on the calibration data",
                 rule="each layer with quantized inputs needs a range for them",
-                remedy="Pass data that activates it, or use act_bits=32",
+                remedy="Calibrate on images that activate it, or leave activations float: act_bits=32, in text w8a32",
             )
     histograms = {name: Histogram(*extremes[name]) for name in names}
     _watch(watched, names, lambda name, x: histograms[name].add(x), batches)

@@ -17,6 +17,7 @@ from bitproof.core.calling import answer, plain_context
 from bitproof.quant.convert import quantized_layers, quantized_parts
 from bitproof.quant.roles import roles_of
 from bitproof.records import Coverage, Part
+from bitproof.subjects.reach import parts
 
 
 def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
@@ -26,27 +27,29 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
         model: what `freeze` returned, whatever it is wrapped in.
         images: a few; multiply-accumulates are counted while they pass. None = not counted.
     """
-    bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model)}
+    bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model, hidden=True)}
     products = _products(model, images) if images is not None else Counter[str]()
     silent = [
         f"{name}.{part}".lstrip(".")
-        for name, module in model.named_modules()
+        for name, module in parts(model)
         for part in getattr(module, "gradients_only", ())  # of a twin, which answers with something else
     ]
+    weights: Counter[str] = Counter()
     seen: set[int] = set()
-    parts = []
-    for name, module in model.named_modules():
+    for name, module in parts(model):
         if any(f"{name}.".startswith(f"{part}.") for part in silent):
             continue
         own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and id(p) not in seen]
         seen |= {id(p) for p in own}
-        if own or products[name]:
-            weight_bits, act_bits = bits.get(name, (32, 32))
-            weights = sum(p.numel() for p in own)
-            parts.append(
-                Part(name=name, weights=weights, products=products[name], weight_bits=weight_bits, act_bits=act_bits)
-            )
-    return Coverage(parts=tuple(parts)) if parts else None
+        layer = name.partition(".parametrizations.")[0]  # that of a model which no copy holds is not frozen
+        weights[layer] += sum(p.numel() for p in own)
+    found = []
+    for name in (name for name in weights if weights[name] or products[name]):
+        weight_bits, act_bits = bits.get(name, (32, 32))
+        found.append(
+            Part(name=name, weights=weights[name], products=products[name], weight_bits=weight_bits, act_bits=act_bits)
+        )
+    return Coverage(parts=tuple(found)) if found else None
 
 
 @plain_context()  # in which operators come here as the simple ones that they consist of
@@ -55,11 +58,16 @@ def _products(model: nn.Module, images: Tensor) -> Counter[str]:
     """Multiply-accumulates an image, by the name of the module in whose own code they happen."""
     watched = copy.deepcopy(model)
     counting = _Counting()
-    for name, module in watched.named_modules():
-        module.register_forward_pre_hook(partial(counting.enter, name))
-        module.register_forward_hook(counting.leave, always_call=True)
-    with _plain_operators(), counting:
-        answer(watched, images)
+    hooks = []
+    try:
+        for name, module in list(parts(watched)):
+            hooks.append(module.register_forward_pre_hook(partial(counting.enter, name)))
+            hooks.append(module.register_forward_hook(counting.leave, always_call=True))
+        with _plain_operators(), counting:
+            answer(watched, images)
+    finally:
+        for hook in hooks:
+            hook.remove()  # what a function works with is not copied
     return Counter({name: count // len(images) for name, count in counting.found.items()})
 
 
@@ -111,20 +119,20 @@ def _plain_operators() -> Iterator[None]:
 
 def reasons(model: nn.Module, found: Coverage) -> dict[str, str]:
     """Why each part of a frozen model that computes in float does so, by its name."""
-    layers = {name: here for name, _, here in quantized_layers(model)}
+    layers = {name: here for name, _, here in quantized_layers(model, hidden=True)}
     uncalled = {
         ".".join(filter(None, (prefix, name)))
-        for prefix, part, _ in quantized_parts(model)
+        for prefix, part, _ in quantized_parts(model, hidden=True)
         for name in roles_of(part).uncalled
     }
-    said: dict[str, str] = {}
+    said, inside = dict[str, str](), dict(parts(model))
     for part in found.parts:
         if part.name in uncalled:
             said[part.name] = "never called as a layer: something else takes its weights, or nothing does"
         elif part.name in layers and (part.weight_bits == 32 or part.act_bits == 32):
             said[part.name] = f"the scheme leaves its {_left(part)} float"
         elif part.weight_bits == 32 and part.weights:
-            kind = type(model.get_submodule(part.name)).__name__
+            kind = type(inside[part.name]).__name__
             said[part.name] = f"weights of a {kind}, which is no Conv1d, Conv2d or Linear"
         elif part.weight_bits == 32:
             said[part.name] = "products of computed tensors, as in attention, or by functions instead of layers"

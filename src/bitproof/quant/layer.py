@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from bitproof.errors import InputError
 from bitproof.quant.method import Method
 
+_AS_TEXT = {"weight_bits": "w32a8", "act_bits": "w8a32", "grad_bits": "w8a8 without a g"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerScheme:
@@ -34,7 +36,7 @@ class LayerScheme:
                 rule = f"{self.method.name} is defined for {kind} of {span} bit{'s' * (allowed[-1] > 1)}"
                 remedy = "Use 32 for what should stay float"
             else:
-                rule, remedy = f"{self.method.name} leaves {kind} float", f"Use {name}=32"
+                rule, remedy = f"{self.method.name} leaves {kind} float", f"Use {name}=32, in text {_AS_TEXT[name]}"
             raise InputError(f"{name} is {bits}", rule=rule, remedy=remedy)
 
     @property

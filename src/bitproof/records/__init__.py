@@ -8,6 +8,7 @@ from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.masking import LEAST, MISLEADING, Diagnosis, Signal, diagnosis_key
 from bitproof.records.model import ModelRecord
+from bitproof.records.names import pack_names, unpack_names
 
 RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis}
 """Every kind of record by the name that a store and the command line have for it."""
@@ -35,6 +36,8 @@ __all__ = [
     "kind_order",
     "name_conditions",
     "pack",
+    "pack_names",
     "plain",
     "unpack",
+    "unpack_names",
 ]

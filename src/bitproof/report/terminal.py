@@ -24,16 +24,14 @@ def comparison(found: Sequence[Record], reference: str) -> list[Table]:
     rows = {(row["model"], row["condition"]): row for row in metrics.compare(cells, reference)}
     verdicts = {(row["model"], row["condition"]): row for row in metrics.verdicts(cells, reference)}
     models = list(dict.fromkeys(model for model, _ in rows))
+    compared = [
+        f"in brackets: points against {escape(reference)}; * p < 0.05: sign flips on the same images,",
+        "corrected over a model's lines (half of the level for clean images), parts of a mean over that mean's",
+    ]
     by_model = {(cell.model.name, cell.condition.label): cell for cell in cells}
     table = Table(
         title=f"accuracy in % [95% interval], n = {len(cells[0].ids):,}",
-        caption="\n".join(
-            [
-                f"in brackets: points against {escape(reference)}; * p < 0.05: sign flips on the same images,",
-                "corrected over a model's lines (half of the level for clean images), parts of a mean over that mean's",
-                *map(escape, text.remarks(cells)),
-            ]
-        ),
+        caption="\n".join([*(compared if len(models) > 1 else ()), *map(escape, text.remarks(cells))]),
     )
     table.add_column("condition", no_wrap=True)
     for model in models:
@@ -70,7 +68,8 @@ def metrics_table(found: Sequence[Record], reference: str) -> list[Table]:
         )
         for row in (metrics.summary(cells, reference) if cells else [])
     ]
-    return _models_across(f"metrics, as fractions [95% interval] (against {escape(reference)})", "metric", entries)
+    against = f" (against {escape(reference)})" if len({model for _, model, _ in entries}) > 1 else ""
+    return _models_across(f"metrics, as fractions [95% interval]{against}", "metric", entries)
 
 
 def distance_table(found: Sequence[Record], reference: str) -> list[Table]:

@@ -111,6 +111,12 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
     first += [
         f"{name} answers by the other images in a batch: this holds for this batch size only." for name in of_batch
     ]
+    untrained = dict.fromkeys(cell.model.name for cell in cells if (cell.model.origin or {}).get("weights") == "random")
+    if untrained:
+        has = "has" if len(untrained) == 1 else "have"
+        first.append(
+            f"{', '.join(untrained)} {has} random weights, as none were given: this says nothing of a trained model."
+        )
     first += [f"{name} answers at random: another run gives other results." for name in random]
     return first + [
         f"{label} could not be made of {count:,} pictures, which count as wrong here; metrics leave them out."

@@ -3,8 +3,9 @@
 What counts of code is what runs, not the file that it came from, which may have been edited since: the byte code of
 functions, the functions, classes and values that they name in their module, what they close over and their defaults,
 and so on from there. So it is the same in a file, a notebook and a bare interpreter, comments do not count, and another
-minor version of Python makes it another. Installed packages and bitproof itself are only named: they have versions, and
-a class of bitproof a `revision`, which is raised when what it computes changes.
+minor version of Python makes it another. Installed packages and bitproof itself are only named, but for what was put
+into their classes at run time: they have versions, and a class of bitproof a `revision`, which is raised when what it
+computes changes.
 """
 
 import dataclasses
@@ -170,6 +171,7 @@ class Reader:
         if is_own(kind) and revision_of(kind) > 1:
             self.text("revision", str(revision_of(kind)))
         if is_installed(kind.__module__):
+            self._patches(kind)
             return
         for base in kind.__mro__[1:]:
             self.value(base)
@@ -177,6 +179,14 @@ class Reader:
             if not name.startswith("__") or callable(member):
                 self.text("member", name)
                 self.value(member, of_code=True)
+
+    def _patches(self, kind: type) -> None:
+        """What somebody has put into an installed class, or one that it derives from, since it was imported."""
+        for base in kind.__mro__:
+            for name, member in sorted(vars(base).items()):
+                if _is_foreign(member, base.__module__):
+                    self.text("patch", f"{base.__qualname__}.{name}")
+                    self.value(member, of_code=True)
 
     def _function(self, function: types.FunctionType) -> None:
         self.text("function", f"{function.__module__}.{function.__qualname__}")
@@ -238,6 +248,14 @@ def _wrapped(thing: Any) -> tuple[Any, ...] | None:
     if isinstance(thing, functools._lru_cache_wrapper):
         return (thing.__wrapped__,)
     return None
+
+
+def _is_foreign(member: Any, module: str) -> bool:
+    """Whether a member of a class from an installed module is a function from somebody's own."""
+    if not isinstance(member, types.FunctionType):
+        return any(_is_foreign(part, module) for part in _wrapped(member) or ())
+    home = member.__globals__.get("__name__", module)
+    return home != module and home in sys.modules and not is_installed(home)  # what is generated has no module
 
 
 def _is_filled(cell: types.CellType) -> bool:

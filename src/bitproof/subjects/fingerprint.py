@@ -14,7 +14,7 @@ from torch import nn
 
 from bitproof.settings.source import Reader
 
-KNOWN = ("scheme", "structure", "architecture", "origin")
+KNOWN = ("scheme", "structure", "architecture", "origin", "class_names")
 """Attributes that say what is known of a model (`subjects.subject`). They compute nothing."""
 
 _MACHINERY = set(vars(nn.Module())) | {"training", "_backend", "compiled_code"}
@@ -39,8 +39,9 @@ def is_known(name: str, value: Any) -> bool:
     """Whether an attribute says what is known of a model, and is not somebody's own of the same name."""
     if name == "scheme":
         return value is None or (hasattr(value, "weight_bits") and hasattr(value, "act_bits"))
-    if name == "structure":
-        return isinstance(value, tuple) and all(map(dataclasses.is_dataclass, value))
+    if name in ("structure", "class_names"):
+        is_part = dataclasses.is_dataclass if name == "structure" else lambda part: isinstance(part, str)
+        return isinstance(value, tuple) and all(map(is_part, value))
     return value is None or isinstance(value, str if name == "architecture" else dict)
 
 

@@ -11,7 +11,7 @@ from bitproof.errors import InputError
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects.fingerprint import fingerprint, is_known
-from bitproof.subjects.reach import reached
+from bitproof.subjects.reach import parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +29,7 @@ class Subject:
         architecture: the name that `load_model` knows it by.
         origin: what made it, plain data: parent, recipe, data, seed, and marks of what was done to it.
         gradients: whether attacks can follow its gradients.
+        class_names: of its outputs, in their order, where its checkpoint names them.
 
     Example:
         >>> import bitproof as bp
@@ -44,6 +45,7 @@ class Subject:
     architecture: str | None = None
     origin: Mapping[str, Any] | None = None
     gradients: bool = True
+    class_names: tuple[str, ...] | None = None
 
     @staticmethod
     def of(model: "nn.Module | Subject | Callable[[Tensor], Tensor]") -> "Subject":
@@ -64,6 +66,7 @@ class Subject:
             model = Function(model)
         schemes = _found(model, "scheme")
         architectures, origins = _found(model, "architecture"), _found(model, "origin")
+        names = _found(model, "class_names")
         return Subject(
             model=model,
             scheme=schemes[0] if len(schemes) == 1 else None,
@@ -72,6 +75,7 @@ class Subject:
             architecture=architectures[0] if len(architectures) == 1 else None,
             origin=origins[0] if len(origins) == 1 else None,
             gradients=_has_gradients(model),
+            class_names=names[0] if len(names) == 1 else None,
         )
 
     @cached_property
@@ -114,16 +118,18 @@ def _has_gradients(model: nn.Module) -> bool:
     return all(map(_has_gradients, model.children())) if own is None else bool(own)
 
 
-def _found(model: nn.Module, name: str, seen: frozenset[int] | set[int] = frozenset()) -> list[Any]:
+def _found(model: nn.Module, name: str) -> list[Any]:
     """What the modules inside say of themselves under `name`, outermost first, equal things once.
 
     A part inside one that has spoken is not asked: the whole knows better.
     """
-    own = vars(model).get(name)
-    if own is not None and is_known(name, own):
-        return [own]
+
+    def silent(part: nn.Module) -> bool:
+        own = vars(part).get(name)
+        return own is None or not is_known(name, own)
+
     found: list[Any] = []
-    for part in reached(model):
-        if id(part) not in seen:
-            found += [said for said in _found(part, name, {*seen, id(part)}) if said not in found]
+    for _, part in parts(model, within=silent):
+        if not silent(part) and vars(part)[name] not in found:
+            found.append(vars(part)[name])
     return found
