@@ -2,8 +2,8 @@
 
 An integer model has no gradient. Its twin answers with it, and differentiates through another model: the exact
 fake-quantized form, rebuilt from the file's own scales, or its float origin. So whatever an attack finds is judged on
-what is deployed. At 8 bits either will do; at 4 the float origin's gradient leads attacks astray, so the file's own
-form is taken where it can be read (`benchmarks/twins.py`).
+what is deployed. At 4 bits the float origin's gradient leads attacks astray: the file's own form breaks more, and the
+simulation that it was exported from most (`benchmarks/twins.py`).
 """
 
 from typing import ClassVar
