@@ -14,6 +14,8 @@ from bitproof.cli.gate import check
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
+from bitproof.cli.run import run
+from bitproof.cli.stores import diff, merge
 from bitproof.cli.train import train
 from bitproof.errors import InputError
 
@@ -37,7 +39,6 @@ class Filled(TyperCommand):
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Is your quantized image classifier still accurate, robust and trustworthy? Measure it, with evidence.",
 )
@@ -45,12 +46,15 @@ app = typer.Typer(
 COMMANDS = {
     "demo": demo,
     "evaluate": evaluate,
+    "run": run,
     "quantize": quantize,
     "compare": compare,
     "train": train,
     "report": report,
     "check": check,
     "export": export,
+    "merge": merge,
+    "diff": diff,
     "list": list_names,
 }
 for _name, _command in COMMANDS.items():

@@ -2,6 +2,6 @@
 
 from bitproof.subjects.fingerprint import fingerprint
 from bitproof.subjects.probing import Probe, probe, same_answers, steadiness
-from bitproof.subjects.subject import Subject
+from bitproof.subjects.subject import Subject, tagged
 
-__all__ = ["Probe", "Subject", "fingerprint", "probe", "same_answers", "steadiness"]
+__all__ = ["Probe", "Subject", "fingerprint", "probe", "same_answers", "steadiness", "tagged"]
