@@ -40,7 +40,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) -e '.[zoo,deploy,video,dev]'
+	$(PIP) -e '.[zoo,deploy,tflite,video,dev]'
 	touch $@
 
 clean:

@@ -6,10 +6,12 @@ import typer
 from typer.core import TyperCommand
 
 import bitproof
+from bitproof.cli.compare import compare
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
 from bitproof.cli.export import export
 from bitproof.cli.gallery import gallery
+from bitproof.cli.gate import check
 from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
@@ -48,10 +50,12 @@ COMMANDS = {
     "evaluate": evaluate,
     "run": run,
     "quantize": quantize,
+    "compare": compare,
     "train": train,
     "implant": implant,
     "gallery": gallery,
     "report": report,
+    "check": check,
     "export": export,
     "merge": merge,
     "diff": diff,

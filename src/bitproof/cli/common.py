@@ -113,16 +113,18 @@ def open_model(
     *,
     mean: str | None = None,
     std: str | None = None,
+    trust: bool = False,
 ) -> Any:
     """The model that is named, asked about the first of the data, if there are any; notes say where it is random, and
     what its zoo says of its preprocessing."""
     means, stds = numbers(mean, "--mean"), numbers(std, "--std")
-    if name.endswith(".onnx") and weights is None:
+    deployed = bitproof.deploy.is_deployed(name)
+    if deployed and weights is None:
         if classes is not None:
             raise InputError(
-                f"--classes {classes} with {name!r}", rule="an ONNX file has its outputs", remedy="Leave --classes out"
+                f"--classes {classes} with {name!r}", rule="a deployed file has its outputs", remedy="Leave it out"
             )
-        model = bitproof.deploy.load_onnx(name)
+        model = bitproof.deploy.load_deployed(name, trust=trust)
         if means is not None or stds is not None:
             model = _normalised(model, means, stds)
     else:
@@ -130,7 +132,7 @@ def open_model(
         _tell_zoo(name, model, data)
     if data is not None:
         check_fit(model, data, name)
-    if weights is None and not name.endswith(".onnx"):
+    if weights is None and not deployed:
         model.origin = {"weights": "random", "seed": seed}  # pyright: ignore - what results say of it
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model

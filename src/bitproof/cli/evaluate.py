@@ -44,8 +44,10 @@ from bitproof.cli.options import (
     Std,
     StoreOption,
     Tag,
+    Trust,
     Weights,
 )
+from bitproof.cli.twins import Twin, names_network, twinned
 from bitproof.errors import InputError, lookup
 
 
@@ -76,7 +78,12 @@ def evaluate(
     sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
-    onnx: Annotated[list[Path] | None, typer.Option(help="Also test an ONNX file, run by ONNX Runtime.")] = None,
+    onnx: Annotated[
+        list[Path] | None,
+        typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx, .tflite, .pt2."),
+    ] = None,
+    twin: Twin = None,
+    trust: Trust = False,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
     independent: Annotated[
@@ -136,10 +143,14 @@ def evaluate(
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
-    original = moved(open_model(model, weights, classes, examples, mean=mean, std=std), device)
-    tested = _named(model, original, onnx or [])
+    of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
+    own = (None, None) if of_twin else (weights, classes)
+    original = moved(open_model(model, *own, examples, mean=mean, std=std, trust=trust), device)
+    tested = _named(model, original, onnx or [], trust)
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
+    if twin is not None:
+        tested = twinned(tested, twin, original, weights, classes, examples)
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
@@ -166,7 +177,7 @@ def evaluate(
             print(f"\nreport: {path}")
 
 
-def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:
+def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[str, Any]:
     """The models that are there already, by name: what is quantized is called so, a file by its name, or by its path
     where several have that name.
 
@@ -174,10 +185,12 @@ def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:
         InputError: a file that is given twice, or that cannot be opened.
     """
     own_scheme = getattr(original, "scheme", None)
-    given = [Path(model), *files] if model.endswith(".onnx") else files
+    deployed = bitproof.deploy.is_deployed(model)
+    given = [Path(model), *files] if deployed else files
     often = Counter(path.name for path in given)
     names = [path.name if often[path.name] == 1 else str(path) for path in given]
-    if not model.endswith(".onnx"):
+    if not deployed:
         names.insert(0, own_scheme.label if own_scheme else "float")
     check_distinct(names)
-    return dict(zip(names, [original, *map(bitproof.deploy.load_onnx, files)], strict=True))
+    opened = [bitproof.deploy.load_deployed(file, trust=trust) for file in files]
+    return dict(zip(names, [original, *opened], strict=True))

@@ -26,6 +26,9 @@ Sample = Annotated[
 CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
 CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
 Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Open .pt2 files, which can run code, where you trust who wrote them.")
+]
 Mean = Annotated[
     str | None, typer.Option(help="Normalisation where it is not the network's own, e.g. 0.49,0.48,0.45 of [0, 1].")
 ]

@@ -20,6 +20,10 @@ def quantize(
         str | None, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile. [default: w8a8]")
     ] = None,
     ptq: PTQ = None,
+    mixed: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Search the fewest bits a layer that keep this agreement.")
+    ] = None,
+    cost: Annotated[str, typer.Option(help="What --mixed makes cheap: macs or bytes.")] = "macs",
     weights: Weights = None,
     mean: Mean = None,
     std: Std = None,
@@ -40,8 +44,15 @@ def quantize(
     A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
     """
     from bitproof.core.copying import moved
-    from bitproof.deploy.runtime import need
+    from bitproof.deploy.needs import need
 
+    if mixed is not None and (scheme is not None or ptq is not None):
+        raise InputError(
+            f"--mixed {mixed} with {'--scheme' if scheme is not None else '--ptq'}",
+            rule="the search chooses the scheme, and rounds to nearest",
+            remedy="Leave one of them out",
+        )
+    search = bitproof.ptq.MixedSearch(agreement=mixed, cost=cost) if mixed is not None else None
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
     check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
@@ -54,13 +65,16 @@ def quantize(
         calibration = load_examples(data, "train", calibration_count, model=model, input_size=input_size)
     quantized = moved(open_model(model, weights, classes, calibration, mean=mean, std=std), device)
     finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
-    if data is None and (onnx or (not finished and (ptq or wanted.needs_calibration))):
+    if data is None and (onnx or search or (not finished and (ptq or wanted.needs_calibration))):
         raise InputError(
-            f"{'--onnx' if onnx else label} without --data",
+            f"{'--onnx' if onnx else '--mixed' if search else label} without --data",
             rule="images tell the ranges of activations",
             remedy="Pass calibration images, such as --data digits",
         )
-    if finished:
+    if search is not None:
+        wanted = _searched(search, quantized, calibration)
+        label, quantized = quantized_copy(quantized, wanted, None, calibration)
+    elif finished:
         label = finished.label
     else:
         label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
@@ -69,10 +83,24 @@ def quantize(
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
     shown = None if calibration is None else next(calibration.inputs(1))
-    if (found := bitproof.quant.coverage(bitproof.quant.freeze(quantized), shown)) is not None:
+    frozen = bitproof.quant.freeze(quantized)
+    if (found := bitproof.quant.coverage(frozen, shown)) is not None:
         print(text.coverage(found))
+        print(*text.parts(found, bitproof.quant.reasons(frozen, found)), sep="\n")
     if onnx:
         _deploy(quantized, onnx, calibration)
+
+
+def _searched(search: Any, model: Any, calibration: Any) -> Any:
+    """The scheme that a search finds; says what it costs, and how well it keeps the predictions."""
+    found = search(model, calibration)
+    rate, low, high = found.agreement
+    print(f"agreement on {found.held_back} images held back: {rate:.1%} ({low:.1%} to {high:.1%})")
+    for name, before in found.start.items():
+        after = found.found[name]
+        print(f"{bitproof.ptq.COSTS[name]}: {before:,.0f} to {after:,.0f} ({after / before:.0%})")
+    print(f"scheme: {found.scheme.label}")
+    return found.scheme
 
 
 def _deploy(quantized: Any, path: Path, calibration: Any) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from bitproof.deploy.integer import IntegerForm
 from bitproof.deploy.integer_layer import LARGEST_SUM, IntegerLayer
-from bitproof.deploy.runtime import METADATA, need, open_session
+from bitproof.deploy.needs import need
+from bitproof.deploy.runtime import METADATA, open_session
 from bitproof.errors import InputError
 from bitproof.files import written
 from bitproof.quant.grid import AffineQuantizer

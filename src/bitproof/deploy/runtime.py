@@ -4,12 +4,10 @@ On x86 processors without VNNI the product of unsigned and signed 8-bit integers
 saturates; there the session is told to be exact (`session.x64quantprecision`), at the price of some speed.
 """
 
-import importlib.util
 import json
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,37 +16,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.calling import answer
-from bitproof.core.copying import copied
 from bitproof.core.cpu import integer_instructions
+from bitproof.deploy.bits import onnx_scheme
+from bitproof.deploy.formats import chosen_output, ends_in_softmax, input_format
+from bitproof.deploy.graph import read_graph
+from bitproof.deploy.needs import SMALLEST, content_of, need
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
-from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.reading import refusing
 from bitproof.settings import build
 
 METADATA = "bitproof"
 """The key of the metadata that `export_onnx` writes."""
 
+KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
+"""The inputs that a file may have."""
+
 MOST_IMAGES = 2**16
 """The largest batch that a file may ask for."""
-
-LARGEST_FILE = 2**31
-"""What a protobuf message can hold."""
 
 
 class OnnxModel(nn.Module):
     """An ONNX file in an ONNX Runtime session on the CPU: images [n, c, h, w] in [0, 1] to logits, for any n.
 
-    It has no gradients. Its printed form, and so its fingerprint, names the runtime's version and the processor's
-    integer instructions, because logits may depend on both.
+    A file may take images channels-last, as pixels or codes in 8 bits, in batches of a fixed size, and may give
+    probabilities: it gets what it takes, and of probabilities the logarithm is taken. It has no gradients (`Twin` has).
+    Its printed form, and so its fingerprint, names the runtime's version and the processor's integer instructions,
+    because logits may depend on both.
 
     Args:
         content: the file.
 
     Attributes:
-        scheme: how the model was quantized, where bitproof wrote the file; else None.
+        scheme: how the model was quantized: the `Scheme` where bitproof wrote the file, else a `FileScheme` of the bits
+            that are found in it; None = float.
         step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
+        taken: how the file takes images.
+        probabilities: whether it ends in a softmax.
 
     Raises:
         InputError: the file is damaged, or is no classifier of images.
@@ -65,12 +69,13 @@ class OnnxModel(nn.Module):
             inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
             taken = [(i.type, len(i.shape)) for i in inputs]
             self.input = inputs[0].name if inputs else ""
-        if taken != [("tensor(float)", 4)] or not outputs or outputs[0].type != "tensor(float)":
+        if len(taken) != 1 or taken[0][0] not in KINDS or taken[0][1] != 4:
             raise InputError(
                 f"the ONNX model takes {_signature(inputs)} and returns {_signature(outputs)}",
-                rule="a model under test maps one float32 tensor of images [n, c, h, w] to float32 logits [n, k]",
+                rule="a model under test maps one tensor of images, float32, uint8 or int8, to float32 logits [n, k]",
                 remedy="Export it with one such input, and the logits as the first output",
             )
+        self.output = outputs[chosen_output(outputs)].name
         batch, *shape = inputs[0].shape
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
         if (self.batch or 0) > MOST_IMAGES:
@@ -79,15 +84,24 @@ class OnnxModel(nn.Module):
                 rule=f"smaller batches are filled up to that number, which may be {MOST_IMAGES:,}",
                 remedy="Export it with a batch of any size",
             )
-        self.shape = tuple(size if isinstance(size, int) else None for size in shape)
-        self.scheme, self.step = _metadata(self.session)
+        sizes = tuple(size if isinstance(size, int) else None for size in shape)
+        with _opening():
+            graph = self._proto().graph
+            self.taken = input_format(graph, self.input, KINDS[taken[0][0]], sizes)
+            self.probabilities = ends_in_softmax(graph, self.output)
+            found = onnx_scheme(graph)
+        self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else sizes
+        own, self.step = _metadata(self.session)
+        self.scheme = own or found
+        self.eval()
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         if images.requires_grad:
             raise InputError(
                 "an ONNX Runtime session has no gradients",
                 rule="attacks that follow gradients need a model in PyTorch",
-                remedy="Use conditions that need none, such as --suite shifts, or attack the integer form",
+                remedy="Attack its twin (--twin file, bp.deploy.Twin), or use conditions that need none, such as "
+                "--suite shifts",
             )
         if any(size not in (None, given) for size, given in zip(self.shape, images.shape[1:], strict=True)):
             raise InputError(
@@ -97,7 +111,8 @@ class OnnxModel(nn.Module):
             )
         size = self.batch or max(len(images), 1)
         parts = [self._run(part, size) for part in images.detach().cpu().float().split(size)]
-        return torch.cat(parts).to(images.device)
+        logits = torch.cat(parts).to(images.device)
+        return logits.clamp(min=SMALLEST).log() if self.probabilities else logits
 
     def _run(self, images: Tensor, size: int) -> Tensor:
         """The logits of up to `size` images, in a batch of exactly `size`."""
@@ -108,7 +123,8 @@ class OnnxModel(nn.Module):
             remedy="Use data of the shape that it takes, or export it again",
             how="cannot run the model",
         ):
-            (logits, *_) = self.session.run(None, {self.input: full.contiguous().numpy()})
+            given = self.taken(full).to(self.taken.dtype).contiguous().numpy()
+            (logits,) = self.session.run([self.output], {self.input: given})
         logits = np.ascontiguousarray(logits)
         if logits.ndim != 2 or len(logits) != size:
             raise InputError(
@@ -117,6 +133,21 @@ class OnnxModel(nn.Module):
                 remedy="Export it with the logits as the first output",
             )
         return torch.from_numpy(logits)[: len(images)]
+
+    def graph(self) -> nn.Module:
+        """A module in torch that computes the same, with gradients: float, or on the grids that the file has.
+
+        Raises:
+            InputError: an operator that has no gradient here.
+        """
+        return read_graph(
+            self._proto(), source=self.input, result=self.output, taken=self.taken, batch=self.batch
+        ).eval()
+
+    def _proto(self) -> Any:
+        import onnx
+
+        return onnx.load_from_string(self.file.numpy().tobytes())
 
     def __reduce__(self) -> Any:
         """Copies and pickles hold the file and open a session of their own."""
@@ -137,14 +168,7 @@ def load_onnx(path: str | Path) -> OnnxModel:
         InputError: the file is missing, too large or damaged, is no classifier of images, or the extra `deploy` is not
             installed.
     """
-    path = Path(path)
-    if not path.is_file() or not 0 < path.stat().st_size < LARGEST_FILE:
-        raise InputError(
-            f"ONNX file {str(path)!r}",
-            rule="it must not be empty, and be below 2 GB" if path.is_file() else "the file does not exist",
-            remedy="Check the path",
-        )
-    return OnnxModel(path.read_bytes())
+    return OnnxModel(content_of(path, "ONNX"))
 
 
 def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
@@ -215,71 +239,6 @@ def _metadata(session: Any) -> tuple[Scheme | None, float | None]:
         if step is not None and not (isinstance(step, float) and 0 < step < math.inf):
             raise ValueError(f"step is {str(step)[:40]}")
         return build(Scheme, about["scheme"]) if "scheme" in about else None, step
-
-
-def need(*packages: str) -> None:
-    """Raise an `InputError` for the first of the packages that is not installed."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise InputError(
-                f"{package} is not installed",
-                rule="ONNX files need the extra `deploy`",
-                remedy="Run pip install 'bitproof[deploy]'",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How far two models of the same images agree.
-
-    Attributes:
-        count: images.
-        same: images with the same prediction.
-        same_logits: images whose logits are equal in every bit.
-        largest: the largest difference of two logits.
-        steps: the same in units of `OnnxModel.step`; None where the file does not say what a step is.
-        onnxruntime: version of the runtime.
-        instructions: the processor's integer instructions.
-    """
-
-    count: int
-    same: int
-    same_logits: int
-    largest: float
-    steps: float | None
-    onnxruntime: str
-    instructions: str
-
-
-@torch.no_grad()
-def agreement(model: nn.Module, deployed: OnnxModel, images: Calibration) -> Agreement:
-    """Compare a PyTorch model (an integer form, a fake-quantized or a float one) with a session, image by image.
-
-    Args:
-        model: frozen or not; is left as it is.
-        deployed: what `load_onnx` returned.
-        images: in any form that `quantize` takes.
-    """
-    import onnxruntime
-
-    model = copied(model).eval()
-    count = same = same_logits = 0
-    largest = 0.0
-    for batch in batches_of(images)():
-        expected, found = answer(model, batch).cpu(), deployed(batch)
-        count += len(batch)
-        same += int((expected.argmax(1) == found.argmax(1)).sum())
-        same_logits += int((expected == found).all(1).sum())
-        largest = max(largest, (expected - found).abs().max().item())
-    return Agreement(
-        count=count,
-        same=same,
-        same_logits=same_logits,
-        largest=largest,
-        steps=largest / deployed.step if deployed.step else None,
-        onnxruntime=onnxruntime.__version__,
-        instructions=integer_instructions(),
-    )
 
 
 def _signature(values: Any) -> str:

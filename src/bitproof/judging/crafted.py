@@ -265,8 +265,8 @@ def _require_gradients(bench: Bench, attack: Attack, name: str) -> None:
         raise InputError(
             f"attack {attack.label!r} on model {name!r}",
             rule="it follows gradients, and a session of a runtime has no gradients",
-            remedy="Use attacks that only ask (noise, square, spsa, zoo, hopskipjump), conditions without any, such as "
-            "--suite shifts, or attack the integer form",
+            remedy="Attack its twin (--twin file, bp.deploy.Twin), or use attacks that only ask (noise, square, "
+            "spsa, zoo, hopskipjump) and conditions without any, such as --suite shifts",
         )
 
 

@@ -13,7 +13,7 @@ from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
 from bitproof.quant.convert import freeze, prepare, quantize
-from bitproof.quant.coverage import coverage
+from bitproof.quant.coverage import coverage, reasons
 from bitproof.quant.dorefa import DoReFa
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.lsq import LSQ
@@ -57,6 +57,7 @@ __all__ = [
     "prepare",
     "quantize",
     "quantizer_parameters",
+    "reasons",
     "split_outliers",
     "unquantized",
 ]

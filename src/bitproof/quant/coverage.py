@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bitproof.core.calling import answer, plain_context
-from bitproof.quant.convert import quantized_layers
+from bitproof.quant.convert import quantized_layers, quantized_parts
+from bitproof.quant.roles import roles_of
 from bitproof.records import Coverage, Part
 from bitproof.subjects.reach import parts
 
@@ -28,9 +29,16 @@ def coverage(model: nn.Module, images: Tensor | None = None) -> Coverage | None:
     """
     bits = {name: (here.weight_bits, here.act_bits) for name, _, here in quantized_layers(model, hidden=True)}
     products = _products(model, images) if images is not None else Counter[str]()
+    silent = [
+        f"{name}.{part}".lstrip(".")
+        for name, module in parts(model)
+        for part in getattr(module, "gradients_only", ())  # of a twin, which answers with something else
+    ]
     weights: Counter[str] = Counter()
     seen: set[int] = set()
     for name, module in parts(model):
+        if any(f"{name}.".startswith(f"{part}.") for part in silent):
+            continue
         own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and id(p) not in seen]
         seen |= {id(p) for p in own}
         layer = name.partition(".parametrizations.")[0]  # that of a model which no copy holds is not frozen
@@ -107,3 +115,30 @@ def _plain_operators() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def reasons(model: nn.Module, found: Coverage) -> dict[str, str]:
+    """Why each part of a frozen model that computes in float does so, by its name."""
+    layers = {name: here for name, _, here in quantized_layers(model, hidden=True)}
+    uncalled = {
+        ".".join(filter(None, (prefix, name)))
+        for prefix, part, _ in quantized_parts(model, hidden=True)
+        for name in roles_of(part).uncalled
+    }
+    said, inside = dict[str, str](), dict(parts(model))
+    for part in found.parts:
+        if part.name in uncalled:
+            said[part.name] = "never called as a layer: something else takes its weights, or nothing does"
+        elif part.name in layers and (part.weight_bits == 32 or part.act_bits == 32):
+            said[part.name] = f"the scheme leaves its {_left(part)} float"
+        elif part.weight_bits == 32 and part.weights:
+            kind = type(inside[part.name]).__name__
+            said[part.name] = f"weights of a {kind}, which is no Conv1d, Conv2d or Linear"
+        elif part.weight_bits == 32:
+            said[part.name] = "products of computed tensors, as in attention, or by functions instead of layers"
+    return said
+
+
+def _left(part: Part) -> str:
+    kinds = {"weights": part.weight_bits, "inputs": part.act_bits}
+    return " and ".join(kind for kind, bits in kinds.items() if bits == 32)

@@ -1,7 +1,7 @@
 """How numbers are written: rates in percent, differences in percentage points, always with a true minus."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bitproof.records import Cell, Coverage
@@ -51,6 +51,18 @@ def coverage(found: Coverage) -> str:
         rest = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
         said += f" Float: {', '.join([*shown, *rest])}."
     return said
+
+
+def parts(found: Coverage, reasons: Mapping[str, str]) -> list[str]:
+    """A line for each part of a model: its bits, weights and multiply-accumulates, and why it is float where it is."""
+    width = max((len(part.name) for part in found.parts), default=0)
+    lines = []
+    for part in found.parts:
+        named = "" if part.weight_bits == part.act_bits == 32 else f"w{part.weight_bits}a{part.act_bits}"
+        why = f"  {reasons[part.name]}" if part.name in reasons else ""
+        size = f"{part.weights:>10,} weights {part.products:>13,} multiply-accumulates"
+        lines.append(f"  {part.name:<{width}}  {named or 'float':<6} {size}{why}")
+    return lines
 
 
 def _float_share(weights: float, products: float) -> str:

@@ -79,7 +79,7 @@ class Subject:
             act_bits=min((s.act_bits for s in schemes), default=32),
             architecture=architectures[0] if len(architectures) == 1 else None,
             origin=origins[0] if len(origins) == 1 else None,
-            gradients=all(getattr(part, "differentiable", True) for part in model.modules()),
+            gradients=_has_gradients(model),
             class_names=names[0] if len(names) == 1 else None,
         )
 
@@ -144,6 +144,12 @@ class Function(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return self.function(images)
+
+
+def _has_gradients(model: nn.Module) -> bool:
+    """Whether attacks can follow the gradients of a model: what it says of itself, or what all of its parts say."""
+    own = getattr(model, "differentiable", None)
+    return all(map(_has_gradients, model.children())) if own is None else bool(own)
 
 
 def _found(model: nn.Module, name: str) -> list[Any]:

@@ -1,0 +1,63 @@
+"""`--twin`: where deployed files get their gradients from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bitproof
+from bitproof.errors import InputError
+
+Twin = Annotated[
+    str | None,
+    typer.Option(
+        help="Attack deployed files through gradients: file (what they say of themselves), model (MODEL), or the name "
+        "of a network with --weights."
+    ),
+]
+
+_COUNT = 64
+"""Images on which a twin's two models are compared first."""
+
+
+def names_network(twin: str | None) -> bool:
+    """Whether --twin names a network, to which --weights then belong."""
+    return twin is not None and twin not in ("file", "model")
+
+
+def twinned(
+    tested: Mapping[str, Any], twin: str, original: Any, weights: Path | None, classes: int | None, examples: Any
+) -> dict[str, Any]:
+    """The models, with a twin in the place of each that has no gradients; a note says how well its halves agree.
+
+    Raises:
+        InputError: nothing to give a twin, or one whose halves do not belong together.
+    """
+    from bitproof.deploy.kinship import check_twin
+    from bitproof.subjects import Subject
+
+    deployed = [name for name, model in tested.items() if not Subject.of(model).gradients]
+    if not deployed:
+        raise InputError(
+            f"--twin {twin} without a deployed file",
+            rule="models in PyTorch have gradients of their own",
+            remedy="Test a file, as MODEL or by --onnx, or leave --twin out",
+        )
+    if names_network(twin) and Subject.of(original).gradients:
+        raise InputError(
+            f"--twin {twin} beside a network as MODEL",
+            rule="--weights are those of MODEL",
+            remedy="Use --twin model, or name the deployed file as MODEL",
+        )
+    source = None
+    if names_network(twin):
+        source = bitproof.load_model(twin, weights=weights, classes=classes)
+    elif twin == "model":
+        source = original
+    images = list(examples.inputs(_COUNT))[:1]
+    found = dict(tested)
+    for name in deployed:
+        found[name] = bitproof.deploy.Twin(tested[name], gradient_from=source)
+        typer.secho(f"note: {name} and its twin: {check_twin(found[name], images).finding}", err=True)
+    return found
