@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bitproof import records
-from bitproof.errors import InputError, lookup
+from bitproof.errors import InputError, kind_of, lookup
 from bitproof.files import scratch
 from bitproof.records import RECORDS, SCHEMA, Cell, Record
 
@@ -100,7 +100,7 @@ class Store:
         kind = next((name for name, known in RECORDS.items() if isinstance(record, known)), None)
         if kind is None:
             raise InputError(
-                f"a {type(record).__name__} as a record",
+                f"{kind_of(record)} as a record",
                 rule=f"a store keeps {', '.join(known.__name__ for known in RECORDS.values())}",
                 remedy="Add its class to bitproof.records.RECORDS",
             )

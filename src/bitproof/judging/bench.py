@@ -78,17 +78,18 @@ class Bench:
             InputError: a model that cannot take the images, or none that can be read.
         """
         return {
-            name: probe(partial(predict, model, data=self.data, name=name), self._first.images.to(device_of(model)))
+            name: probe(partial(predict, model, data=self.data, name=name), self.first.images.to(device_of(model)))
             for name, model in self.exact.items()
         }
 
     @property
     def probed(self) -> Int64[np.ndarray, " k"]:
         """The numbers of the examples that the probes are of."""
-        return self.data.ids[self._first.rows]
+        return self.data.ids[self.first.rows]
 
     @cached_property
-    def _first(self) -> Read:
+    def first(self) -> Read:
+        """The first examples that can be read."""
         read = self.data.read(range(min(COUNT, len(self.data))))
         if not len(read.rows):
             read = self.data.read(range(len(self.data)))

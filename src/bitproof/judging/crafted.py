@@ -20,8 +20,9 @@ from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
+from bitproof.judging.believing import believed_images, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import check_budget, check_images, check_steady, predict
+from bitproof.judging.checks import check_budget, check_steady, predict
 from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
@@ -53,7 +54,8 @@ def judge_crafted(
 
     Raises:
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
-            is randomised and the attack does not expect that.
+            is randomised and the attack does not expect that, or the attack changes the model, or draws random numbers
+            that are not keyed.
     """
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
@@ -114,7 +116,10 @@ def _attacked(
 
     start = time.perf_counter()
     tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
-    in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
+    parts = chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes))
+    given = [(name, model) for models in tools for model in models.apart]
+    with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
+        in_lanes(judge, tools, parts, advance)
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
     draft.backwards = sum(models.backwards for models in tools)
@@ -129,6 +134,11 @@ class _Models:
     crafting: nn.Module
     forwards: int = 0
     backwards: int = 0
+
+    @property
+    def apart(self) -> list[nn.Module]:
+        """Each once."""
+        return [self.exact] if self.crafting is self.exact else [self.exact, self.crafting]
 
     @staticmethod
     def of(exact: nn.Module, crafting: nn.Module, *, own: bool) -> "_Models":
@@ -159,26 +169,29 @@ def _transferred(
     attacked = _to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
-    for rows in chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1)):
-        before, start = _passes(crafting), time.perf_counter()
-        inputs, hit = data.images(rows).to(device), attacked[rows]
-        adversarial = inputs.clone()
-        if hit.any():
-            some = torch.from_numpy(hit).to(device)
-            adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, batch_size)
-        seconds = time.perf_counter() - start
-        for name in models:
-            start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
-            counted, there = Counted(model), device_of(model)
-            for part in chunks(np.arange(len(rows)), batch_size):
-                tested = adversarial[part].to(there)
-                distances = measured(inputs[part].to(there), tested)
-                draft.fill(rows[part], distances, tested, predict(counted, tested, data, name))
-            draft.forwards += counted.forwards
-            draft.seconds += time.perf_counter() - start + seconds
-            advance(counted.forwards)
-        spared = len(rows) * attack.passes - (_passes(crafting) - before)
-        advance(spared * len(models))
+    parts = chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1))
+    given = {crafted.source: source} | {name: bench.exact[name] for name in models}
+    with left_as_found(f"attack {attack.label!r}", list(given.items()), bench.first.images[:1]):
+        for rows in parts:
+            before, start = _passes(crafting), time.perf_counter()
+            inputs, hit = data.images(rows).to(device), attacked[rows]
+            adversarial = inputs.clone()
+            if hit.any():
+                some = torch.from_numpy(hit).to(device)
+                adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, batch_size)
+            seconds = time.perf_counter() - start
+            for name in models:
+                start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
+                counted, there = Counted(model), device_of(model)
+                for part in chunks(np.arange(len(rows)), batch_size):
+                    tested = adversarial[part].to(there)
+                    distances = measured(inputs[part].to(there), tested)
+                    draft.fill(rows[part], distances, tested, predict(counted, tested, data, name))
+                draft.forwards += counted.forwards
+                draft.seconds += time.perf_counter() - start + seconds
+                advance(counted.forwards)
+            spared = len(rows) * attack.passes - (_passes(crafting) - before)
+            advance(spared * len(models))
     for draft in drafts.values():
         draft.read, draft.targets, draft.left_out = read, targets, dict(clean.data.left_out)
         draft.forwards += crafting.forwards
@@ -200,8 +213,8 @@ def craft(
     labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
     aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
     options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
-    adversarial = attack(model, inputs, labels, targets=aims, rng=rng.select(rows), **options).detach()
-    adversarial = check_images(adversarial, data.shape, f"attack {attack.label!r}")
+    returned = attack(model, inputs.clone(), labels, targets=aims, rng=rng.select(rows), **options)
+    adversarial = believed_images(returned, inputs, f"attack {attack.label!r}")
     check_budget(attack, inputs, adversarial)
     return adversarial
 
