@@ -69,7 +69,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_names(condition: Condition, models: Iterable[str], classes: tuple[str, ...]) -> None:
-    """Refuse a condition that names a model or a class which is not there.
+    """Refuse a condition that names a model or a class which is not there, or that takes itself for the clean images.
 
     Raises:
         InputError: such a condition.
@@ -79,3 +79,9 @@ def check_names(condition: Condition, models: Iterable[str], classes: tuple[str,
             lookup(dict.fromkeys(models), condition.source, "source of a transfer")
         if condition.targets is not None and condition.targets not in RULES:
             class_number(str(condition.targets), classes)
+    elif not isinstance(condition, Clean) and condition.record().kind == "clean":
+        raise InputError(
+            f"condition {condition.label!r} is of the kind 'clean'",
+            rule="there is one clean condition, the images as they are, which the others are compared with",
+            remedy="Give its record another kind, a word of your own",
+        )
