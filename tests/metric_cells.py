@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bitproof.metrics import summary
-from bitproof.records import ARRAYS, Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
+from bitproof.records import ARRAYS, FURTHER, Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
@@ -29,7 +29,7 @@ def make_cell(
     return Cell(
         model=ModelRecord(name=model, fingerprint=model, weight_bits=bits, act_bits=bits),
         condition=ConditionRecord(kind=kind, label=label, group=group or label, setting={"label": label}),
-        data=DataRecord(name="made", split="test", fingerprint="made", count=n, classes=("a", "b")),
+        data=DataRecord(name="made", split="test", fingerprint="made", count=n, classes=tuple("abcdef")),
         seed=0,
         ids=ids,
         labels=ids % 2,
@@ -56,9 +56,20 @@ def stacked(correct: Sequence[np.ndarray] | np.ndarray, groups: Sequence[str] | 
 
 def shuffled(cell: Cell, order: np.ndarray) -> Cell:
     """The same cell with its examples in another order."""
-    also = {name: getattr(cell, name)[order] for name in ("frames", "targets") if getattr(cell, name) is not None}
+    also = {name: getattr(cell, name)[order] for name in FURTHER if getattr(cell, name) is not None}
     values = {name: array[order] for name, array in cell.values.items()}
     return replace(cell, **{name: getattr(cell, name)[order] for name in ARRAYS}, **also, values=values)
+
+
+def scored(cell: Cell) -> Cell:
+    """The same cell with what a model says of the label: much where it is right, little where it is wrong."""
+    right = cell.correct
+    return replace(
+        cell,
+        losses=np.where(right, 0.25, 2.5).astype(np.float32),
+        ranks=np.where(right, 0, 5).astype(np.int32),
+        squares=np.full(right.size, 0.75, np.float32),
+    )
 
 
 def targeted(cell: Cell, targets: Sequence[int], predictions: Sequence[int]) -> Cell:

@@ -29,6 +29,15 @@ def commands(page: Path) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
+@pytest.fixture(autouse=True)
+def _metrics():
+    """Metrics that a page adds are gone after it."""
+    before = dict(bp.metrics.METRICS)
+    yield
+    bp.metrics.METRICS.clear()
+    bp.metrics.METRICS.update(before)
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with what the pages name: CIFAR-10 in the official layout (a few random images) and weights.
@@ -48,6 +57,11 @@ def workplace(tmp_path, monkeypatch):
     from safetensors.torch import save_file
 
     save_file(build_model("resnet20").state_dict(), tmp_path / "cifar10_resnet20.safetensors")
+    for page in PAGES:  # a block that starts with the name of a file is that file
+        for block in blocks(page, "python"):
+            if name := re.match(r"# (\w+\.py)\n", block):
+                (tmp_path / name[1]).write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

@@ -107,7 +107,7 @@ def test_exports_hold_every_example(tmp_path):
         path = tmp_path / f"cells{suffix}"
         assert export(cells, path) == 14
         table = read(path)
-        pd.testing.assert_frame_equal(table, tidy(cells), check_dtype=False, rtol=1e-5)
+        pd.testing.assert_frame_equal(table.fillna(""), tidy(cells).fillna(""), check_dtype=False, rtol=1e-5)
         assert list(table["prediction"][:7]) == cells[0].predictions.tolist()
     with pytest.raises(InputError, match="unknown export format '.xls'"):
         export(cells, tmp_path / "cells.xls")

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Data": "data",
     "from_arrays": "data",
+    "from_dataset": "data",
     "load_data": "data",
     "load_model": "checkpoints",
     "save_model": "checkpoints",
@@ -28,6 +29,7 @@ _HOME = {
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
+    "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
     "write_report": "report",
@@ -50,6 +52,7 @@ __all__ = [
     "experiment",
     "freeze",
     "from_arrays",
+    "from_dataset",
     "load_data",
     "load_model",
     "metrics",
@@ -61,6 +64,7 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
+    "tagged",
     "train",
     "write_report",
 ]
@@ -84,13 +88,14 @@ if TYPE_CHECKING:
     from bitproof.analysis import diagnose_masking
     from bitproof.checkpoints import load_model, save_model
     from bitproof.core.rng import Rng
-    from bitproof.data import Data, from_arrays, load_data
+    from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.quant import Scheme, freeze, quantize
     from bitproof.records import Diagnosis
     from bitproof.report import write_report
     from bitproof.store import Store
+    from bitproof.subjects import tagged
 
 
 def __getattr__(name: str) -> Any:

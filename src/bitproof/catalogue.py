@@ -111,7 +111,11 @@ FAMILIES: dict[str, Family] = {
         title="Networks",
         usage="`bitproof evaluate NAME`",
         table={name: spec.build for name, spec in MODELS.items()},
-        others={"timm:NAME": "Any timm model (extra: zoo).", "torchvision:NAME": "Any torchvision model (extra: zoo)."},
+        others={
+            "timm:NAME": "Any timm model (extra: zoo).",
+            "torchvision:NAME": "Any torchvision model (extra: zoo).",
+            "module:callable": "A network of your own: a class or function that returns an nn.Module.",
+        },
     ),
 }
 """The families by the names that `bitproof list` takes."""

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bitproof import models
+from bitproof.core.copying import moved
 from bitproof.data.base import composed
 from bitproof.errors import InputError, kind_of, lookup
 from bitproof.files import written
@@ -131,21 +132,38 @@ def load_model(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     seed: int = 0,
+    device: str | None = None,
 ) -> nn.Module:
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
     Args:
-        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME"; or a
-            float network of your own, whose copy gets the weights and what else the file says was done to it.
+        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME"; a
+            network of your own as "package.module:callable", which is imported and called; or that network itself,
+            whose copy gets the weights and what else the file says was done to it.
         weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
             then comes back as it was saved, quantized too). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.
-        mean, std: normalisation a channel, where it is not the architecture's own.
+        mean, std: normalisation a channel in [0, 1] units, where it is not the architecture's own; of a network of
+            your own that does not normalise by itself.
         seed: of random weights.
+        device: where to: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there is one; None
+            = the CPU.
 
     Raises:
-        InputError: an unknown name, a file that is missing, broken, unsafe or does not fit.
+        InputError: an unknown name, a device that is not there, a file that is missing, broken, unsafe or does not fit.
     """
+    return moved(_loaded(name, weights=weights, classes=classes, mean=mean, std=std, seed=seed), device)
+
+
+def _loaded(
+    name: str | nn.Module,
+    *,
+    weights: str | Path | None,
+    classes: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    seed: int,
+) -> nn.Module:
     about = _metadata(weights)
     if isinstance(name, nn.Module):
         return _own(name, weights, about, fixed={"classes": classes, "mean": mean, "std": std})
@@ -168,7 +186,10 @@ def load_model(
             rule=error.rule,
             remedy=f"{error.remedy}; if {name!r} is a network of your own, pass it: load_model(Network(), weights=...)",
         ) from error
-    return _restored(model, weights, about)
+    if models.is_own(name):
+        model = models.as_brought(model, models.read_weights(weights))
+        model.architecture = name  # pyright: ignore - what a subject knows of it
+    return _restored(model.eval(), weights, about)
 
 
 def _own(model: nn.Module, weights: str | Path | None, about: "_About | None", fixed: dict[str, Any]) -> nn.Module:

@@ -31,17 +31,26 @@ def tidy(cells: Iterable[Cell], files: Files = MappingProxyType({})) -> "pd.Data
                 "data": cell.data.name,
                 "split": cell.data.split,
                 "model": cell.model.name,
+                "fingerprint": cell.model.fingerprint,
+                "method": ((cell.model.scheme or {}).get("method") or {}).get("type"),
+                "scheme": None if cell.model.scheme is None else json.dumps(cell.model.scheme),
                 "weight_bits": cell.model.weight_bits,
                 "act_bits": cell.model.act_bits,
                 "kind": cell.condition.kind,
                 "condition": cell.condition.label,
+                "setting": json.dumps(cell.condition.setting),
+                "norm": cell.condition.norm,
+                "eps": cell.condition.eps,
                 "seed": cell.seed,
                 "key": cell.key,
                 **{("id" if name == "ids" else name.rstrip("s")): getattr(cell, name) for name in records.ARRAYS},
+                **({} if cell.losses is None else {"label_probability": cell.label_probabilities}),
+                **({} if cell.ranks is None else {"rank": cell.ranks}),
                 **(
                     {"file": [of.get(i) for i in cell.ids.tolist()]} if (of := files.get(cell.data.fingerprint)) else {}
                 ),
                 **({} if cell.targets is None else {"target": cell.targets}),
+                **{f"tag_{key}": value for key, value in cell.model.tags.items()},
                 **cell.values,
             }
         )

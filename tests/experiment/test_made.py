@@ -212,7 +212,7 @@ def flip(path):
         ("model.safetensors", lambda path: path.unlink(), "model.safetensors"),
         ("record.json", lambda path: path.write_text("{"), "record.json' is damaged"),
         ("record.json", lambda path: path.write_text("{}"), "record.json' is damaged"),
-        ("record.json", lambda path: path.write_text(path.read_text().replace('"schema": 1', '"schema": 2')), "layout"),
+        ("record.json", lambda path: path.write_text(path.read_text().replace('"schema": 2', '"schema": 9')), "layout"),
     ],
 )
 def test_damaged_files_are_named_and_the_remedy_works(file, damage, words, digits, network, tmp_path):

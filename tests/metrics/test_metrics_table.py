@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from bitproof.metrics import METRICS, Metric, compare, summary, wilson
-from metric_cells import make_cell, random_cells, sequence, shuffled, targeted, values
+from metric_cells import make_cell, random_cells, scored, sequence, shuffled, targeted, values
 
 matrices = st.integers(2, 5).flatmap(
     lambda rows: st.lists(st.lists(st.booleans(), min_size=rows, max_size=rows), min_size=1, max_size=30).map(
@@ -163,7 +163,7 @@ def test_values_lie_in_their_intervals_and_these_in_the_bounds(correct: np.ndarr
 def test_directions_are_declared_right() -> None:
     kinds = ("attack", "corruption", "systematic")
     clean, reference = make_cell([1] * 9 + [0], model="w4"), make_cell([1] * 9 + [0])
-    clean = replace(clean, confidences=np.full(10, 0.9, np.float32))
+    clean, reference = scored(replace(clean, confidences=np.full(10, 0.9, np.float32))), scored(reference)
     good = [clean] + [make_cell([1] * 9 + [0], model="w4", kind=kind) for kind in kinds]
     bad = [clean] + [make_cell([1] * 5 + [0] * 5, model="w4", kind=kind) for kind in kinds]
     good.append(make_cell([1] * 9 + [0], model="w4", kind="systematic", label="other"))
@@ -179,7 +179,7 @@ def test_directions_are_declared_right() -> None:
     bad.append(targeted(aimed, goal, goal))
     better, worse = values([reference, *good], "w4", "float"), values([reference, *bad], "w4", "float")
     # What is measured on clean images alone is better for a model that stays with its reference and knows its limits.
-    lost = replace(clean, predictions=1 - clean.labels)
+    lost = scored(replace(clean, predictions=1 - clean.labels))
     worse |= {key: value for key, value in values([reference, lost], "w4", "float").items() if key[0] != "accuracy"}
     assert {name for name, _ in better} == set(METRICS)
     for name, condition in better:

@@ -86,7 +86,18 @@ def wide(depth, k):
     return conv(3, 16, 3) + stages + norm(64 * k) + dense(64 * k, 10)
 
 
+def plain_block(inputs, planes, shortcut):
+    own = conv(inputs, planes, 3, bias=True) + conv(planes, planes, 3, bias=True)
+    return own + shortcut * conv(inputs, planes, 1, bias=True)
+
+
 COUNTS = {
+    "resnet4b": conv(3, 16, 3, bias=True)
+    + plain_block(16, 32, True)
+    + 2 * plain_block(32, 32, False)
+    + plain_block(32, 32, True)
+    + dense(512, 100)
+    + dense(100, 10),
     "resnet8": conv(3, 16, 3, bias=True)
     + norm(16)
     + keras_block(16, 16)

@@ -25,6 +25,7 @@ MODEL = ModelRecord(
     random=True,
     of_batch=True,
     coverage=Coverage(parts=(Part(name="conv", weights=9, products=81, weight_bits=4, act_bits=4),)),
+    tags={"train_seed": 1},
 )
 DATA = replace(make_cell().data, left_out={"a.jpg": "is empty"})
 
@@ -50,6 +51,9 @@ def full_cell() -> Any:
         model=MODEL,
         condition=condition,
         data=DATA,
+        losses=np.array([0.5, 0, np.inf], np.float32),
+        ranks=np.array([0, 2, -1], np.int32),
+        squares=np.array([0.5, 1, 0], np.float32),
         frames=np.arange(6).reshape(3, 2),
         digests=np.array([0, 1, 2**64 - 1], np.uint64),
         targets=np.array([1, -1, 0]),

@@ -185,7 +185,12 @@ def test_the_names_of_changes_are_those_of_the_parts():
     """So that none can be forgotten, or mean something else."""
     parts = {f.name for part in (Recipe, Optimisation, Quantization) for f in fields(part)}
     composed = {"optimisation", "penalties", "quantization"}
-    assert set(Changes.__annotations__) == parts - composed | {"distillation", "temperature", "penalty"}
+    assert set(Changes.__annotations__) == parts - composed | {
+        "distillation",
+        "temperature",
+        "penalty",
+        "orthogonality",
+    }
     hints = typing.get_type_hints(Changes)
     for part in (Recipe, Optimisation, Quantization):
         for name, hint in typing.get_type_hints(part).items():

@@ -13,6 +13,7 @@ from bitproof.train.schedules import SCHEDULES
         ("steps", (0.3, 0.6), 0.2, {0: 1, 0.29: 1, 0.3: 0.2, 0.59: 0.2, 0.6: 0.04, 1: 0.04}),
         ("exponential", (), 1e-4, {0: 1, 0.5: 1e-2, 1: 1e-4}),
         ("one-cycle", (), 0.1, {0: 1 / 25, 0.15: (1 + 1 / 25) / 2, 0.3: 1, 0.65: (1 + 1 / 25e4) / 2, 1: 1 / 25e4}),
+        ("cyclic", (), 0.1, {0: 0, 0.25: 0.5, 0.5: 1, 0.75: 0.5, 1: 0}),
     ],
 )
 def test_factors_by_hand(name, milestones, decay, expected):

@@ -28,14 +28,19 @@ from bitproof.analysis.probes import ascend, slopes
 from bitproof.analysis.signals import ATTACKS, Evidence, judge
 from bitproof.attacks import FGSM, PGD, Attack, Noise, Square
 from bitproof.core.balls import check_eps
-from bitproof.core.calling import check_logits, device_of, forward, plain_context
+from bitproof.core.calling import check_logits, forward, plain_context
+from bitproof.core.devices import sent
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
-from bitproof.data import Data
+from bitproof.core.room import Room
+from bitproof.data import Data, Read
 from bitproof.errors import InputError
 from bitproof.quant import freeze
 from bitproof.records import Diagnosis
 from bitproof.subjects import Subject
+
+Measure = Callable[[Tensor, Tensor, Rng], dict[str, Tensor]]
+"""Images, labels and their randomness to numbers, an entry an example."""
 
 BUDGETS = tuple(level / 255 for level in (0.25, 0.5, 1, 2, 4, 8, 16, 32))
 
@@ -53,6 +58,7 @@ def diagnose_masking(
     directions: int = 16,
     seed: int = 0,
     batch_size: int = 128,
+    device: str | None = None,
     name: str = "model",
 ) -> Diagnosis:
     """Look for masked gradients under linf, by nine signals.
@@ -71,6 +77,7 @@ def diagnose_masking(
         directions: random ones, along which gradients are compared with differences.
         seed: of all randomness.
         batch_size: images a pass; the result does not depend on it.
+        device: where it is done, e.g. "cuda" or "auto"; None = where the model is.
         name: of the model in the record.
 
     Raises:
@@ -86,13 +93,15 @@ def diagnose_masking(
     start = time.perf_counter()
     how = {"steps": steps, "queries": queries, "draws": draws, "directions": directions}
     _check(eps, how)
+    subject = Subject.of(model).on(device)
     patient = _Patient(
-        model=Counted(freeze(Subject.of(model).model)),
-        twin=Counted(freeze(Subject.of(twin).model)) if twin else None,
+        model=Counted(freeze(subject.model)),
+        twin=Counted(freeze(Subject.of(twin).on(subject.device).model)) if twin else None,
         data=data,
         rng=Rng(seed, data.ids, ("masking",)),
         batch_size=batch_size,
-        device=device_of(model),
+        device=subject.device,
+        room=Room(batch_size),
     )
     seen = patient.over(np.arange(len(data)), patient.classify)
     right = seen["row"][seen["right"]]
@@ -130,8 +139,9 @@ class _Patient:
     rng: Rng
     batch_size: int
     device: torch.device
+    room: Room
 
-    def over(self, rows: NDArray[np.int64], measure: Callable[[Tensor, Tensor, Rng], dict[str, Tensor]]) -> Evidence:
+    def over(self, rows: NDArray[np.int64], measure: Measure) -> Evidence:
         """What `measure` finds in images, labels and randomness of all batches of the examples at `rows`.
 
         Those whose pictures cannot be decoded are left out; "row" says which ones are there.
@@ -140,10 +150,18 @@ class _Patient:
         for start in range(0, len(rows), self.batch_size):
             read = self.data.read(rows[start : start + self.batch_size])
             if len(read.rows):
-                labels = torch.from_numpy(self.data.labels[read.rows]).to(self.device)
-                found = measure(read.images.to(self.device), labels, self.rng.select(read.rows))
-                parts.append({**found, "row": torch.from_numpy(read.rows)})
+                parts += self.room.fit(partial(self._measured, measure, read))
         return {key: torch.cat([part[key] for part in parts]).cpu().numpy() for key in (parts[0] if parts else ())}
+
+    def _measured(self, measure: Measure, read: Read, most: int) -> list[dict[str, Tensor]]:
+        """What is found in the examples that were read, `most` at a time, and their rows."""
+        parts: list[dict[str, Tensor]] = []
+        for start in range(0, len(read.rows), most):
+            rows = read.rows[start : start + most]
+            labels = torch.from_numpy(self.data.labels[rows]).to(self.device)
+            inputs = sent(read.images[start : start + most], self.device)
+            parts.append({**measure(inputs, labels, self.rng.select(rows)), "row": torch.from_numpy(rows)})
+        return parts
 
     def classify(self, inputs: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
         return {"right": ~self._wrong(inputs, labels)}

@@ -88,6 +88,8 @@ def input_gradient(
     """
     try:
         (gradient,) = torch.autograd.grad(gain, inputs, retain_graph=keep_graph)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise InputError(
             f"the model gives no gradient by its input ({str(error).splitlines()[0]})",

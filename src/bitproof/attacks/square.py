@@ -88,7 +88,7 @@ class Square(Attack):
         radius = safe_radius(self.eps, self.norm, inputs)
         clean, best = inputs, self._start(inputs, radius, rng.fold("start"))
         reached, gain = asked.gain(best, goal, _gain)
-        draws = torch.empty(len(inputs), 0)
+        draws = inputs.new_empty(len(inputs), 0)
         for query in range(1, self.queries + 1):
             done = reached & self.stop_at_hit
             if done.any():

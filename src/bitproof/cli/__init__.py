@@ -7,11 +7,17 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 from bitproof.errors import InputError
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    """A warning, as the command line says it: without the place in the code."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def main() -> None:
@@ -40,7 +46,9 @@ def main() -> None:
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         from bitproof.cli.app import app
 
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            app()
     except BaseException as error:
         if asked:  # whatever became of the exception on its way through other people's code
             kept = getattr(error, "__notes__", ["no file is left half written"])
@@ -49,6 +57,13 @@ def main() -> None:
         if isinstance(error, InputError):
             red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
             print(f"{red}error: {error}{plain}", file=sys.stderr)
+            sys.exit(2)
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported here
+            print(
+                f"error: {str(error).splitlines()[0]} The memory of the device does not hold a batch: use a smaller "
+                "one (--batch-size, or batch_size= of a recipe), or --device cpu.",
+                file=sys.stderr,
+            )
             sys.exit(2)
         if isinstance(error, BrokenPipeError):  # the reader of a pipe left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

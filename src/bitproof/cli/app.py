@@ -12,6 +12,8 @@ from bitproof.cli.export import export
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
+from bitproof.cli.run import run
+from bitproof.cli.stores import diff, merge
 from bitproof.cli.train import train
 from bitproof.errors import InputError
 
@@ -35,7 +37,6 @@ class Filled(TyperCommand):
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Is your quantized image classifier still accurate, robust and trustworthy? Measure it, with evidence.",
 )
@@ -43,10 +44,13 @@ app = typer.Typer(
 COMMANDS = {
     "demo": demo,
     "evaluate": evaluate,
+    "run": run,
     "quantize": quantize,
     "train": train,
     "report": report,
     "export": export,
+    "merge": merge,
+    "diff": diff,
     "list": list_names,
 }
 for _name, _command in COMMANDS.items():

@@ -77,11 +77,12 @@ def check_fit(model: Any, data: Any, name: str) -> None:
     Raises:
         InputError: a model that cannot take the images, or whose outputs cannot be the classes.
     """
-    from bitproof.judging.checks import predict
+    from bitproof.core.room import Room
+    from bitproof.judging.checks import predict_in
 
     read = data.read(range(min(2, len(data))))
     if len(read.rows):
-        predict(model, read.images, data, name)
+        predict_in(Room(len(read.rows)), model, read.images, data, name)
 
 
 def check_distinct(names: Iterable[str]) -> None:

@@ -12,9 +12,58 @@ from bitproof.cli.checks import check_fit
 from bitproof.errors import InputError
 
 
-def load_examples(text: str, split: str, limit: int | None) -> Any:
+def load_examples(
+    text: str,
+    split: str,
+    limit: int | None,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    input_size: int | None = None,
+    class_list: Path | None = None,
+) -> Any:
+    """The data that are named, framed as the network's zoo has it where neither the text nor `input_size` says how."""
     name, root, options = bitproof.data.parse_data(text)
-    return bitproof.load_data(name, root=root, split=split, limit=limit, **options)
+    if input_size is not None:
+        if not bitproof.data.takes(name, "size"):
+            raise InputError(
+                f"--input-size {input_size} with {text}",
+                rule=f"the images of {name} have one size",
+                remedy="Leave it out",
+            )
+        if options.setdefault("size", input_size) != input_size:
+            raise InputError(
+                f"--input-size {input_size} with {text}", rule="a size is said once", remedy="Leave one of them out"
+            )
+    if class_list is not None:
+        if not bitproof.data.takes(name, "classes"):
+            raise InputError(
+                f"--class-list {class_list} with {text}", rule=f"the classes of {name} are known", remedy="Leave it out"
+            )
+        options["classes"] = class_list
+    usual = bitproof.models.preprocessing(model) if model and bitproof.data.takes(name, "size") else {}
+    if usual and "size" in options:  # the same part of the picture
+        usual["shorter"] = round(options["size"] * usual["shorter"] / usual["size"])
+    part = {"limit": limit, "sample": sample, "seed": seed}
+    return bitproof.load_data(name, root=root, split=split, **part, **{**usual, **options})
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """A number a channel, as `0.49,0.48,0.45` or `125/255,123/255,114/255`.
+
+    Raises:
+        InputError: something that is no number.
+    """
+    if text is None:
+        return None
+    try:
+        parts = [part.partition("/") for part in text.split(",")]
+        return tuple(float(above) / float(below) if slash else float(above) for above, slash, below in parts)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{option} {text}", rule="it is a number a channel, joined by commas", remedy="Write 0.49,0.48,0.45"
+        ) from error
 
 
 def root_of(text: str | None) -> str | None:
@@ -22,7 +71,16 @@ def root_of(text: str | None) -> str | None:
     return bitproof.data.parse_data(text)[1] if text is not None else None
 
 
-def calibration_images(data: str, calibration_data: str | None, count: int, shape: tuple[int, ...], split: str) -> Any:
+def calibration_images(
+    data: str,
+    calibration_data: str | None,
+    count: int,
+    shape: tuple[int, ...],
+    split: str,
+    *,
+    model: str | None = None,
+    input_size: int | None = None,
+) -> Any:
     if calibration_data is None and data.startswith("folder:"):
         raise InputError(
             f"no calibration images for {data!r}",
@@ -36,7 +94,7 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
             remedy="Calibrate on other images: --calibration-data folder:OTHER or --split test, or use a scheme with "
             "float activations such as w32a32",
         )
-    images = load_examples(calibration_data or data, "train", count)
+    images = load_examples(calibration_data or data, "train", count, model=model, input_size=input_size)
     if images.shape != shape:
         raise InputError(
             f"--calibration-data {calibration_data} has images of shape {images.shape}",
@@ -46,22 +104,91 @@ def calibration_images(data: str, calibration_data: str | None, count: int, shap
     return images
 
 
-def open_model(name: str, weights: Path | None, classes: int | None, data: Any, seed: int = 0) -> Any:
-    """The model that is named, asked about the first of the data, if there are any; a note says where it is random."""
+def open_model(
+    name: str,
+    weights: Path | None,
+    classes: int | None,
+    data: Any,
+    seed: int = 0,
+    *,
+    mean: str | None = None,
+    std: str | None = None,
+) -> Any:
+    """The model that is named, asked about the first of the data, if there are any; notes say where it is random, and
+    what its zoo says of its preprocessing."""
+    means, stds = numbers(mean, "--mean"), numbers(std, "--std")
     if name.endswith(".onnx") and weights is None:
         if classes is not None:
             raise InputError(
                 f"--classes {classes} with {name!r}", rule="an ONNX file has its outputs", remedy="Leave --classes out"
             )
         model = bitproof.deploy.load_onnx(name)
+        if means is not None or stds is not None:
+            model = _normalised(model, means, stds)
     else:
-        model = bitproof.load_model(name, weights=weights, classes=classes, seed=seed)
+        model = bitproof.load_model(name, weights=weights, classes=classes, mean=means, std=stds, seed=seed)
+        _tell_zoo(name, model, data)
     if data is not None:
         check_fit(model, data, name)
     if weights is None and not name.endswith(".onnx"):
         model.origin = {"weights": "random", "seed": seed}  # pyright: ignore - what results say of it
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
+
+
+def _normalised(model: Any, means: tuple[float, ...] | None, stds: tuple[float, ...] | None) -> Any:
+    """A session that expects normalised images, behind their normalisation."""
+    if means is None or stds is None:
+        raise InputError(
+            "one of --mean and --std alone", rule="a normalisation has both, a number a channel", remedy="Give both"
+        )
+    return bitproof.models.normalized(model, means, stds).eval()
+
+
+def _tell_zoo(name: str, model: Any, data: Any) -> None:
+    """Say what a network's zoo knows of its preprocessing, and what of it is used."""
+    spec = bitproof.models.zoo_spec(name)
+    if spec is None:
+        return
+    layer = next(part for part in model.modules() if isinstance(part, bitproof.models.Normalize))
+    text = f"note: {spec.source}: {layer.extra_repr()}"
+    if data is not None and data.framing.shorter:
+        text += f", {data.framing.width} pixels cut from {data.framing.shorter}, {data.framing.resize}"
+    typer.secho(text, err=True)
+
+
+def tags_of(given: list[str] | None) -> dict[str, str | float]:
+    """`KEY=VALUE`s, whose values are numbers where they look like some.
+
+    Raises:
+        InputError: something else.
+    """
+    found: dict[str, str | float] = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not (key.isidentifier() and equals):
+            raise InputError(
+                f"--tag {text}", rule="a tag is written KEY=VALUE", remedy="Write for example train_seed=1"
+            )
+        try:
+            found[key] = int(value) if value.lstrip("-").isdecimal() else float(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def chosen_device(text: str) -> str:
+    """The device that is named; a note says what "auto" takes.
+
+    Raises:
+        InputError: it is not there.
+    """
+    from bitproof.core.devices import AUTO, device_named
+
+    device = device_named(text)
+    if text == AUTO:
+        typer.secho(f"note: computed on {device}, as --device auto", err=True)
+    return str(device)
 
 
 @contextmanager
@@ -110,6 +237,29 @@ def print_result(result: Any) -> None:
     for key, reason in result.damaged.items():
         console.print(f"note: {key[:8]} was damaged and is computed anew: {reason}", highlight=False, markup=False)
     console.print(f"{result.computed} results computed, {result.reused} found in the store", highlight=False)
+
+
+def print_json(result: Any) -> None:
+    """The tables as JSON: one object with a list of rows each."""
+    import json
+
+    tables = {name: json.loads(getattr(result, name)().to_json(orient="records")) for name in ("table", "summary")}
+    print(json.dumps({**tables, "computed": result.computed, "reused": result.reused}, indent=2))
+
+
+def print_estimate(experiment: Any, path: Path | None) -> None:
+    """What a run would do, and about how long it takes."""
+    stored = path is not None and path.is_file()
+    with bitproof.Store(path if stored else None, readonly=stored) as store:
+        found = bitproof.experiment.estimate(experiment, store)
+    width = max((len(task.label) for task in found.tasks), default=0)
+    for task in found.tasks:
+        print(f"{task.label:<{width}}  {task.passes:>14,} passes")
+    left = f"about {found.seconds / 60:.1f} minutes" if found.seconds > 90 else f"about {found.seconds:.0f} s"
+    print(
+        f"{sum(task.results for task in found.tasks):,} results to compute, {found.reused:,} found in the store; "
+        f"{found.passes:,} passes, {left} at {1000 * found.measured:.2f} ms each, measured on one batch"
+    )
 
 
 def tell_damaged(store: Any) -> None:

@@ -10,26 +10,40 @@ import bitproof
 from bitproof.cli.checks import check_distinct, check_fit, check_output, check_store
 from bitproof.cli.common import (
     calibration_images,
+    chosen_device,
     keeping,
     kept_in,
     label_of,
     load_examples,
     open_model,
+    print_estimate,
+    print_json,
     print_result,
     quantized_copy,
     root_of,
+    tags_of,
 )
 from bitproof.cli.options import (
     PTQ,
     CalibrationCount,
     CalibrationData,
     Classes,
+    ClassList,
     DataOption,
+    Device,
+    InputSize,
+    Json,
     Limit,
+    Mean,
+    MetricOption,
     Model,
+    Quiet,
     ReportOption,
+    Sample,
     Seed,
+    Std,
     StoreOption,
+    Tag,
     Weights,
 )
 from bitproof.errors import InputError, lookup
@@ -39,6 +53,11 @@ def evaluate(
     model: Model,
     data: DataOption,
     weights: Weights = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+    input_size: InputSize = None,
+    class_list: ClassList = None,
     scheme: Annotated[
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
@@ -54,10 +73,10 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
     limit: Limit = None,
+    sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[list[Path] | None, typer.Option(help="Also test an ONNX file, run by ONNX Runtime.")] = None,
-    classes: Classes = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
     independent: Annotated[
@@ -72,18 +91,28 @@ def evaluate(
     jobs: Annotated[
         int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
     ] = 1,
+    device: Device = "auto",
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
     ] = False,
+    tag: Tag = None,
+    metric: MetricOption = None,
     store: StoreOption = None,
     report: ReportOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Test a model and quantized copies of it under a suite of conditions."""
     files = [weights, *(onnx or []), Path(model)]
     check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
     check_store(store, *files)
+    device = chosen_device(device)
     from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
+    from bitproof.core.copying import moved
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
@@ -93,17 +122,21 @@ def evaluate(
             rule="the pipeline makes the quantized copies",
             remedy="Add a scheme, such as --scheme w8a8",
         )
+    tags = tags_of(tag)
+    for text in metric or []:
+        bitproof.metrics.add_metric(text)
     labels = [label_of(wanted, ptq) for wanted in schemes]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
     lookup(CRAFTING, crafting, "way to make attacks")
-    examples = load_examples(data, split, limit)
+    framing = {"model": model, "input_size": input_size}
+    examples = load_examples(data, split, limit, sample=sample, seed=seed, class_list=class_list, **framing)
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
     if ptq or any(wanted.needs_calibration for wanted in schemes):
-        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split)
-    original = open_model(model, weights, classes, examples)
+        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
+    original = moved(open_model(model, weights, classes, examples, mean=mean, std=std), device)
     tested = _named(model, original, onnx or [])
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
@@ -114,24 +147,23 @@ def evaluate(
         for wanted in schemes:
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
-        result = bitproof.evaluate(
-            tested,
-            examples,
-            suite=suite,
-            conditions=conditions,
-            transfer=attacks,
-            store=store,
-            seed=seed,
-            batch_size=batch_size,
-            independent=independent,
-            crafting=crafting,
-            workers=workers,
-            jobs=jobs,
-            diagnose=diagnose,
-        )
-    print_result(result)
+        models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
+        wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
+        wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
+        if dry_run:
+            wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
+            print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)
+            return
+        progress = not (quiet or json)
+        result = bitproof.evaluate(models, examples, store=store, diagnose=diagnose, progress=progress, **wanted)
+    if json:
+        print_json(result)
+    elif not quiet:
+        print_result(result)
     if report:
-        print(f"\nreport: {result.report(report)}")
+        path = result.report(report)
+        if progress:
+            print(f"\nreport: {path}")
 
 
 def _named(model: str, original: Any, files: list[Path]) -> dict[str, Any]:

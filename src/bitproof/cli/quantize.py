@@ -7,8 +7,8 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_output
-from bitproof.cli.common import label_of, load_examples, open_model, quantized_copy, root_of
-from bitproof.cli.options import PTQ, CalibrationCount, Classes, Model, Weights
+from bitproof.cli.common import chosen_device, label_of, load_examples, open_model, quantized_copy, root_of
+from bitproof.cli.options import PTQ, CalibrationCount, Classes, Device, InputSize, Mean, Model, Std, Weights
 from bitproof.errors import InputError
 from bitproof.report import text
 
@@ -21,6 +21,10 @@ def quantize(
     ] = None,
     ptq: PTQ = None,
     weights: Weights = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+    input_size: InputSize = None,
     data: Annotated[
         str | None,
         typer.Option("--data", help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT."),
@@ -29,22 +33,26 @@ def quantize(
     onnx: Annotated[
         Path | None, typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).")
     ] = None,
-    classes: Classes = None,
+    device: Device = "auto",
 ) -> None:
     """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again.
 
     A checkpoint that is quantized already, as `train` writes them, is taken as it is if there is no --scheme.
     """
+    from bitproof.core.copying import moved
     from bitproof.deploy.runtime import need
 
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
     check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
     check_output(onnx, "the model", weights, root_of(data), suffix=".onnx")
+    device = chosen_device(device)
     if onnx:
         need("onnx", "onnxscript", "onnxruntime")
-    calibration = load_examples(data, "train", calibration_count) if data is not None else None
-    quantized = open_model(model, weights, classes, calibration)
+    calibration = None
+    if data is not None:
+        calibration = load_examples(data, "train", calibration_count, model=model, input_size=input_size)
+    quantized = moved(open_model(model, weights, classes, calibration, mean=mean, std=std), device)
     finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
     if data is None and (onnx or (not finished and (ptq or wanted.needs_calibration))):
         raise InputError(

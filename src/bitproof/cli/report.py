@@ -8,15 +8,19 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import tell_damaged
+from bitproof.cli.options import MetricOption
 
 
 def report(
     store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")] = Path("report.html"),
+    metric: MetricOption = None,
     reference: Annotated[str | None, typer.Option(help="The model to compare with. [default: the float one]")] = None,
 ) -> None:
     """Write the HTML report of everything in a store."""
     check_output(output, "the report", store)
+    for text in metric or []:
+        bitproof.metrics.add_metric(text)
     with bitproof.Store(store, readonly=True) as opened:
         found = opened.query(None)
         environments = list(opened.environments().values())

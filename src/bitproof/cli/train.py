@@ -8,8 +8,8 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_run_folder
-from bitproof.cli.common import keeping, load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, Weights
+from bitproof.cli.common import chosen_device, keeping, load_examples, open_model
+from bitproof.cli.options import Classes, DataOption, Device, InputSize, Limit, Mean, Model, Seed, Std, Weights
 from bitproof.errors import InputError
 
 
@@ -22,9 +22,16 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
     scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
     weights: Weights = None,
-    limit: Limit = None,
+    mean: Mean = None,
+    std: Std = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Weights of MODEL that a matching or distilling objective learns from.")
+    ] = None,
     classes: Classes = None,
+    input_size: InputSize = None,
+    limit: Limit = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Train a model on the data's train split, with its quantizers in place if the recipe says so.
 
@@ -43,11 +50,23 @@ def train(
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
     check_run_folder(output, weights)
-    examples = load_examples(data, "train", limit)
-    start = open_model(model, weights, classes, examples, seed)
+    device = chosen_device(device)
+    examples = load_examples(data, "train", limit, model=model, input_size=input_size)
+    start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
+    taught = open_model(model, teacher, classes, examples, seed, mean=mean, std=std) if teacher else None
     if weights is None:
         start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
-        bitproof.experiment.train(how, start, examples, output=output, architecture=model, classes=classes, seed=seed)
+        bitproof.experiment.train(
+            how,
+            start,
+            examples,
+            output=output,
+            architecture=model,
+            classes=classes,
+            seed=seed,
+            teacher=taught,
+            device=device,
+        )
     print((output / "history.csv").read_text().rstrip())
     print(f"{output}: best.safetensors, last.safetensors, history.csv, history.png")

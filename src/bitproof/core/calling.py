@@ -1,6 +1,7 @@
 """Calling a model: what it is given, what of its output counts, and what is said when it cannot answer."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitproof.core.devices import exact
 from bitproof.errors import InputError, kind_of
 
 Model = Callable[[Tensor], Tensor]
@@ -16,6 +18,11 @@ Model = Callable[[Tensor], Tensor]
 ROUNDING = 1e-6
 """By how much values may leave [0, 1]: float32 arithmetic, such as a resize, does so, and a wrong scale by far more."""
 
+
+class NotFinite(InputError):
+    """Logits that are NaN or infinite."""
+
+
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -23,15 +30,17 @@ _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def plain_context() -> Iterator[None]:
     """Computation as models define it, with gradients where they are asked for, whatever the caller has switched on.
 
-    Results are stored as those of a model: they must not follow from an autocast, `no_grad` or `inference_mode` that
-    happens to be open around the call. An autocast inside caches nothing: it would be kept until the outermost one
-    ends, and training would go on with the weights of its first step.
+    Results are stored as those of a model: they must not follow from an autocast, `no_grad`, `inference_mode` or a
+    permission to compute with fewer digits (`devices.exact`) that happens to be open around the call. An autocast
+    inside caches nothing: it would be kept until the outermost one ends, and training would go on with the weights of
+    its first step.
     """
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False, cache_enabled=False),
         torch.autocast("cuda", enabled=False, cache_enabled=False),
+        exact(),
     ):
         yield
 
@@ -91,7 +100,7 @@ def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
     try:
         return logits_of(model, images)
-    except InputError:
+    except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # models of other people raise what they like
         said = (str(error).splitlines() or [type(error).__name__])[0]
@@ -108,7 +117,7 @@ def answer(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None:
-    """Raise `InputError` unless there is a row of finite logits for every image."""
+    """Raise `InputError` unless there is a row of finite logits for every image (`NotFinite` where they are not)."""
     if logits.dim() != 2 or len(logits) != len(images):
         raise InputError(
             f"{who} returned shape {tuple(logits.shape)} for {len(images)} images",
@@ -117,7 +126,7 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
         )
     bad = ~torch.isfinite(logits).all(1)
     if bad.any():
-        raise InputError(
+        raise NotFinite(
             f"{who} returned NaN or infinity for {int(bad.sum())} of {len(images)} images",
             rule="logits must be finite",
             remedy="Check the model's weights and its normalisation layer",
@@ -134,9 +143,9 @@ def module_of(model: Model) -> nn.Module | None:
 
 
 def device_of(model: object) -> torch.device:
-    """Where the model's parameters live; the CPU for models without any."""
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    return next((p.device for p in parameters), torch.device("cpu"))
+    """Where the model's parameters live, or its buffers where it has none; the CPU for models without either."""
+    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else iter(())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def check_module(model: object) -> None:

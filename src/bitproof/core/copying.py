@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bitproof.core.calling import check_module
+from bitproof.core.devices import device_named
 from bitproof.errors import InputError
 
 M = TypeVar("M", bound=nn.Module)
@@ -37,6 +38,21 @@ def copied(model: M) -> M:
     for own, other in zip(model.parameters(), made.parameters(), strict=True):
         other.requires_grad_(own.requires_grad)
     return made
+
+
+def moved(model: M, device: str | torch.device | None) -> M:
+    """A copy on the device that is meant (`devices.device_named`); the model itself where none is, or it is there.
+
+    What has no parameters, such as a session of a runtime, stays where it computes.
+
+    Raises:
+        InputError: a device that is not there, or a module that cannot be copied.
+    """
+    if device is None:
+        return model
+    wanted = device_named(device) if isinstance(device, str) else device
+    elsewhere = isinstance(model, nn.Module) and any(parameter.device != wanted for parameter in model.parameters())
+    return copied(model).to(wanted) if elsewhere else model
 
 
 def _with_history(value: Any, seen: set[int]) -> Iterator[torch.Tensor]:

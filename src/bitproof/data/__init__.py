@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from bitproof.data.arrays import ArrayData, from_arrays
-from bitproof.data.base import Data, Read
+from bitproof.data.base import Data, Read, Selected, select
 from bitproof.data.cifar10 import load_cifar10
 from bitproof.data.cifar100 import load_cifar100
 from bitproof.data.digits import load_digits
 from bitproof.data.examples import Examples
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.data.imagenet import load_imagenet
+from bitproof.data.npz import load_npz
+from bitproof.data.own import as_data, own_data
+from bitproof.data.parquet import ParquetData, load_hf
 from bitproof.data.svhn import load_svhn
+from bitproof.data.table import load_csv
 from bitproof.data.tiny_imagenet import load_tiny_imagenet
-from bitproof.data.views import Mapped, Selected, mapped, select
+from bitproof.data.torch_dataset import TorchData, from_dataset
+from bitproof.data.views import Mapped, mapped
 from bitproof.errors import InputError, lookup
-from bitproof.settings import call
+from bitproof.settings import call, is_importable
 
 __all__ = [
     "DATA",
@@ -26,9 +31,13 @@ __all__ = [
     "Examples",
     "FolderData",
     "Mapped",
+    "ParquetData",
     "Read",
     "Selected",
+    "TorchData",
+    "as_data",
     "from_arrays",
+    "from_dataset",
     "load_data",
     "mapped",
     "parse_data",
@@ -43,20 +52,37 @@ DATA: dict[str, Callable[..., Data]] = {
     "tiny_imagenet": load_tiny_imagenet,
     "imagenet": load_imagenet,
     "folder": load_folder,
+    "npz": load_npz,
+    "csv": load_csv,
+    "hf": load_hf,
 }
+
+_FROM_FILE = ("npz", "csv")
+"""Those whose root is a file."""
 
 
 def load_data(
-    name: str, *, root: str | Path | None = None, split: str = "test", limit: int | None = None, **options: Any
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Data:
-    """A data set by its name in DATA.
+    """A data set by its name in DATA, or one of somebody's own as `package.module:callable`.
 
     Args:
-        root: the folder it is read from; none for "digits".
+        name: of your own, what the callable returns is taken: data of bitproof's, or a `Dataset` or `DataLoader`
+            of torch's (`from_dataset`). It is handed `split` if it takes one.
+        root: the folder it is read from, or of "npz" and "csv" the file; none for "digits".
         split: "train" or "test" (for "folder": what results call the data).
         limit: use only the first so many examples.
-        options: what the data set takes beside these; "folder" takes `classes` (names, or a text file of them) and
-            `size`, "imagenet" `size`.
+        sample: use a random part of so many, of each class its share (`Data.sample`).
+        seed: of that part.
+        options: what the data set takes beside these; "folder" takes `classes` (names, or a text file of them),
+            `size`, `shorter` and `resize`, "imagenet" the last three; `bitproof.models.preprocessing(NAME)` has them.
 
     Raises:
         InputError: an unknown name, split or option, a limit below 1, or a root that is missing where one is
@@ -66,6 +92,20 @@ def load_data(
         >>> load_data("digits", limit=100).shape
         (1, 20, 20)
     """
+    if limit is not None and sample is not None:
+        raise InputError(
+            f"limit is {limit} and sample is {sample}",
+            rule="a part is the first ones or a random one",
+            remedy="Give one",
+        )
+    data = _whole(name, root, split, limit, options)
+    return data if sample is None else data.sample(sample, seed=seed)
+
+
+def _whole(name: str, root: str | Path | None, split: str, limit: int | None, options: dict[str, Any]) -> Data:
+    """A data set without a random part."""
+    if is_own(name):
+        return own_data(name, split=split, limit=limit, **({"root": root} if root is not None else {}), **options)
     load = lookup(DATA, name, "data set")
     for option in options:
         lookup(inspect.signature(load).parameters, option, f"option of {name}")
@@ -75,7 +115,7 @@ def load_data(
         folder = None if root is None else Path(root).expanduser()
     except RuntimeError as error:
         raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not folder.is_dir() and name not in _FROM_FILE:
         raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
     classes = options.get("classes")
     if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
@@ -94,6 +134,8 @@ def parse_data(text: str) -> tuple[str, str | None, dict[str, Any]]:
         >>> parse_data("imagenet:photos/val,size=299")
         ('imagenet', 'photos/val', {'size': 299})
     """
+    if is_own(text):
+        return text, None, {}
     parts = call(text)
     known = inspect.signature(lookup(DATA, parts.name, "data set")).parameters
     for field, value in parts.fields.items():
@@ -104,6 +146,17 @@ def parse_data(text: str) -> tuple[str, str | None, dict[str, Any]]:
                 remedy="Folders of pictures take size, as in imagenet:ROOT,size=224, and folder:ROOT,classes=FILE",
             )
     return parts.name, parts.head or None, {field: _READ[field](value) for field, value in parts.fields.items()}
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of somebody's own data set, `package.module:callable`."""
+    module, colon, called = name.partition(":")
+    return bool(colon) and module not in DATA and called.isidentifier() and is_importable(module)
+
+
+def takes(name: str, option: str) -> bool:
+    """Whether a data set has an option."""
+    return not is_own(name) and option in inspect.signature(lookup(DATA, name, "data set")).parameters
 
 
 def _size(text: str) -> int:
@@ -129,4 +182,4 @@ def _class_names(path: str) -> tuple[str, ...]:
 
 
 _LONGEST = 2**24  # letters of a file of class names
-_READ: dict[str, Callable[[str], Any]] = {"size": _size, "classes": _class_names}
+_READ: dict[str, Callable[[str], Any]] = {"size": _size, "shorter": _size, "resize": str, "classes": _class_names}

@@ -14,7 +14,7 @@ from torch import Tensor
 from bitproof.core.calling import ROUNDING
 from bitproof.data.base import Data, Read, Rows, composed
 from bitproof.errors import InputError
-from bitproof.pictures.pixels import REFERENCE_RESIZE, Framing, encode_png, framed, to_tensor
+from bitproof.pictures.pixels import Framing, encode_png, framed, to_tensor
 
 
 @final
@@ -35,7 +35,7 @@ class ArrayData(Data):
     def _framed(self) -> UInt8[np.ndarray, "n h w c"]:
         if self.pictures.shape[1:3] == self.shape[1:]:
             return self.pictures
-        return np.stack([framed(picture, self.framing, REFERENCE_RESIZE) for picture in self.pictures])
+        return np.stack([framed(picture, self.framing, self.framing.resize) for picture in self.pictures])
 
     def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
         positions = np.asarray(rows, np.int64)

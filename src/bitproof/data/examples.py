@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bitproof.data.base import Data
 from bitproof.errors import InputError
-from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
+from bitproof.pictures.pixels import REFERENCE_DECODER, Framing, decode, framed, to_tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,5 +76,5 @@ class Examples:
         for i in range(len(self)):
             source = self.data.file(int(self.rows[i])) or f"picture {self.ids[i]} of {self.data.name}"
             picture = decode(self.encoded(i), REFERENCE_DECODER, channels=square.channels, source=source)
-            pictures.append(framed(picture, square, REFERENCE_RESIZE))
+            pictures.append(framed(picture, square, square.resize))
         return to_tensor(np.stack(pictures))

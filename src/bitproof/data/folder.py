@@ -8,16 +8,11 @@ from pathlib import Path, PurePath
 from typing import final
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from bitproof.data.base import Data, Read, Rows, composed
-from bitproof.errors import InputError, UnreadableError
-from bitproof.pictures.pixels import REFERENCE_DECODER, REFERENCE_RESIZE, Framing, decode, framed, to_tensor
-
-LARGEST_SIZE = 4096
-"""Of a side in pixels: a single image then takes 200 MB."""
+from bitproof.data.base import composed
+from bitproof.data.encoded import EncodedData, framing_of
+from bitproof.errors import InputError
+from bitproof.pictures.pixels import REFERENCE_RESIZE
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
 OTHER_PICTURES = (
@@ -36,7 +31,7 @@ _SHOWN = 5  # names in an error
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class FolderData(Data):
+class FolderData(EncodedData):
     """Examples read from their files when they are asked for.
 
     Attributes:
@@ -46,19 +41,6 @@ class FolderData(Data):
 
     root: Path
     files: tuple[str, ...]
-
-    def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
-        return self._batch([self._picture(int(row)) for row in rows])
-
-    def read(self, rows: Rows) -> Read:
-        kept, pictures, left_out = [], [], {}
-        for row in map(int, rows):
-            try:
-                pictures.append(self._picture(row))
-                kept.append(row)
-            except UnreadableError as error:
-                left_out[self.files[row]] = error.reason
-        return Read(rows=np.array(kept, np.int64), images=self._batch(pictures), left_out=left_out)
 
     def encoded(self, row: int) -> bytes:
         path = self.root / self.files[row]
@@ -74,18 +56,11 @@ class FolderData(Data):
     def file(self, row: int) -> str | None:
         return self.files[row]
 
-    def content(self) -> Iterator[bytes | memoryview]:
-        for row, name in enumerate(self.files):
-            yield composed(name).encode(errors="surrogateescape") + b"\0"
-            yield hashlib.blake2b(self.encoded(row)).digest()
+    def name_of(self, row: int) -> str:
+        return self.files[row]
 
-    def _batch(self, pictures: list[np.ndarray]) -> Float[Tensor, "n c h w"]:
-        return to_tensor(np.stack(pictures)) if pictures else torch.empty(0, *self.shape)
-
-    def _picture(self, row: int) -> np.ndarray:
-        source = str(self.root / self.files[row])
-        picture = decode(self.encoded(row), REFERENCE_DECODER, channels=self.framing.channels, source=source)
-        return framed(picture, self.framing, REFERENCE_RESIZE)
+    def source_of(self, row: int) -> str:
+        return str(self.root / self.files[row])
 
 
 def load_folder(
@@ -95,6 +70,8 @@ def load_folder(
     limit: int | None = None,
     classes: Sequence[str] | None = None,
     size: int = 224,
+    shorter: int | None = None,
+    resize: str = REFERENCE_RESIZE,
 ) -> FolderData:
     """The image files below `root`, a class for each sub-folder, as RGB.
 
@@ -107,7 +84,9 @@ def load_folder(
         classes: all classes in the order of the model's outputs, of which the sub-folders may be some; by default the
             sorted names of the sub-folders with pictures. A model with more outputs than these is refused when it is
             tested: a class that is missing here would shift the labels of those behind it.
-        size: pixels; the shorter side is resized to size * 256 / 224, the centre size x size is kept.
+        size: pixels, of which the centre size x size is kept.
+        shorter: pixels to which the shorter side is resized before; by default size * 256 / 224.
+        resize: how, a name in `bitproof.pictures.pixels.RESIZES`.
 
     What is found and not used is named in `left_out`: sub-folders that are no class or hold no pictures, formats that
     are not read, pictures in no sub-folder, and pictures that turn out to be unreadable.
@@ -119,12 +98,7 @@ def load_folder(
         raise InputError(
             "folder needs a root", rule="it reads one sub-folder a class", remedy="Pass root=, or write folder:ROOT"
         )
-    if not 1 <= size <= LARGEST_SIZE:
-        raise InputError(
-            f"size is {size}",
-            rule=f"it is the side of the model's input in pixels, {LARGEST_SIZE:,} at most",
-            remedy="Try 224",
-        )
+    framing = framing_of(size, shorter, resize)
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
     found = list(_visible(root, folders))
     pictures = [name for name in found if name.lower().endswith(SUFFIXES)]
@@ -153,7 +127,7 @@ def load_folder(
         split=split,
         classes=names,
         labels=np.array([number[_class_of(name)] for name in files], np.int64),
-        framing=Framing(channels=3, height=size, width=size, shorter=round(size * 256 / 224)),
+        framing=framing,
         left_out=left_out,
         root=root,
         files=tuple(files),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import REFERENCE_RESIZE
 
 _FOLDERS = {"test": "val", "train": "train"}  # the labels of the official test images were never published
 
@@ -25,14 +26,22 @@ def wnids() -> tuple[str, ...]:
     return tuple(Path(__file__).with_name("imagenet_wnids.txt").read_text().split())
 
 
-def load_imagenet(root: Path | None, *, split: str = "test", limit: int | None = None, size: int = 224) -> FolderData:
+def load_imagenet(
+    root: Path | None,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    size: int = 224,
+    shorter: int | None = None,
+    resize: str = REFERENCE_RESIZE,
+) -> FolderData:
     """ImageNet, or any part of its classes, as RGB; files are read and decoded when they are asked for.
 
     Args:
         root: holds the folders `val` (read for the split "test") or `train`, or is itself such a folder of
             sub-folders named after wnids; "train" is read from a folder of that name only, so that no model is
             calibrated on the images it is tested on.
-        split, limit, size: as for `load_folder`.
+        split, limit, size, shorter, resize: as for `load_folder`.
 
     Raises:
         InputError: no such folder, or no image in a sub-folder named after a wnid.
@@ -47,4 +56,5 @@ def load_imagenet(root: Path | None, *, split: str = "test", limit: int | None =
             rule="training and calibration images are read from ROOT/train",
             remedy="Point root at the folder above train, or read other images as folder:OTHER",
         )
-    return replace(load_folder(found, split=split, limit=limit, classes=wnids(), size=size), name="imagenet")
+    read = load_folder(found, split=split, limit=limit, classes=wnids(), size=size, shorter=shorter, resize=resize)
+    return replace(read, name="imagenet")

@@ -1,8 +1,8 @@
-"""Views of a data set: some of its examples, or its images changed. Each example keeps its number."""
+"""A data set whose images are changed as they are read. Each example keeps its number."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
@@ -17,34 +17,6 @@ from bitproof.settings import describe, digest
 
 Change = Callable[..., Float[Tensor, "n c h w"]]
 """`(images, *, rng) -> images` of the same shape in [0, 1]; a setting, so that it can be recorded."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Selected(Data):
-    """Some examples of a data set; see `select`."""
-
-    base: Data
-    rows: NDArray[np.int64]
-
-    def images(self, rows: Rows) -> Float[Tensor, "n c h w"]:
-        return self.base.images(self.rows[np.asarray(rows, np.int64)])
-
-    def read(self, rows: Rows) -> Read:
-        asked = np.asarray(rows, np.int64)
-        read = self.base.read(self.rows[asked])
-        kept = np.isin(self.rows[asked], read.rows)
-        return Read(rows=asked[kept], images=read.images, left_out=read.left_out)
-
-    def encoded(self, row: int) -> bytes:
-        return self.base.encoded(int(self.rows[row]))
-
-    def file(self, row: int) -> str | None:
-        return self.base.file(int(self.rows[row]))
-
-    def content(self) -> Iterator[bytes | memoryview]:
-        yield self.base.fingerprint.encode()
-        yield np.ascontiguousarray(self.rows, "<i8").data
 
 
 @final
@@ -85,45 +57,6 @@ class Mapped(Data):
                 remedy="Clip what it returns, and keep the size",
             )
         return changed
-
-
-def select(data: Data, rows: Any) -> Selected:
-    """The examples at `rows`, which keep their numbers, so that results stay paired with those of the whole.
-
-    Args:
-        data: any data set, views too.
-        rows: positions [m] in it, in any order, each at most once, or a bool mask [n].
-
-    Raises:
-        InputError: no row, or one that is not there or comes twice.
-
-    Example:
-        >>> from bitproof.data import load_data
-        >>> select(load_data("digits", limit=10), [7, 2]).ids.tolist()
-        [7, 2]
-    """
-    chosen = np.asarray(rows)
-    chosen = np.flatnonzero(chosen) if chosen.dtype == bool and len(chosen) == len(data) else chosen
-    whole = chosen.ndim == 1 and np.issubdtype(chosen.dtype, np.integer) and chosen.size > 0
-    if not whole or chosen.min() < 0 or chosen.max() >= len(data) or len(np.unique(chosen)) < len(chosen):
-        raise InputError(
-            f"rows of type {chosen.dtype} {list(chosen.shape)}",
-            rule=f"they are positions 0..{len(data) - 1}, at least one and each once, or a mask of {len(data)} truths",
-            remedy="Count from 0, and leave out what comes twice",
-        )
-    positions = chosen.astype(np.int64)
-    return Selected(
-        name=data.name,
-        split=data.split,
-        classes=data.classes,
-        labels=data.labels[positions],
-        framing=data.framing,
-        left_out=data.left_out,
-        open=data.open,
-        numbers=data.ids[positions],
-        base=data,
-        rows=positions,
-    )
 
 
 def mapped(data: Data, change: Change, *, labels: NDArray[np.int64] | None = None, seed: int = 0) -> Mapped:

@@ -3,9 +3,11 @@
 from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
 from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import Analysis, Masking
-from bitproof.experiment.experiment import Experiment, evaluate
+from bitproof.experiment.estimate import Estimate, estimate
+from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
 from bitproof.experiment.made import Made, made_beside, made_in, make
 from bitproof.experiment.results import Result
+from bitproof.experiment.stores import compare_stores, merge
 from bitproof.experiment.training import train
 
 __all__ = [
@@ -15,14 +17,19 @@ __all__ = [
     "Clean",
     "Condition",
     "Crafted",
+    "Estimate",
     "Experiment",
     "Made",
     "Masking",
     "Result",
+    "compare_stores",
+    "estimate",
     "evaluate",
+    "experiment_of",
     "made_beside",
     "made_in",
     "make",
+    "merge",
     "parse_condition",
     "train",
 ]

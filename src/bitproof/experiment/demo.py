@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bitproof.core.copying import moved
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import load_data
@@ -15,11 +16,12 @@ from bitproof.runner.progress import Progress
 from bitproof.train import standard
 
 
-def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Result:
+def run_demo(*, store: str | Path | None = None, device: str | None = None, progress: bool = True) -> Result:
     """Train a small network on the digits, quantize it to 8, 4 and 2 bits, and test all four.
 
     Args:
         store: a file that keeps the results; None keeps them in memory.
+        device: where to train and test, e.g. "cuda" or "auto"; None = on the CPU.
         progress: show what is being done and how long is left.
 
     Returns:
@@ -31,7 +33,7 @@ def run_demo(*, store: str | Path | None = None, progress: bool = True) -> Resul
     seed = Rng(0, np.zeros(1, np.int64))
     with Progress(recipe.work(len(train)), enabled=progress) as bar:
         bar.start("training the float model")
-        model = recipe(build_model("digits_cnn"), train, rng=seed, advance=bar.advance)
+        model = recipe(moved(build_model("digits_cnn"), device), train, rng=seed, advance=bar.advance)
     schemes = {bits: Scheme("affine", weight_bits=bits, act_bits=bits) for bits in (8, 4, 2)}
     models = {"float": model} | {s.label: quantize(model, s, train) for s in schemes.values()}
     return evaluate(models, load_data("digits", split="test"), suite="demo", store=store, progress=progress)

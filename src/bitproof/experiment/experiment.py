@@ -1,8 +1,9 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_craf
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
+from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -22,7 +24,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
@@ -55,6 +57,8 @@ class Experiment:
         workers: processes that make images beside this one; results do not depend on them.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
             them here.
+        device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
+            is. What is elsewhere is tested as a copy.
     """
 
     models: Mapping[str, Model]
@@ -67,6 +71,7 @@ class Experiment:
     crafting: str = "exact"
     workers: int = 0
     jobs: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -88,6 +93,8 @@ class Experiment:
                 rule="it is a number of tasks at once, of which each makes its images itself",
                 remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
+        if self.device is not None:
+            device_named(self.device)  # checks it
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}", rule="it is a whole number of 64 bits", remedy="Use 0")
 
@@ -100,7 +107,7 @@ class Experiment:
     def bench(self) -> Bench:
         """What a run works with; closed after it."""
         return Bench(
-            subjects={name: Subject.of(model) for name, model in self.models.items()},
+            subjects={name: Subject.of(model).on(self.device) for name, model in self.models.items()},
             maker=Maker(data=self.data, seed=self.seed, workers=self.workers),
             batch_size=self.batch_size,
             crafting=self.crafting,
@@ -168,9 +175,11 @@ class Experiment:
         keep_freed_memory()
         with self.bench() as bench, settled(self.all_conditions):
             models = told_apart(bench, store)
+            self._look(bench, models, store)
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
-            tally = runner.run(plan, bench, store, environment, executor=executor, progress=progress)
+            about = partial(environment, {subject.device for subject in bench.subjects.values()})
+            tally = runner.run(plan, bench, store, about, executor=executor, progress=progress)
         files = self.data.files_by_id()
         if files and tally.computed:
             store.keep_files(self.data.fingerprint, files)
@@ -197,6 +206,13 @@ class Experiment:
             environments=[environments[run] for run in sorted(runs) if run in environments],
             files={self.data.fingerprint: files} if files else {},
         )
+
+    def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
+        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        for name, model in models.items():
+            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+                for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
+                    warnings.warn(finding, stacklevel=3)
 
 
 def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
@@ -262,6 +278,7 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     jobs: int = 1,
+    device: str | None = None,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
     progress: bool = True,
@@ -291,6 +308,9 @@ def evaluate(
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
             share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
+        device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
+            is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
+            does not hold is halved.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
             reported beside the results.
@@ -309,12 +329,43 @@ def evaluate(
         >>> len(result.table())
         1
     """
+    experiment = experiment_of(
+        models,
+        data,
+        suite=suite,
+        conditions=conditions,
+        transfer=transfer,
+        analyses=(*analyses, *((Masking(),) if diagnose else ())),
+        seed=seed,
+        batch_size=batch_size,
+        independent=independent,
+        crafting=crafting,
+        workers=workers,
+        jobs=jobs,
+        device=device,
+    )
+    if isinstance(store, Store):
+        return experiment.run(store, progress=progress)
+    with Store(store) as opened:
+        return experiment.run(opened, progress=progress)
+
+
+def experiment_of(
+    models: Mapping[str, Model] | Model,
+    data: Data,
+    *,
+    suite: str | None = None,
+    conditions: Sequence[Condition | Attack | str] | None = None,
+    transfer: Sequence[Attack | Crafted | str] = (),
+    **settings: Any,
+) -> Experiment:
+    """The experiment that `evaluate` runs; `settings` are fields of `Experiment`."""
     chosen = [as_condition(c) for c in conditions or ()]
     if suite is not None or not (chosen or transfer):
         chosen = [*conditions_of("quick" if suite is None else suite, data), *chosen]
     models = models if isinstance(models, Mapping) else {"model": models}
     shown = [replace(made, attack=made.attack.to_the_end()) for made in map(as_crafted, transfer)]
-    experiment = Experiment(
+    return Experiment(
         models=models,
         data=data,
         conditions=(
@@ -326,15 +377,5 @@ def evaluate(
                 if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
             ),
         ),
-        analyses=(*analyses, *((Masking(),) if diagnose else ())),
-        seed=seed,
-        batch_size=batch_size,
-        independent=independent,
-        crafting=crafting,
-        workers=workers,
-        jobs=jobs,
+        **settings,
     )
-    if isinstance(store, Store):
-        return experiment.run(store, progress=progress)
-    with Store(store) as opened:
-        return experiment.run(opened, progress=progress)

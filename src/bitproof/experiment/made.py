@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.checkpoints import noted_roles, save_model
+from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -28,9 +29,9 @@ from bitproof.quant import prepare
 from bitproof.records import unpack
 from bitproof.settings import describe, digest
 from bitproof.subjects.fingerprint import fingerprint
-from bitproof.train import Epoch, Recipe
+from bitproof.train import Diverged, Epoch, Recipe
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout of a model's folder; part of every key."""
 
 _RECORD, _MODEL = "record.json", "model.safetensors"
@@ -53,6 +54,9 @@ class Made:
         accuracy: of the epoch that is the result, as its examples were trained on, in [0, 1]; None before the first.
         holdout_accuracy: the same on held-out examples in eval mode; None without any.
         written: when the record was, ISO 8601 in UTC.
+        alarms: the steps after which training went back from catastrophic overfitting (`bitproof.train.alarm`).
+        diverged: the epoch in which training led nowhere, from 1 ("NC" in tables), and `why`; None = it did not. The
+            model is the last sound one then.
         environment: what the model was made on.
         weights: hash of its tensors; None while it is being made.
     """
@@ -73,6 +77,9 @@ class Made:
     done: int = 0
     accuracy: float | None = None
     holdout_accuracy: float | None = None
+    alarms: tuple[int, ...] = ()
+    diverged: int | None = None
+    why: str | None = None
     written: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
@@ -139,7 +146,16 @@ def make(
         if found is not None:
             wanted = replace(wanted, done=found.done, accuracy=found.accuracy, holdout_accuracy=found.holdout_accuracy)
         _make(recipe, start, data, place, wanted, teacher, progress)
-    return _open(recipe, start, place)
+    model, made = _open(recipe, start, place), _read_record(place)
+    if made is not None and made.diverged is not None and made.why is not None:
+        raise Diverged(
+            made.why,
+            epoch=made.diverged,
+            model=model,
+            rule="a model that did not converge is kept as NC",
+            remedy="Change the recipe",
+        )
+    return model
 
 
 def _planned(
@@ -178,12 +194,21 @@ def _make(
     def keep(history: list[Epoch], _: nn.Module) -> None:
         nonlocal made
         result = [epoch for epoch in history if epoch.best][-1]
-        made = replace(made, done=len(history), accuracy=result.accuracy, holdout_accuracy=result.holdout_accuracy)
+        made = replace(
+            made,
+            done=len(history),
+            accuracy=result.accuracy,
+            holdout_accuracy=result.holdout_accuracy,
+            alarms=tuple(epoch.alarm for epoch in history if epoch.alarm is not None),
+        )
         _write_record(place, made)
 
-    model = train_in(place, recipe, start, data, seed=made.seed, teacher=teacher, progress=progress, on_epoch=keep)
+    try:
+        model = train_in(place, recipe, start, data, seed=made.seed, teacher=teacher, progress=progress, on_epoch=keep)
+    except Diverged as nc:
+        model, made = nc.model, replace(made, diverged=nc.epoch, why=nc.what)
     save_model(model, place / _MODEL, architecture=made.architecture, classes=made.classes)
-    _write_record(place, replace(made, environment=environment(), weights=_hash(model.state_dict())))
+    _write_record(place, replace(made, environment=environment([device_of(start)]), weights=_hash(model.state_dict())))
     (place / STATE).unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """What an experiment gives back: records, and views on them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -7,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitproof import metrics
+from bitproof.errors import InputError, lookup
 from bitproof.export import Files, export
-from bitproof.records import Cell, Diagnosis, Record
+from bitproof.files import written
+from bitproof.records import Cell, Diagnosis, Record, name_conditions
 from bitproof.report import write_report
+from bitproof.report.figure import latex
+from bitproof.report.sections import name_models
 from bitproof.report.text import bits, percent, points
+from bitproof.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _SHOWN = 12
 """How many models are named where a result is printed."""
@@ -50,11 +57,74 @@ class Result:
         """Of masked gradients, one a model, where they were asked for."""
         return [record for record in self.records if isinstance(record, Diagnosis)]
 
-    def table(self) -> "pd.DataFrame":
+    @staticmethod
+    def load(
+        store: str | Path | Store, *, data: str | None = None, seed: int | None = None, reference: str | None = None
+    ) -> "Result":
+        """What a store holds, computed by whatever runs.
+
+        Models of one name that are not one network are told apart by their tags or fingerprints, with a warning.
+
+        Args:
+            store: a file, or an open store.
+            data, seed: choose the results on one data set or of one seed.
+            reference: the model that the others are compared with; by default the first float one.
+
+        Raises:
+            InputError: no store, no results, several data sets, or an unknown reference.
+        """
+        if not isinstance(store, Store):
+            with Store(store, readonly=True) as opened:
+                return Result.load(opened, data=data, seed=seed, reference=reference)
+        found = [
+            record
+            for record in store.query(None, data=data)
+            if (seed is None or record.seed == seed) and (data is None or record.data.name == data)
+        ]
+        sets = {record.data.fingerprint: record.data for record in found}
+        if len(sets) != 1:
+            names = ", ".join(f"{one.name} {one.split} (n = {one.count:,})" for one in sets.values())
+            raise InputError(
+                f"the store holds results on {names}" if sets else "the store holds no such results",
+                rule="a result is of one data set",
+                remedy="Choose one: data=NAME" if sets else "Check data= and seed=",
+            )
+        named = name_models(found)
+        renamed = {new.model.name for new in named} - {old.model.name for old in found}
+        apart = sorted({old.model.name for old, new in zip(found, named, strict=True) if new.model.name in renamed})
+        if apart:
+            warnings.warn(
+                f"several networks are called {', '.join(map(repr, apart))}: they are told apart by their tags or "
+                "fingerprints",
+                stacklevel=2,
+            )
+        models = {record.model.name: record.model for record in named}
+        floats = [name for name, model in models.items() if model.is_float]
+        if reference is not None:
+            lookup(models, reference, "reference model")
+        environments, runs = store.environments(), sorted({r.run for r in named if r.run is not None})
+        cells = name_conditions([record for record in named if isinstance(record, Cell)])
+        return Result(
+            records=[*cells, *(record for record in named if not isinstance(record, Cell))],
+            reference=reference or next(iter(floats or models)),
+            computed=0,
+            reused=len(named),
+            damaged=dict(store.damaged),
+            environments=[environments[run] for run in runs if run in environments],
+        )
+
+    def table(self, *, over: str | None = None) -> "pd.DataFrame":
         """One row a model and condition: accuracy, paired difference from the reference, both with 95% intervals,
-        p-values (raw, and corrected for being many), passes an example; see `bitproof.metrics.compare`."""
+        p-values (raw, and corrected for being many), passes an example; see `bitproof.metrics.compare`.
+
+        Args:
+            over: take models together over a tag ("train_seed"), or results over the "seed" of their runs: mean,
+                standard deviation, n, and an interval that holds this noise; see `bitproof.metrics.pooled`.
+        """
         import pandas as pd
 
+        if over is not None:
+            return pd.DataFrame(metrics.pooled(self.cells, over))
         return pd.DataFrame(metrics.compare(self.cells, self.reference))
 
     def tests(self) -> "pd.DataFrame":
@@ -89,6 +159,35 @@ class Result:
         import pandas as pd
 
         return pd.DataFrame(metrics.same_pixels(self.cells), columns=["condition", "like", "equal", "n"])
+
+    def to_latex(self, path: str | Path | None = None) -> str:
+        """The table of a paper: conditions down, models across, accuracy in % and half of its 95% interval; also
+        written to `path`."""
+        import pandas as pd
+
+        lines: dict[str, dict[str, str]] = {}
+        for row in metrics.compare(self.cells, self.reference):
+            half = 50 * (row["high"] - row["low"])
+            entry = f"${100 * row['accuracy']:.1f} \\pm {half:.1f}$"
+            lines.setdefault(latex(row["condition"]), {})[latex(row["model"])] = entry
+        n = len(self.cells[0].ids)
+        table = pd.DataFrame.from_dict(lines, orient="index").fillna("")
+        text = table.to_latex(
+            escape=False,
+            column_format="l" + "r" * table.shape[1],
+            caption=f"Accuracy in \\% with half of the 95\\% Wilson interval (n = {n:,}).",
+        )
+        if path is not None:
+            with written(Path(path), "the table") as draft:
+                draft.write_text(text)
+        return text
+
+    def figure(self, group: str | None = None) -> "tuple[Figure, pd.DataFrame]":
+        """Accuracy with its 95% interval under the conditions of a group (an attack at its budgets, a corruption at its
+        severities), or under all: a matplotlib figure, to be saved in any form, and the numbers that it shows."""
+        from bitproof.report.figure import accuracies
+
+        return accuracies(self.cells, self.reference, group)
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the self-contained HTML report; returns its path."""

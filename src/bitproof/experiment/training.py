@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from bitproof.checkpoints import save_model
+from bitproof.core.copying import moved
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -30,6 +31,7 @@ def train(
     classes: int | None = None,
     seed: int = 0,
     teacher: nn.Module | None = None,
+    device: str | None = None,
     progress: bool = True,
 ) -> nn.Module:
     """Train a copy of `model` and keep everything about it in one folder.
@@ -47,6 +49,8 @@ def train(
         classes: number of classes, where it is not the architecture's own.
         seed: of all randomness.
         teacher: what an objective that learns from a model learns from; None = from `model`.
+        device: where to train, and where the trained model is: "cpu", "cuda", "cuda:1", "mps", "auto"; None = where
+            `model` is.
         progress: show a bar with loss, accuracy and the time left.
 
     Returns:
@@ -55,7 +59,8 @@ def train(
     Raises:
         InputError: the folder cannot be written, or holds another run.
     """
-    folder = Path(output)
+    folder, model = Path(output), moved(model, device)
+    teacher = moved(teacher, device) if teacher is not None else None
 
     def keep(history: list[Epoch], model: nn.Module) -> None:
         if not data.open:

@@ -10,9 +10,11 @@ from jaxtyping import Int64
 from torch import nn
 
 from bitproof.core.calling import device_of
+from bitproof.core.devices import sent
+from bitproof.core.room import Room
 from bitproof.data import Data, Read
 from bitproof.errors import InputError
-from bitproof.judging.checks import check_class_names, check_hidden, predict
+from bitproof.judging.checks import check_class_names, check_hidden, predict_in
 from bitproof.judging.copies import crafting_model
 from bitproof.judging.making import Maker
 from bitproof.quant import freeze
@@ -50,6 +52,11 @@ class Bench:
         return self.maker.seed
 
     @cached_property
+    def room(self) -> Room:
+        """How many images a pass there is room for."""
+        return Room(self.batch_size)
+
+    @cached_property
     def exact(self) -> dict[str, nn.Module]:
         """The frozen models, which are what is judged.
 
@@ -78,7 +85,10 @@ class Bench:
             InputError: a model that cannot take the images, or none that can be read.
         """
         return {
-            name: probe(partial(predict, model, data=self.data, name=name), self.first.images.to(device_of(model)))
+            name: probe(
+                partial(predict_in, Room(COUNT), model, data=self.data, name=name),
+                sent(self.first.images, device_of(model)),
+            )
             for name, model in self.exact.items()
         }
 

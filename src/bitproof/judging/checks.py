@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.core.calling import ROUNDING, check_logits, forward
+from bitproof.core.calling import ROUNDING, check_logits, device_of, forward, module_of
+from bitproof.core.devices import sent
+from bitproof.core.room import Room
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.subjects import Probe, Subject
@@ -92,6 +94,21 @@ def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name:
     check_outputs(logits.shape[1], data, name)
     check_no_probabilities(logits, name)
     return logits
+
+
+def predict_in(
+    room: Room | None, model: Callable[[Tensor], Tensor], images: Tensor, data: Data, name: str
+) -> Float[Tensor, "n k"]:
+    """`predict` of images from anywhere on the model's device, in as many passes as it has room for.
+
+    Without a room, where the batch decides what is answered, they go through it together.
+    """
+    device = device_of(module_of(model))
+
+    def ask(size: int) -> Tensor:
+        return torch.cat([predict(model, sent(part, device), data, name) for part in images.split(size)])
+
+    return ask(len(images)) if room is None else room.fit(ask)
 
 
 def check_hidden(model: nn.Module, name: str) -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from bitproof.conditions import Crafted, chosen_targets
 from bitproof.conditions.targets import OF_THE_MODEL
 from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
+from bitproof.core.devices import sent
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
+from bitproof.core.room import Room
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.judging.believing import believed_images, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import check_budget, check_steady, predict
+from bitproof.judging.checks import check_budget, check_steady, predict_in
 from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
@@ -92,23 +94,24 @@ def _attacked(
     advance((len(data) - len(attacked)) * (attack.passes + 1))
     lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
+    room = Room(batch_size)
 
     def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
         counted, crafting = Counted(models.exact, advance), Counted(models.crafting, advance)
-        inputs = data.images(rows).to(device)
-        adversarial = craft(attack, crafting, inputs, data, rows, targets, rng, batch_size)
+        inputs = sent(data.images(rows), device)
+        adversarial = craft(attack, crafting, inputs, data, rows, targets, rng, room)
         for part in chunks(np.arange(len(rows)), batch_size):
-            logits = predict(counted, adversarial[part], data, name)
+            logits = predict_in(room, counted, adversarial[part], data, name)
             draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
         if models.crafting is not models.exact:
             standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
             for part in chunks(standing, batch_size):
                 if bench.crafting not in ROUGH:
-                    seen = predict(crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
+                    seen = predict_in(room, crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
                     part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
                 if len(part):
-                    again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, batch_size)
-                    logits = predict(counted, again, data, name)
+                    again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, room)
+                    logits = predict_in(room, counted, again, data, name)
                     draft.fill(rows[part], measured(inputs[part], again), again, logits)
         models.forwards += counted.forwards + crafting.forwards
         models.backwards += counted.backwards + crafting.backwards
@@ -123,7 +126,7 @@ def _attacked(
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
     draft.backwards = sum(models.backwards for models in tools)
-    return draft.cell(model_record, about, bench.seed)
+    return draft.cell(model_record, about, bench.seed, device)
 
 
 @dataclass
@@ -163,6 +166,7 @@ def _transferred(
     assert crafted.source is not None
     source = bench.exact[crafted.source]
     device, batch_size = device_of(source), bench.batch_size
+    room = Room(batch_size)
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
     drafts = {name: Draft.empty(data) for name in models}
     rng = keyed(attack, data, bench.seed)
@@ -174,11 +178,11 @@ def _transferred(
     with left_as_found(f"attack {attack.label!r}", list(given.items()), bench.first.images[:1]):
         for rows in parts:
             before, start = _passes(crafting), time.perf_counter()
-            inputs, hit = data.images(rows).to(device), attacked[rows]
+            inputs, hit = sent(data.images(rows), device), attacked[rows]
             adversarial = inputs.clone()
             if hit.any():
                 some = torch.from_numpy(hit).to(device)
-                adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, batch_size)
+                adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, room)
             seconds = time.perf_counter() - start
             for name in models:
                 start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
@@ -186,7 +190,7 @@ def _transferred(
                 for part in chunks(np.arange(len(rows)), batch_size):
                     tested = adversarial[part].to(there)
                     distances = measured(inputs[part].to(there), tested)
-                    draft.fill(rows[part], distances, tested, predict(counted, tested, data, name))
+                    draft.fill(rows[part], distances, tested, predict_in(room, counted, tested, data, name))
                 draft.forwards += counted.forwards
                 draft.seconds += time.perf_counter() - start + seconds
                 advance(counted.forwards)
@@ -196,7 +200,8 @@ def _transferred(
         draft.read, draft.targets, draft.left_out = read, targets, dict(clean.data.left_out)
         draft.forwards += crafting.forwards
         draft.backwards += crafting.backwards
-    return [drafts[name].cell(record, about, bench.seed) for name, record in models.items()]
+    there = {name: device_of(bench.exact[name]) for name in models}
+    return [drafts[name].cell(record, about, bench.seed, there[name]) for name, record in models.items()]
 
 
 def craft(
@@ -207,14 +212,23 @@ def craft(
     rows: NDArray[np.int64],
     targets: NDArray[np.int64] | None,
     rng: Rng,
-    batch_size: int,
+    room: Room,
 ) -> Tensor:
-    """What the attack returns for the examples at `rows`, checked."""
-    labels = torch.from_numpy(data.labels[rows]).to(inputs.device)
-    aims = None if targets is None else torch.from_numpy(targets[rows]).to(inputs.device)
-    options: dict[str, Any] = {"batch_size": batch_size} if attack.pooled else {}
-    returned = attack(model, inputs.clone(), labels, targets=aims, rng=rng.select(rows), **options)
-    adversarial = believed_images(returned, inputs, f"attack {attack.label!r}")
+    """What the attack returns for the examples at `rows`, checked. What it asks in vain, for lack of memory, counts."""
+
+    def made(start: int, most: int) -> tuple[Tensor, int]:
+        end, options = (len(rows), {"batch_size": most}) if attack.pooled else (start + most, {})
+        here, clean = rows[start:end], inputs[start:end]
+        labels = torch.from_numpy(data.labels[here]).to(inputs.device)
+        aims = None if targets is None else torch.from_numpy(targets[here]).to(inputs.device)
+        returned = attack(model, clean.clone(), labels, targets=aims, rng=rng.select(here), **options)
+        return believed_images(returned, clean, f"attack {attack.label!r}"), end
+
+    parts, start = list[Tensor](), 0
+    while start < len(rows):
+        part, start = room.fit(partial(made, start))
+        parts.append(part)
+    adversarial = torch.cat(parts)
     check_budget(attack, inputs, adversarial)
     return adversarial
 
@@ -229,8 +243,7 @@ def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | N
         for part in chunks(np.arange(len(data)), bench.batch_size):
             read = data.read(part)
             if len(read.rows):
-                images = read.images.to(device_of(bench.exact[name]))
-                said = predict(bench.exact[name], images, data, name)
+                said = predict_in(Room(len(part)), bench.exact[name], read.images, data, name)
                 logits[read.rows] = said[:, : len(data.classes)].cpu().numpy()
     rng = Rng(bench.seed, data.ids, ("targets",))  # whatever the budget
     return chosen_targets(str(crafted.targets), data.labels, data.classes, rng=rng, logits=logits)

@@ -16,7 +16,7 @@ from bitproof.records import Cell, ConditionRecord, ModelRecord, Pictures
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
 
-FILLED = ("predictions", "confidences", *BALLS)
+FILLED = ("predictions", "confidences", "losses", "ranks", "squares", *BALLS)
 
 
 @dataclass
@@ -27,6 +27,9 @@ class Draft:
     read: NDArray[np.bool_]
     predictions: NDArray[np.int64]
     confidences: NDArray[np.float32]
+    losses: NDArray[np.float32]
+    ranks: NDArray[np.int32]
+    squares: NDArray[np.float32]
     linf: NDArray[np.float32]
     l2: NDArray[np.float32]
     l1: NDArray[np.float32]
@@ -43,11 +46,13 @@ class Draft:
     def empty(data: Data) -> "Draft":
         """Nothing known of any example."""
         n, k = len(data), min(PICTURES, len(data))
-        floats: dict[str, Any] = {name: np.zeros(n, np.float32) for name in ("confidences", *BALLS)}
+        floats: dict[str, Any] = {name: np.zeros(n, np.float32) for name in ("confidences", "squares", *BALLS)}
         return Draft(
             data=data,
             read=np.zeros(n, bool),
             predictions=np.full(n, -1),
+            losses=np.full(n, np.inf, np.float32),
+            ranks=np.full(n, -1, np.int32),
             **floats,
             images=np.zeros((k, *data.shape), np.float16),
             left_out=dict(data.left_out),
@@ -70,9 +75,15 @@ class Draft:
         """Note what a model says to the images `tested` of the examples at `rows`."""
         for norm, values in distances.items():
             getattr(self, norm)[rows] = values
-        confidence, prediction = logits.softmax(1).max(1)
+        probabilities, labels = logits.softmax(1), torch.from_numpy(self.data.labels[rows]).to(logits.device)
+        confidence, prediction = probabilities.max(1)
+        own = probabilities.gather(1, labels[:, None])
+        before = (probabilities > own).sum(1).clamp(min=1)  # of two of one probability either may be the prediction
         self.predictions[rows] = prediction.cpu().numpy()
         self.confidences[rows] = confidence.cpu().numpy()
+        self.losses[rows] = torch.nn.functional.cross_entropy(logits, labels, reduction="none").cpu().numpy()
+        self.ranks[rows] = torch.where(prediction == labels, 0, before).cpu().numpy()
+        self.squares[rows] = probabilities.square().sum(1).cpu().numpy()
         shown = rows < len(self.images)
         self.images[rows[shown]] = tested[torch.from_numpy(shown)].cpu().numpy().astype(np.float16)
 
@@ -82,8 +93,8 @@ class Draft:
             self.frames = np.full((len(self.predictions), predictions.shape[1]), -1)
         self.frames[rows] = predictions
 
-    def cell(self, model: ModelRecord, condition: ConditionRecord, seed: int) -> Cell:
-        """The finished cell."""
+    def cell(self, model: ModelRecord, condition: ConditionRecord, seed: int, device: torch.device) -> Cell:
+        """The finished cell, and where it was made."""
         shown, data = self.read[: len(self.images)], self.data
         arrays: dict[str, Any] = {name: getattr(self, name)[self.read] for name in FILLED}
         for name in ("frames", "digests", "targets"):
@@ -100,4 +111,5 @@ class Draft:
             backwards=self.backwards,
             seconds=self.seconds,
             pictures=Pictures(rows=np.arange(shown.sum()), images=self.images[shown]),
+            device=str(device),
         )

@@ -9,10 +9,9 @@ from torch import nn
 
 from bitproof.conditions import Clean
 from bitproof.core.calling import device_of
-from bitproof.core.passes import Counted
 from bitproof.judging.believing import believed_rerun, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import predict
+from bitproof.judging.checks import predict_in
 from bitproof.judging.draft import Draft
 from bitproof.records import Cell, ConditionRecord, ModelRecord
 from bitproof.shifts.base import Rerun, Shift
@@ -74,21 +73,21 @@ def _judge(
     pixels = np.zeros(len(data), np.uint64)
     for batch in bench.maker.batches(shift, max(1, bench.batch_size // shift.frames)):
         pixels[batch.rows] = batch.digests
-        for name, (_, model) in models.items():
+        for name, (record, model) in models.items():
             start, draft = time.perf_counter(), drafts[name]
             draft.read[batch.read] = True
             draft.left_out |= batch.left_out
-            counted = Counted(model)
             if len(batch.rows):
-                logits = predict(counted, batch.frames.flatten(0, 1).to(device_of(model)), data, name)
-                logits = logits.unflatten(0, batch.frames.shape[:2])
+                images = batch.frames.flatten(0, 1)
+                room = None if record.of_batch else bench.room
+                logits = predict_in(room, model, images, data, name).unflatten(0, batch.frames.shape[:2])
+                draft.forwards += len(images)
                 draft.fill(batch.rows, batch.distances, batch.frames[:, 0], logits[:, 0])
                 if batch.frames.shape[1] > 1:
                     draft.film(batch.rows, logits.argmax(2).cpu().numpy())
-            draft.forwards += counted.forwards
             draft.seconds += time.perf_counter() - start
             advance(len(batch.read))
     for draft in drafts.values():
         draft.digests = pixels
         advance(int((~draft.read).sum()))
-    return [drafts[name].cell(record, about, bench.seed) for name, (record, _) in models.items()]
+    return [drafts[name].cell(record, about, bench.seed, device_of(model)) for name, (record, model) in models.items()]

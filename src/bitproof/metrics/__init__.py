@@ -19,12 +19,14 @@ from bitproof.metrics.minimum_norm import distances, minimised_norm, needed_dist
 from bitproof.metrics.moves import mean_moves
 from bitproof.metrics.paired import difference_above, flipped, holm, max_t, mcnemar, paired_difference, rate_above
 from bitproof.metrics.pixels import same_pixels
+from bitproof.metrics.pooled import pooled
 from bitproof.metrics.reference import AGREEMENT, NFR
+from bitproof.metrics.scoring import BRIER, LOG_LOSS, TOP5
 from bitproof.metrics.sequences import FP, MFP, flips
 from bitproof.metrics.spreads import sample_std
 from bitproof.metrics.statistic import DEBIASED_SPREAD, DROP, LOSS, MEAN, SHARE, SPREAD, Statistic, relative_drop
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
-from bitproof.metrics.table import METRICS, summary
+from bitproof.metrics.table import METRICS, add_metric, summary
 from bitproof.metrics.targeted import TSR
 from bitproof.metrics.transfers import transfer
 
@@ -35,10 +37,12 @@ __all__ = [
     "AGREEMENT",
     "AR",
     "ASR",
+    "BRIER",
     "DEBIASED_SPREAD",
     "DROP",
     "ECE",
     "FP",
+    "LOG_LOSS",
     "LOSS",
     "MEAN",
     "METRICS",
@@ -53,6 +57,7 @@ __all__ = [
     "SPREAD",
     "SR",
     "SR_DEBIASED",
+    "TOP5",
     "TSR",
     "WCAR",
     "WCAR_BUDGET",
@@ -61,6 +66,7 @@ __all__ = [
     "Selection",
     "Statistic",
     "Verdict",
+    "add_metric",
     "compare",
     "difference",
     "difference_above",
@@ -81,6 +87,7 @@ __all__ = [
     "needed_distances",
     "paired_difference",
     "paired_interval",
+    "pooled",
     "rate_above",
     "relative_drop",
     "robust_accuracy_curve",

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from bitproof.errors import InputError
-from bitproof.records import ARRAYS, Cell, ConditionRecord, Pictures
+from bitproof.records import ARRAYS, FURTHER, Cell, ConditionRecord, Pictures
 from bitproof.settings import digest
 
 
@@ -18,7 +18,7 @@ def ordered(cell: Cell) -> Cell:
 
 def taken(cell: Cell, rows: Int64[np.ndarray, " k"]) -> Cell:
     """The cell with the examples at `rows`, in that order."""
-    arrays = {name: getattr(cell, name) for name in (*ARRAYS, "frames", "digests", "targets")}
+    arrays = {name: getattr(cell, name) for name in (*ARRAYS, *FURTHER)}
     places = np.full(cell.ids.size, -1)
     places[rows] = np.arange(rows.size)
     shown = places[cell.pictures.rows]

@@ -1,12 +1,20 @@
 """What follows from the scores of all examples: a value, its interval, and that of the difference of two models."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from bitproof.metrics.intervals import Interval, Scores, mean_difference_interval, mean_interval, wilson
+from bitproof.metrics.intervals import (
+    Interval,
+    Scores,
+    mean_difference_interval,
+    mean_interval,
+    student_quantile,
+    wilson,
+)
 from bitproof.metrics.ratios import ratio_difference_interval, ratio_interval
 from bitproof.metrics.spreads import debiased_std, sample_std, spread_interval
 
@@ -77,6 +85,33 @@ MEAN = Statistic(
     difference=lambda a, b, confidence: mean_difference_interval(a[0], b[0], confidence),
 )
 """The mean of one score, such as right or wrong, or a share of conditions."""
+
+
+def within(top: float) -> Statistic:
+    """The mean of one score in [0, top], as `MEAN` is of one in [0, 1]."""
+
+    def scaled(interval: Interval) -> Interval:
+        return top * interval[0], top * interval[1]
+
+    return Statistic(
+        value=_first,
+        interval=lambda scores, confidence: scaled(mean_interval(scores[0] / top, confidence)),
+        difference=lambda a, b, confidence: scaled(mean_difference_interval(a[0] / top, b[0] / top, confidence)),
+    )
+
+
+def _student(scores: Float[np.ndarray, " n"], confidence: float) -> Interval:
+    n, mean = scores.size, float(scores.mean())
+    half = student_quantile(confidence, n - 1) * float(scores.std(ddof=1) / math.sqrt(n)) if n > 1 else math.inf
+    return mean - half, mean + half
+
+
+UNBOUNDED = Statistic(
+    value=_first,
+    interval=lambda scores, confidence: _student(scores[0], confidence),
+    difference=lambda a, b, confidence: _student(a[0] - b[0], confidence),
+)
+"""The mean of one score without a bound, with Student's interval."""
 
 
 def _lost(scores: Scores, confidence: float) -> Interval | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bitproof.errors import lookup
+from bitproof.errors import InputError, lookup
 from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
@@ -11,18 +11,40 @@ from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.metric import Metric, counted, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
+from bitproof.metrics.scoring import BRIER, LOG_LOSS, TOP5
 from bitproof.metrics.sequences import FP, MFP
 from bitproof.metrics.systematic import ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED
 from bitproof.metrics.targeted import TSR
 from bitproof.records import Cell
+from bitproof.settings import imported
 
 _ALL = (
-    *(ACCURACY, ECE, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET, MNR, NCI, NCI_CORRUPTION),
-    *(FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
+    *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
+    *(MNR, NCI, NCI_CORRUPTION, FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by its name, in the order of tables."""
+
+
+def add_metric(given: "Metric | str") -> Metric:
+    """Put a metric into `METRICS` for this process: one's own, or its text `package.module:NAME`.
+
+    Raises:
+        InputError: something that is no metric.
+    """
+    found: Any = given
+    if isinstance(given, str):
+        module, colon, name = given.partition(":")
+        found = imported(module, name, "metric") if colon else lookup(METRICS, given, "metric")
+    if not isinstance(found, Metric):
+        raise InputError(
+            f"{given!r} is a {type(found).__name__}",
+            rule="a metric of your own is a bitproof.metrics.Metric in your own module",
+            remedy="Write --metric module:NAME with the name that it is assigned to",
+        )
+    METRICS[found.name] = found
+    return found
 
 
 def summary(cells: Sequence[Cell], reference: str | None = None) -> list[dict[str, Any]]:

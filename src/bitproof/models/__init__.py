@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,9 +12,12 @@ from bitproof.errors import InputError, lookup
 from bitproof.models.alexnet import AlexNet
 from bitproof.models.bernhard2019 import SVHN, BernhardCnn
 from bitproof.models.cifar_resnet import CifarResNet
+from bitproof.models.convex import ConvexSum, PlainSum
 from bitproof.models.digits import DigitsCnn
 from bitproof.models.mobilenetv2 import MobileNetV2
 from bitproof.models.normalize import Normalize, normalized
+from bitproof.models.own import as_brought, check_brought, own_network
+from bitproof.models.resnet4b import ResNet4B
 from bitproof.models.resnet8 import ResNet8
 from bitproof.models.resnet18 import ResNet18
 from bitproof.models.spec import (
@@ -21,23 +25,37 @@ from bitproof.models.spec import (
     CIFAR10_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    MOST_CLASSES,
     TINY_IMAGENET_MEAN,
     TINY_IMAGENET_STD,
     ModelSpec,
+    check_classes,
 )
 from bitproof.models.vgg import Vgg16
 from bitproof.models.weights import fill, load_weights, read_weights
 from bitproof.models.wide_resnet import WideResNet
 from bitproof.models.zoo import timm_spec, torchvision_spec
+from bitproof.settings import is_importable
 
-__all__ = ["MODELS", "ZOO", "ModelSpec", "Normalize", "build_model", "load_weights", "normalized", "read_weights"]
+__all__ = [
+    "MODELS",
+    "ZOO",
+    "ModelSpec",
+    "Normalize",
+    "as_brought",
+    "build_model",
+    "is_own",
+    "load_weights",
+    "normalized",
+    "preprocessing",
+    "read_weights",
+    "zoo_spec",
+]
 
 
-def _cifar(depth: int, activation: type[nn.Module] = nn.ReLU) -> ModelSpec:
+def _cifar(depth: int, *, activation: type[nn.Module] = nn.ReLU, total: type[nn.Module] = PlainSum) -> ModelSpec:
     # The public weights of this family were trained with ImageNet's constants, not CIFAR-10's.
     return ModelSpec(
-        build=partial(CifarResNet, depth, activation=activation),
+        build=partial(CifarResNet, depth, activation=activation, total=total),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         shape=(3, 32, 32),
@@ -73,11 +91,15 @@ MODELS: dict[str, ModelSpec] = {
     "resnet44": _cifar(44),
     "resnet56": _cifar(56),
     "resnet110": _cifar(110),
-    "resnet20_hardtanh": _cifar(20, nn.Hardtanh),
+    "resnet20_hardtanh": _cifar(20, activation=nn.Hardtanh),
+    "resnet20_convex": _cifar(20, total=ConvexSum),
     "resnet8": _small(ResNet8, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255)),
+    "resnet4b": _small(ResNet4B, std=(0.2471, 0.2435, 0.2616)),
     "resnet18": _small(ResNet18),
     "wrn_16_4": _plain(partial(WideResNet, 16, 4)),
     "wrn_28_10": _plain(partial(WideResNet, 28, 10)),
+    "wrn_16_4_convex": _plain(partial(WideResNet, 16, 4, total=ConvexSum)),
+    "wrn_28_10_convex": _plain(partial(WideResNet, 28, 10, total=ConvexSum)),
     "vgg16": _small(Vgg16),
     "vgg16_64px": _tiny(partial(Vgg16, size=64)),
     "vgg16_bn": _plain(partial(Vgg16, batch_norm=True)),
@@ -100,6 +122,33 @@ MODELS: dict[str, ModelSpec] = {
 ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is that of somebody's own network, `package.module:callable`."""
+    module, colon, called = name.partition(":")
+    return bool(colon) and module not in ZOO and called.isidentifier() and is_importable(module)
+
+
+def zoo_spec(name: str) -> ModelSpec | None:
+    """What the zoo's own configuration says of a network; None for one that is not from there."""
+    source, colon, rest = name.partition(":")
+    return ZOO[source](rest) if colon and source in ZOO else None
+
+
+def preprocessing(name: str) -> dict[str, Any]:
+    """How pictures become the input of a network of the zoo, as its own configuration has it: options of `load_data`.
+
+    Empty for other networks.
+
+    Example:
+        >>> preprocessing("resnet20")
+        {}
+    """
+    spec = zoo_spec(name)
+    if spec is None:
+        return {}
+    return {"size": spec.shape[1], "shorter": spec.shorter, "resize": spec.resize}
+
+
 def build_model(
     name: str,
     *,
@@ -112,11 +161,13 @@ def build_model(
     """A model in eval mode that maps [0, 1] NCHW images to logits.
 
     Args:
-        name: one in MODELS, or `timm:NAME` or `torchvision:NAME`.
+        name: one in MODELS, `timm:NAME` or `torchvision:NAME`, or a network of one's own as `package.module:callable`
+            (see `own_network`).
         weights: file of the backbone's state dict, or of the state dict of a model made by this function
             (which then brings its own normalisation). None = random weights.
         classes: number of outputs; by default 10, 200 for those of 64 pixels, and 1000 for the zoo.
-        mean, std: normalisation by channel in [0, 1] units; by default those of the usual weights.
+        mean, std: normalisation by channel in [0, 1] units; by default those of the usual weights; none for a
+            network of one's own, unless its weights bring one.
         seed: of random weights.
 
     Raises:
@@ -127,14 +178,23 @@ def build_model(
         >>> build_model("digits_cnn")(torch.rand(2, 1, 20, 20)).shape
         torch.Size([2, 10])
     """
+    tensors = None if weights is None else read_weights(weights)
     source, colon, rest = name.partition(":")
-    spec = lookup(ZOO, source, "zoo")(rest) if colon else lookup(MODELS, name, "model")
-    if classes is not None and not 2 <= classes <= MOST_CLASSES:
+    if is_own(name):
+        model = own_network(name, weights=tensors, source=str(weights), classes=classes, mean=mean, std=std, seed=seed)
+        model.architecture = name  # pyright: ignore - what a subject knows of it
+        return model
+    if colon and source not in ZOO:
         raise InputError(
-            f"classes is {classes}",
-            rule=f"a classifier has at least 2, and here at most {MOST_CLASSES:,}",
-            remedy="Leave it out, or give the number of outputs",
+            f"unknown network {name!r}",
+            rule=f"before the colon stands a zoo ({', '.join(ZOO)}), or a module of your own in the working directory "
+            "or the environment, as in nets:Net",
+            remedy="Run the command in the folder of the module's file, and write its name without .py",
         )
+    spec = ZOO[source](rest) if colon else lookup(MODELS, name, "model")
+    if classes is not None:
+        check_classes(classes)
+    given = mean, std
     mean, std = spec.mean if mean is None else mean, spec.std if std is None else std
     if not len(mean) == len(std) == spec.shape[0]:
         raise InputError(
@@ -146,9 +206,10 @@ def build_model(
         torch.manual_seed(seed)
         backbone = spec.build(classes or spec.classes)
     model = normalized(backbone, mean, std)
-    if weights is not None:
-        tensors = read_weights(weights)
+    if tensors is not None:
         whole = any(key.startswith("backbone.") for key in tensors)
+        if whole and "normalize.mean" in tensors:
+            check_brought(*given, str(weights))
         fill(model if whole else backbone, tensors, str(weights))
     model.architecture = name  # pyright: ignore - what a subject knows of it
     return model.eval()

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from bitproof.errors import InputError
 
+_LARGEST = 2.0
+"""Mean or std that is taken for one of [0, 1] pixels, whose largest are 1 and 0.5."""
+
 
 class Normalize(nn.Module):
     """(x - mean) / std by channel, for x in [0, 1].
 
     Raises:
-        InputError: no or unequally many numbers, a std that is not positive, or a mean that is not finite.
+        InputError: no or unequally many numbers, a std that is not positive, a mean that is not finite, or numbers of
+            the 0..255 scale.
     """
 
     mean: Tensor
@@ -29,6 +33,12 @@ class Normalize(nn.Module):
                 f"mean is {tuple(mean)} and std {tuple(std)}",
                 rule="there must be one finite mean and one positive std a channel",
                 remedy="Give both in units of [0, 1] pixels, for example 0.485,0.456,0.406 and 0.229,0.224,0.225",
+            )
+        if max(*means.abs().tolist(), *stds.tolist()) > _LARGEST:
+            raise InputError(
+                f"mean is {tuple(mean)} and std {tuple(std)}",
+                rule="both are in units of [0, 1] pixels, and these look like the 0..255 scale",
+                remedy="Divide both by 255",
             )
         self.register_buffer("mean", means.view(-1, 1, 1))
         self.register_buffer("std", stds.view(-1, 1, 1))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from bitproof.errors import InputError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -29,6 +31,9 @@ class ModelSpec:
         mean, std: normalisation by channel, in units of [0, 1] pixels.
         shape: (channels, height, width) of the usual input.
         classes: their usual number.
+        shorter: pixels to which the shorter side of a picture is resized before its centre is cut out, None = not said.
+        resize: how, a name in `bitproof.pictures.pixels.RESIZES`.
+        source: who says so, for people.
     """
 
     build: Callable[[int], nn.Module]
@@ -36,3 +41,21 @@ class ModelSpec:
     std: tuple[float, ...]
     shape: tuple[int, int, int]
     classes: int
+    shorter: int | None = None
+    resize: str = "pillow-bilinear"
+    source: str = ""
+
+
+def check_classes(classes: int) -> int:
+    """The number, if it can be that of a classifier's outputs.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not 2 <= classes <= MOST_CLASSES:
+        raise InputError(
+            f"classes is {classes}",
+            rule=f"a classifier has at least 2, and here at most {MOST_CLASSES:,}",
+            remedy="Leave it out, or give the number of outputs",
+        )
+    return classes

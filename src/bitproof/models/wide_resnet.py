@@ -7,7 +7,9 @@ xternalz/WideResNet-pytorch, so its weights load.
 
 lin2019 uses WRN-28-10 and WRN-16-4 with ReLU6 and a quantizer before each convolution: that is the quantization
 method `relu6`, which clips at 6 itself. No dropout: the paper's protocol has .4 of it on SVHN, and lin2019 does not
-say whether it follows. Nor are lin2019's convex sums of shortcut and residual in here.
+say whether it follows. lin2019's Defensive Quantization has convex sums of shortcut and residual
+(`bitproof.models.convex`). Its figures do not say where a sum is quantized: here where the next convolution reads it,
+and not on its way past that one.
 """
 
 from collections import OrderedDict
@@ -15,6 +17,7 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.models.convex import PlainSum
 from bitproof.models.initial import he_normal
 
 
@@ -24,14 +27,14 @@ class WideResNet(nn.Module):
     36,479,194 parameters for WRN-28-10 with 10 classes, 2,748,890 for WRN-16-4.
     """
 
-    def __init__(self, depth: int, width: int, classes: int) -> None:
+    def __init__(self, depth: int, width: int, classes: int, *, total: type[nn.Module] = PlainSum) -> None:
         super().__init__()
         blocks = (depth - 4) // 6
         assert depth == 6 * blocks + 4, depth
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.block1 = _stage(16, 16 * width, blocks, stride=1)
-        self.block2 = _stage(16 * width, 32 * width, blocks, stride=2)
-        self.block3 = _stage(32 * width, 64 * width, blocks, stride=2)
+        self.block1 = _stage(16, 16 * width, blocks, total, stride=1)
+        self.block2 = _stage(16 * width, 32 * width, blocks, total, stride=2)
+        self.block3 = _stage(32 * width, 64 * width, blocks, total, stride=2)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.relu = nn.ReLU()
         self.fc = nn.Linear(64 * width, classes)
@@ -45,23 +48,24 @@ class WideResNet(nn.Module):
 class PreActivationBlock(nn.Module):
     """Batch norm, ReLU and a 3x3 convolution, twice, beside a shortcut."""
 
-    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, total: type[nn.Module]) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, planes, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.relu = nn.ReLU()
+        self.total = total()
         self.convShortcut = None if inputs == planes else nn.Conv2d(inputs, planes, 1, stride, bias=False)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
         y = self.relu(self.bn1(x))
         shortcut = x if self.convShortcut is None else self.convShortcut(y)
         y = self.conv2(self.relu(self.bn2(self.conv1(y))))
-        return shortcut + y
+        return self.total(shortcut, y)
 
 
-def _stage(inputs: int, planes: int, blocks: int, *, stride: int) -> nn.Sequential:
-    first = PreActivationBlock(inputs, planes, stride)
-    others = (PreActivationBlock(planes, planes, 1) for _ in range(blocks - 1))
+def _stage(inputs: int, planes: int, blocks: int, total: type[nn.Module], *, stride: int) -> nn.Sequential:
+    first = PreActivationBlock(inputs, planes, stride, total)
+    others = (PreActivationBlock(planes, planes, 1, total) for _ in range(blocks - 1))
     return nn.Sequential(OrderedDict(layer=nn.Sequential(first, *others)))

@@ -2,14 +2,18 @@
 
 import difflib
 import importlib.util
+import math
 
 from bitproof.errors import InputError
-from bitproof.models.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec
+from bitproof.models.spec import ModelSpec
 from bitproof.models.torchvision_ops import declare_missing_operators
+
+_RESIZES = {"bilinear": "pillow-bilinear", "bicubic": "pillow-cubic"}
+"""What the zoos call interpolations."""
 
 
 def timm_spec(name: str) -> ModelSpec:
-    """The image classifier that timm calls `name`, with timm's normalisation for it."""
+    """The image classifier that timm calls `name`, with timm's preprocessing for it."""
     _need("timm", "torchvision")
     declare_missing_operators()
     import timm
@@ -26,11 +30,14 @@ def timm_spec(name: str) -> ModelSpec:
         std=config.std,
         shape=config.input_size,
         classes=1000,
+        shorter=math.floor(config.input_size[-1] / config.crop_pct),
+        resize=_RESIZES.get(config.interpolation, "pillow-bilinear"),
+        source=f"timm's settings of {name}",
     )
 
 
 def torchvision_spec(name: str) -> ModelSpec:
-    """The image classifier that torchvision calls `name`, with ImageNet's normalisation."""
+    """The image classifier that torchvision calls `name`, with the preprocessing of its default weights."""
     _need("torchvision")
     declare_missing_operators()
     from torchvision import models
@@ -38,12 +45,17 @@ def torchvision_spec(name: str) -> ModelSpec:
     known = models.list_models(module=models)
     if name not in known:
         raise _unknown(name, known, "torchvision")
+    weights = models.get_model_weights(name).DEFAULT  # pyright: ignore - every enumeration of weights has one
+    usual = weights.transforms()
     return ModelSpec(
         build=lambda classes: models.get_model(name, weights=None, num_classes=classes),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        shape=(3, 224, 224),
+        mean=tuple(usual.mean),
+        std=tuple(usual.std),
+        shape=(3, usual.crop_size[0], usual.crop_size[0]),
         classes=1000,
+        shorter=usual.resize_size[0],
+        resize=_RESIZES.get(usual.interpolation.value, "pillow-bilinear"),
+        source=f"torchvision's {weights}",
     )
 
 

@@ -45,12 +45,17 @@ class Framing:
         channels, height, width: the model's input.
         shorter: pixels to which the shorter side is resized before the centre crop. None resizes the
             whole picture to height x width, whatever its proportions.
+        resize: how, a name in RESIZES.
     """
 
     channels: int
     height: int
     width: int
     shorter: int | None = None
+    resize: str = REFERENCE_RESIZE
+
+    def __post_init__(self) -> None:
+        lookup(RESIZES, self.resize, "resize mode")
 
 
 def framed(
@@ -112,6 +117,24 @@ def decode(
         _check_size(encoded)
         picture = read(encoded, channels)
     return picture.reshape(*picture.shape[:2], channels)
+
+
+def size_of(encoded: bytes, source: str = "the encoded picture") -> tuple[int, int]:
+    """Height and width that the header of an image file says.
+
+    Raises:
+        UnreadableError: no image, or one of too many pixels.
+    """
+    with refusing(
+        source,
+        rule="it is an image file",
+        remedy="Replace the file or take it out of the data set",
+        how="cannot be opened",
+        picture=True,
+    ):
+        _check_size(encoded)
+        with _opened(encoded) as image:
+            return image.height, image.width
 
 
 def _check_size(encoded: bytes) -> None:

@@ -1,7 +1,14 @@
 """Quantizers, and the conversion of a model to a quantized copy."""
 
 from bitproof.quant.affine import Affine
-from bitproof.quant.attached import after_step, compute_layers, limited_weights, penalty, quantizer_parameters
+from bitproof.quant.attached import (
+    after_step,
+    compute_layers,
+    limited_weights,
+    penalty,
+    quantizer_parameters,
+    unquantized,
+)
 from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
@@ -16,7 +23,7 @@ from bitproof.quant.methods import METHODS
 from bitproof.quant.ocs import split_outliers
 from bitproof.quant.pact import PACT
 from bitproof.quant.pwlq import PWLQ
-from bitproof.quant.scheme import LayerRule, Scheme
+from bitproof.quant.scheme import LayerRule, Scheme, as_scheme
 from bitproof.quant.ternary import TTQ, TWN
 from bitproof.quant.xnor import XNOR
 
@@ -41,6 +48,7 @@ __all__ = [
     "Scheme",
     "Tanh",
     "after_step",
+    "as_scheme",
     "compute_layers",
     "coverage",
     "freeze",
@@ -50,4 +58,5 @@ __all__ = [
     "quantize",
     "quantizer_parameters",
     "split_outliers",
+    "unquantized",
 ]

@@ -1,6 +1,7 @@
 """The quantizers in a model: where they sit, and what training asks of them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,6 +41,26 @@ def quantizer_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
         for quantizer in (input_quantizer(layer), weight_quantizer(layer)):
             if quantizer is not None:
                 yield from quantizer.parameters()
+
+
+@contextmanager
+def unquantized(model: nn.Module) -> Iterator[None]:
+    """The model without its quantizers while the context is open: its float weights as they are, no input rounded."""
+    layers = [layer for _, layer in compute_layers(model)]
+    chains: list[Any] = [layer.parametrizations.weight for layer in layers if weight_quantizer(layer) is not None]
+    weights = [chain[-1] for chain in chains]
+    inputs = [(layer, quantizer) for layer in layers if (quantizer := input_quantizer(layer)) is not None]
+    try:
+        for chain in chains:
+            chain[-1] = nn.Identity().train(model.training)
+        for layer, _ in inputs:
+            layer.add_module(INPUT_QUANTIZER, nn.Identity().train(model.training))
+        yield
+    finally:
+        for chain, quantizer in zip(chains, weights, strict=True):
+            chain[-1] = quantizer
+        for layer, quantizer in inputs:
+            layer.add_module(INPUT_QUANTIZER, quantizer)
 
 
 def penalty(model: nn.Module) -> Float[Tensor, ""]:

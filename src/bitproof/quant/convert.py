@@ -17,31 +17,35 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bitproof.core.calling import answer, device_of, plain_context, unwrapped
-from bitproof.core.copying import copied
+from bitproof.core.copying import copied, moved
 from bitproof.errors import InputError
 from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
 from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.roles import Roles, roles_of, seen_roles
-from bitproof.quant.scheme import Scheme
+from bitproof.quant.scheme import Scheme, as_scheme
 from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 from bitproof.subjects.reach import parts
 
 
 @plain_context()
-def quantize(model: nn.Module, scheme: Scheme, calibration: Calibration = None) -> nn.Module:
+def quantize(
+    model: nn.Module, scheme: Scheme | str, calibration: Calibration = None, *, device: str | None = None
+) -> nn.Module:
     """A quantized copy of `model`, in eval mode; the model itself is left as it is.
 
     Args:
         model: float model that maps images [n, c, h, w] in [0, 1] to logits [n, k]. Its Conv1d, Conv2d and
             Linear layers (and subclasses) are quantized: the weight, and the input of the layer.
-        scheme: what to do with them.
+        scheme: what to do with them; a `Scheme`, or its text, such as "w4a4" or "lsq:w4a4,last=float".
         calibration: images for the activation ranges, in any form that `bitproof.quant.calibration` takes: data, a
             tensor or array, batches of these, a `DataLoader` with labels. Needed where `scheme.needs_calibration`.
             They also show which layers are first and last and which are never called; without any, the order of
             registration decides. The input of a layer that is never called stays float.
+        device: where to, and on what calibration images are run: "cpu", "cuda", "cuda:1", "mps", "auto"; None = where
+            the model is.
 
     Returns:
         The copy, with the scheme as its attribute `scheme`.
@@ -51,7 +55,7 @@ def quantize(model: nn.Module, scheme: Scheme, calibration: Calibration = None) 
             finite or not float32, no calibration where it is needed or one that cannot be right, or a layer that
             calibration images do not activate.
     """
-    model = unwrapped(model)
+    model, scheme = moved(unwrapped(model), device), as_scheme(scheme)
     batches = batches_of(calibration) if calibration is not None or scheme.needs_calibration else None
     quantized = prepare(model, scheme, seen_roles(model, next(batches())[:2]) if batches else None)
     observing = {name: (layer, here) for name, layer, here in assigned(quantized, scheme) if here.observes}

@@ -19,7 +19,7 @@ from bitproof.quant.affine import Affine
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.method import Method
 from bitproof.quant.methods import METHODS
-from bitproof.settings import Call, call
+from bitproof.settings import Call, call, imported, is_importable
 from bitproof.settings.grammar import construct
 
 _MODEL_FIELDS = ("first", "last", "layers")
@@ -208,9 +208,10 @@ class Scheme:
 
     @staticmethod
     def parse(text: str) -> "Scheme":
-        """Read `[METHOD:]w4a4[g6][,field=value...]`, the form the command line takes."""
+        """Read `[METHOD:]w4a4[g6][,field=value...]`, the form the command line takes; a method of one's own is
+        `module:Method`."""
         name, bits, given = _read(text)
-        own = {f.name for f in fields(lookup(METHODS, name or "affine", "quantization method"))}
+        own = {f.name for f in fields(_method(name))}
         for field in given:
             lookup(dict.fromkeys([*own, *_MODEL_FIELDS]), field, "field of scheme")
         method = _made(name, {field: value for field, value in given.items() if field in own}, text)
@@ -218,8 +219,17 @@ class Scheme:
         return construct(partial(Scheme, method, **bits), Call(text=text, name="scheme", head="", fields=rest))
 
 
+def as_scheme(given: "Scheme | str") -> Scheme:
+    """A scheme, or a text of one."""
+    return Scheme.parse(given) if isinstance(given, str) else given
+
+
 def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:
     """The name (or ""), the bits and the other fields of `[METHOD:]wXaY[gZ][,field=value...]`."""
+    module, colon, rest = text.partition(":")
+    if colon and module not in METHODS and re.search("[:(]", rest) and is_importable(module):
+        name, bits, given = _read(rest)
+        return f"{module}:{name}", bits, given
     parts = call(f":{text}" if re.match(r"w\d+a", text) else text)
     match = re.fullmatch(r"w(\d{1,3})a(\d{1,3})(?:g(\d{1,3}))?", parts.head)
     if not match:
@@ -234,8 +244,27 @@ def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:
 
 def _made(name: str, given: dict[str, str], text: str) -> Method:
     """The method of a name, "affine" without one, with these fields."""
-    make = lookup(METHODS, name or "affine", "quantization method")
+    make = _method(name)
     return construct(make, Call(text=text, name=make.name, head="", fields=given))
+
+
+def _method(name: str) -> type[Method]:
+    """The method of a name, "affine" without one, or one of somebody's own.
+
+    Raises:
+        InputError: no method.
+    """
+    module, colon, called = name.partition(":")
+    if not colon:
+        return lookup(METHODS, name or "affine", "quantization method")
+    found = imported(module, called, "quantization method")
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise InputError(
+            f"{name} is a {type(found).__name__}",
+            rule="a quantization method of your own derives from bitproof.quant.method.Method",
+            remedy="See an existing one, such as bitproof/quant/dorefa.py",
+        )
+    return found
 
 
 def _bits_label(bits: Any) -> str:

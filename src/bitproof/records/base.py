@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from bitproof.records.data import DataRecord
 from bitproof.records.model import ModelRecord
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the layout of records and store; part of every key. A reader refuses others."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int64, UInt64
+from jaxtyping import Bool, Float16, Float32, Float64, Int32, Int64, UInt64
 
 from bitproof.errors import InputError
 from bitproof.records.base import SCHEMA
@@ -20,6 +20,9 @@ from bitproof.settings import digest
 
 ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
 """The arrays that every cell has, one entry an example."""
+
+FURTHER = ("losses", "ranks", "squares", "frames", "digests", "targets")
+"""The arrays that a cell may have beside them."""
 
 
 def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
@@ -48,6 +51,10 @@ class Cell:
             the example, because its decoder refused the file, or because a stored copy is damaged.
         confidences: float32 [n], softmax probability of the prediction.
         linf, l2, l1: float32 [n], distance of the tested image from the clean one, in [0, 1] pixel units.
+        losses: float32 [n], -log of the label's softmax probability (`label_probabilities`), infinite where there is
+            no prediction.
+        ranks: int32 [n], how many classes come before the label, 0 where it is the prediction; -1 where there is none.
+        squares: float32 [n], sum of the squared probabilities of all classes, of which the Brier score is made.
         frames: int64 [n, f], the prediction in each frame of a sequence; None for single images. A sequence's
             predictions, confidences, distances and pictures are those of its first frame.
         digests: uint64 [n], a hash of the pixels that the models saw (`pictures.pixels.digests`; of all frames of a
@@ -57,6 +64,8 @@ class Cell:
         values: further numbers, one an example, by name: certified radii, abstentions and the like, [n] each.
         forwards, backwards: passes spent on all examples together (one pass = one example, once).
         seconds: wall time, for orientation only; shared machines make it noisy.
+        device: where it was made, e.g. "cpu" or "cuda:0"; not part of the key. What the device was, and how it was
+            set, is in the environment of its run.
         run: which run of the store computed it; None before it is stored.
     """
 
@@ -75,14 +84,18 @@ class Cell:
     backwards: int
     seconds: float
     pictures: Pictures
+    losses: Float32[np.ndarray, " n"] | None = None
+    ranks: Int32[np.ndarray, " n"] | None = None
+    squares: Float32[np.ndarray, " n"] | None = None
     frames: Int64[np.ndarray, "n f"] | None = None
     digests: UInt64[np.ndarray, " n"] | None = None
     targets: Int64[np.ndarray, " n"] | None = None
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    device: str = "cpu"
     run: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        arrays = {name: getattr(self, name) for name in (*ARRAYS, "frames", "digests", "targets")} | dict(self.values)
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, *FURTHER)} | dict(self.values)
         lengths = {name: len(array) for name, array in arrays.items() if array is not None}
         if len(set(lengths.values())) > 1:
             raise InputError(
@@ -104,6 +117,12 @@ class Cell:
     def correct(self) -> Bool[np.ndarray, " n"]:
         """bool [n]: there is a prediction, and it equals the label."""
         return (self.predictions == self.labels) & (self.predictions >= 0)
+
+    @property
+    def label_probabilities(self) -> Float64[np.ndarray, " n"]:
+        """float64 [n], softmax probability of the label, 0 where there is no prediction."""
+        assert self.losses is not None
+        return np.exp(-self.losses.astype(np.float64))
 
     @property
     def unmade(self) -> int:

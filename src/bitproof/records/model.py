@@ -1,6 +1,6 @@
 """What a result says of the model that it is about."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bitproof.records.coverage import Coverage
@@ -21,6 +21,7 @@ class ModelRecord:
         random: whether it answers the same images differently each time.
         of_batch: whether its answers depend on which other images are in the batch.
         coverage: what of it is quantized, part by part; None for float models and sessions.
+        tags: whatever its user says of it, such as the seed that it was trained with; no part of what it is.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelRecord:
     random: bool = False
     of_batch: bool = False
     coverage: Coverage | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -42,6 +44,11 @@ class ModelRecord:
         The quantizers are a part of the fingerprint; a scheme is one of several ways to ask for them.
         """
         return self.fingerprint
+
+    @property
+    def family(self) -> str:
+        """What models that differ in their tags alone are called: the tag "name", or the name itself."""
+        return str(self.tags.get("name", self.name))
 
     @property
     def is_float(self) -> bool:

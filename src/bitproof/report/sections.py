@@ -100,7 +100,7 @@ def sections(found: Sequence[Record], reference: str | None) -> list[Section]:
     parts: dict[tuple[str, int], list[Record]] = {}
     for record in sorted(found, key=lambda record: not isinstance(record, Cell)):  # cells name the models
         parts.setdefault((record.data.fingerprint, record.seed), []).append(record)
-    named = [_name_models(part) for part in parts.values()]
+    named = [name_models(part) for part in parts.values()]
     if reference is not None:
         known = [*found, *(record for part in named for record in part)]
         lookup({record.model.name: None for record in known}, reference, "reference model")
@@ -141,12 +141,12 @@ def _labels(line: Group) -> tuple[str, ...]:
     return tuple(c.label for c in line.conditions)
 
 
-def _name_models(part: list[Record]) -> list[Record]:
+def name_models(part: list[Record]) -> list[Record]:
     """One name a model, one model a name.
 
     A store keeps a record under the name that first asked for it, so one model may have several there: its first
-    one counts. But two names for one record are what somebody asked for. Different models of one name get the
-    first digits of their fingerprint.
+    one counts. But two names for one record are what somebody asked for. Different models of one name get the tags
+    that tell them apart, or the first digits of their fingerprint.
     """
     stored = len({record.key for record in part}) == len(part)
 
@@ -157,10 +157,22 @@ def _name_models(part: list[Record]) -> list[Record]:
     for record in part:
         models.setdefault(who(record.model), record.model)
     names = Counter(model.name for model in models.values())
+    apart = dict(models)
     digits = Counter((model.name, model.fingerprint[:6]) for model in models.values())
     for key, model in models.items():
-        if names[model.name] > 1:
+        if names[model.name] > 1 and (said := _tags_apart(model, list(models.values()))):
+            apart[key] = replace(model, name=f"{model.name} ({said})")
+        elif names[model.name] > 1:
             unique = digits[model.name, model.fingerprint[:6]] == 1
             suffix = model.fingerprint[:6] if unique else digest(model.identity)[:6]
-            models[key] = replace(model, name=f"{model.name} ({suffix})")
-    return [replace(cast(Cell, record), model=models[who(record.model)]) for record in part]
+            apart[key] = replace(model, name=f"{model.name} ({suffix})")
+    return [replace(cast(Cell, record), model=apart[who(record.model)]) for record in part]
+
+
+def _tags_apart(model: ModelRecord, models: list[ModelRecord]) -> str:
+    """The tags that no other model of this name has the same of, as text; "" where there are none."""
+    namesakes = [other for other in models if other.name == model.name and other is not model]
+    keys = [key for key in model.tags if any(other.tags.get(key) != model.tags[key] for other in namesakes)]
+    mine = [model.tags[key] for key in keys]
+    alike = any([other.tags.get(key) for key in keys] == mine for other in namesakes)
+    return "" if alike else ", ".join(f"{key}={model.tags[key]}" for key in keys)

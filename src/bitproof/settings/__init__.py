@@ -6,6 +6,20 @@ each result), its digest (part of the cell's key) and its text form (`grammar`).
 
 from bitproof.settings.describing import build, describe, digest
 from bitproof.settings.grammar import Call, call, name_family, parse
+from bitproof.settings.importing import failed, imported, is_importable
 from bitproof.settings.source import source_of, values_of
 
-__all__ = ["Call", "build", "call", "describe", "digest", "name_family", "parse", "source_of", "values_of"]
+__all__ = [
+    "Call",
+    "build",
+    "call",
+    "describe",
+    "digest",
+    "failed",
+    "imported",
+    "is_importable",
+    "name_family",
+    "parse",
+    "source_of",
+    "values_of",
+]

@@ -32,8 +32,8 @@ def describe(setting: Any, *, sources: bool = False) -> dict[str, Any]:
     """Plain data (JSON types only) that holds the class of `setting` and every field.
 
     Args:
-        setting: a dataclass, with fields that are numbers, text, paths, None, settings, or tuples or dictionaries of
-            these.
+        setting: a dataclass, with fields that are numbers, text, paths, None, settings, functions, or tuples or
+            dictionaries of these. A function cannot be built again from its description.
         sources: also hold a hash of the code of classes that are not bitproof's, so that an edited one is another, and
             the revision of those that are, from the second on.
 
@@ -142,6 +142,9 @@ def _plain(value: Any, what: str, sources: bool) -> Any:
         return {key: _plain(v, what, sources) for key, v in value.items()}
     if isinstance(value, Path):
         return value.as_posix()
+    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, functools.partial)):
+        name = getattr(value, "__qualname__", "partial")
+        return f"{value.__module__}:{name}" + (f" {source_of(value)[:12]}" if sources else "")
     if isinstance(value, float) and math.isnan(value):
         return "nan"
     if isinstance(value, float):

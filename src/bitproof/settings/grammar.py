@@ -1,12 +1,13 @@
 """Settings as text, the one form that the command line has for all of them.
 
-    setting  = name | name:body | name(body)
+    setting  = name | name:body | name(body) | module:setting
     body     = [head ","] field=value, field=value, ...
     value    = number | quotient | true | false | none | text | setting | value+value+...
 
 The form with a colon ends where the text ends, so what lies inside another setting is written with brackets:
 `eot:attack=pgd(eps=8/255,steps=7),draws=20`. A head is what comes before the first field, such as the bits of a scheme
-(`lsq:w4a4`) or the folder of a data set (`imagenet:photos,size=299`).
+(`lsq:w4a4`) or the folder of a data set (`imagenet:photos,size=299`). What is somebody's own stands behind the name
+of its module: `mine:Darker`, `mine:Darker(eps=0.1)`.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bitproof.errors import InputError, lookup
+from bitproof.settings.importing import imported, is_importable
 
 DEEPEST, LONGEST = 50, 10_000
 """Brackets and letters of a text that is read at all."""
@@ -92,12 +94,19 @@ def call(text: str) -> Call:
 def parse(text: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Any:
     """The setting that a text describes; its name is looked up in `table`.
 
+    Behind the name of a module stands what is somebody's own: a class or function, or a setting that is made already.
     Numbers may be quotients (`eps=0.5/255`), several values are joined by + (`milestones=0.3+0.6`), and settings may
     hold settings (`eot:attack=pgd(steps=7)`). Unknown names, fields and unreadable values raise `InputError`.
     """
+    module, colon, rest = text.partition(":")
+    if colon and module not in table and is_importable(module):
+        parts = call(rest)
+        made = imported(module, parts.name, kind)
+        if isinstance(made, type) or (callable(made) and not dataclasses.is_dataclass(made) and not _needs(made)):
+            return construct(made, parts)
+        return made  # a setting that is made already, or a function that is one, such as a loss
     parts = call(text)
-    make = lookup(table, parts.name, kind)
-    return construct(make, parts)
+    return construct(lookup(table, parts.name, kind), parts)
 
 
 def construct(make: Callable[..., Any], parts: Call) -> Any:
@@ -126,6 +135,13 @@ def construct(make: Callable[..., Any], parts: Call) -> Any:
     return make(**values)
 
 
+def _needs(function: Callable[..., Any]) -> bool:
+    """Whether a function cannot be called without arguments by position."""
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.default is p.empty and p.kind in by_place for p in parameters)
+
+
 def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     """The parameters of a function by name, with their types; keywords that a typed dictionary lists are some, too."""
     hints = typing.get_type_hints(function)
@@ -135,6 +151,9 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
         if typing.get_origin(hint) is typing.Unpack and (args := typing.get_args(hint))
     ]
     plain = {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not typing.Unpack}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in hints and parameter.default not in (parameter.empty, None):
+            plain[name] = type(parameter.default)  # of people's own functions, where no type is said
     for keywords in listed:
         plain |= typing.get_type_hints(keywords)
     return {name: hint for name, hint in plain.items() if name not in ("self", "return")}

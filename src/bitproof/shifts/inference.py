@@ -111,6 +111,8 @@ class _Cast(nn.Module):
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         try:
             logits = logits_in(self.model(images.to(self.dtype)), len(images)).float()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise InputError(
                 f"the model does not run in {self.dtype} ({str(error).splitlines()[0]})",

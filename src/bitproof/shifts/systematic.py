@@ -53,7 +53,8 @@ class Pipeline(Shift):
 
     Attributes:
         decoder: library, and where it is not by its defaults, what differs; a name in `DECODERS`, e.g. "ffmpeg".
-        resize: library and interpolation, a name in `RESIZES`, e.g. "opencv-area".
+        resize: library and interpolation, a name in `RESIZES`, e.g. "opencv-area". Data that are framed by another
+            mode than the reference keep theirs where something else is varied.
         enlarge: for data sets whose files have the model's input size already, so that a deployed resize
             would do nothing: the picture is first enlarged so many times (Pillow Lanczos), standing in
             for the camera's picture, and then brought to the input size by `resize`. 1 takes the file as it is.
@@ -130,4 +131,5 @@ class Pipeline(Shift):
         if self.enlarge > 1:
             height, width = (self.enlarge * side for side in picture.shape[:2])
             picture = resize(picture, height, width, "pillow-lanczos")
-        return framed(picture, framing, self.resize, squash=self.protocol == "squash")
+        theirs = self.resize == REFERENCE_RESIZE and self.name != "resize"  # then it is not what is varied
+        return framed(picture, framing, framing.resize if theirs else self.resize, squash=self.protocol == "squash")

@@ -1,12 +1,15 @@
 """A subject: a model under test, and what is known of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from bitproof.core.calling import device_of
+from bitproof.core.copying import moved
 from bitproof.errors import InputError, kind_of
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
@@ -29,6 +32,7 @@ class Subject:
         architecture: the name that `load_model` knows it by.
         origin: what made it, plain data: parent, recipe, data, seed, and marks of what was done to it.
         gradients: whether attacks can follow its gradients.
+        tags: whatever its user says of it (see `tagged`).
         class_names: of its outputs, in their order, where its checkpoint names them.
 
     Example:
@@ -45,6 +49,7 @@ class Subject:
     architecture: str | None = None
     origin: Mapping[str, Any] | None = None
     gradients: bool = True
+    tags: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
 
     @staticmethod
@@ -78,6 +83,15 @@ class Subject:
             class_names=names[0] if len(names) == 1 else None,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return device_of(self.model)
+
+    def on(self, device: str | torch.device | None) -> "Subject":
+        """The same on a device, see `core.copying.moved`."""
+        return self.with_model(moved(self.model, device))
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything in the model that can change what it computes."""
@@ -94,11 +108,31 @@ class Subject:
             architecture=self.architecture,
             origin=dict(self.origin) if self.origin is not None else None,
             gradients=self.gradients,
+            tags=dict(self.tags),
         )
 
     def with_model(self, model: nn.Module) -> "Subject":
         """The same knowledge of another module, such as its frozen copy."""
         return replace(self, model=model)
+
+
+def tagged(model: "nn.Module | Subject | Callable[[Tensor], Tensor]", **tags: Any) -> Subject:
+    """A model with what its user says of it, for tables and exports: `tagged(net, name="lsq", train_seed=1)`.
+
+    Models of one `name` are taken together by `Result.table(over="train_seed")`. Tags change no result.
+
+    Raises:
+        InputError: a tag that is no text, number or truth.
+    """
+    for key, value in tags.items():
+        if not isinstance(value, (str, int, float, bool)):
+            raise InputError(
+                f"the tag {key} is a {type(value).__name__}",
+                rule="tags are text, numbers or truths, which go into tables and files",
+                remedy="Write it as text",
+            )
+    subject = Subject.of(model)
+    return replace(subject, tags={**subject.tags, **tags})
 
 
 class Function(nn.Module):

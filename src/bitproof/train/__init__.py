@@ -2,8 +2,22 @@
 
 from collections.abc import Callable
 
+from bitproof.train.alarm import Alarm
 from bitproof.train.changes import changed
-from bitproof.train.objectives import OBJECTIVES, CrossEntropy, Distillation, Objective, SquaredHinge
+from bitproof.train.divergence import Diverged
+from bitproof.train.objectives import (
+    NFGSM,
+    OBJECTIVES,
+    Adversarial,
+    CrossEntropy,
+    Distillation,
+    Free,
+    Matching,
+    Objective,
+    RandomBudget,
+    SquaredHinge,
+    Trades,
+)
 from bitproof.train.optimisation import Optimisation
 from bitproof.train.papers import (
     bernhard2019,
@@ -14,8 +28,9 @@ from bitproof.train.papers import (
     lin2019,
     lsq2020,
     pact2018,
+    xiao2023,
 )
-from bitproof.train.penalties import PENALTIES, ClippingLevels, Penalty
+from bitproof.train.penalties import PENALTIES, ClippingLevels, Orthogonality, Penalty
 from bitproof.train.quantization import Quantization
 from bitproof.train.recipe import Recipe
 from bitproof.train.recipes import qat, standard
@@ -33,24 +48,39 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "bernhard2019-quantized": bernhard2019.quantized,
     "li2024-fine-tuning": li2024.fine_tuning,
     "li2024-from-scratch": li2024.from_scratch,
+    "li2024-teacher": li2024.teacher,
+    "li2024-adversarial": li2024.adversarial,
+    "li2024-matching": li2024.matching,
     "lin2019-standard": lin2019.standard,
     "lin2019-svhn": lin2019.svhn,
+    "lin2019-quantized": lin2019.quantized,
+    "lin2019-dq": lin2019.defensive,
+    "xiao2023": xiao2023.quantized,
 }
 
 __all__ = [
+    "NFGSM",
     "OBJECTIVES",
     "PENALTIES",
     "RECIPES",
+    "Adversarial",
+    "Alarm",
     "ClippingLevels",
     "CrossEntropy",
     "Distillation",
+    "Diverged",
     "Epoch",
+    "Free",
+    "Matching",
     "Objective",
     "Optimisation",
+    "Orthogonality",
     "Penalty",
     "Quantization",
+    "RandomBudget",
     "Recipe",
     "SquaredHinge",
+    "Trades",
     "changed",
     "qat",
     "standard",

@@ -60,19 +60,27 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """How many there are in an epoch: a last one of a single example is left out."""
+        """How many there are in an epoch, replays counted: a last one of a single example is left out."""
         count, size = len(self.train), self.how.batch_size
-        return count // size + (count % size > 1)
+        return self.how.replays * (count // size + (count % size > 1))
+
+    @property
+    def all_seen(self) -> int:
+        """How many examples an epoch has, one that is left out at its end among them."""
+        return self.how.replays * len(self.train)
 
     def seen(self, step: int) -> int:
-        """How many examples the first `step` batches of an epoch have."""
-        return min(step * self.how.batch_size, len(self.train))
+        """How many examples the first `step` batches of an epoch have, those of replays as often as they are shown."""
+        whole, again = divmod(step, self.how.replays)
+        done = min(whole * self.how.batch_size, len(self.train))
+        return done * self.how.replays + again * min(self.how.batch_size, len(self.train) - done)
 
     def of_epoch(self, epoch: int, first: int) -> Iterator[Batch]:
         """The batches of one epoch in order, from its step `first` on."""
         order = self.train[self.rng.fold("order", epoch).permutation(len(self.train))[0].numpy()]
         for step in range(first, self.steps):
-            rows = order[step * self.how.batch_size : (step + 1) * self.how.batch_size]
+            batch = step // self.how.replays
+            rows = order[batch * self.how.batch_size : (batch + 1) * self.how.batch_size]
             draws = Rng(self.rng.seed, self.data.ids[rows], (*self.rng.path, "augment", epoch)).uniform((3,))
             images = AUGMENTATIONS[self.augmentation](self.data.images(rows), draws)
             yield Batch(
@@ -83,6 +91,24 @@ class Batches:
                 step=epoch * self.steps + step,
                 progress=(epoch + step / self.steps) / self.how.epochs,
             )
+
+
+def stratified(labels: NDArray[np.int64], rows: NDArray[np.int64], share: float, rng: Rng) -> NDArray[np.int64]:
+    """A random share of `rows`, ascending, in which every class has its share, give or take one; `rng` of the run.
+
+    The rows of each class are put in a random order, which spreads them evenly over [0, 1]; the lowest are taken.
+    """
+    shuffled = rows[rng.fold("share").permutation(len(rows))[0].numpy()]
+    _, classes, sizes = np.unique(labels[shuffled], return_inverse=True, return_counts=True)
+    place = np.empty(len(rows))
+    for number, size in enumerate(sizes):
+        place[classes == number] = (np.arange(size) + 0.5) / size
+    return np.sort(shuffled[np.argsort(place, kind="stable")[: part(len(rows), share)]])
+
+
+def part(count: int, share: float) -> int:
+    """How many of `count` examples are a share."""
+    return max(2, round(share * count))
 
 
 def split(count: int, holdout: int, rng: Rng) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

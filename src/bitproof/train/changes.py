@@ -1,15 +1,20 @@
 """What is usually set otherwise in a recipe, by flat names, for all recipes alike."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, TypedDict, Unpack
 
 from bitproof.errors import InputError, lookup
-from bitproof.quant import Scheme
-from bitproof.train.objectives import Distillation, Objective
+from bitproof.quant import Scheme, as_scheme
+from bitproof.train.alarm import Alarm
+from bitproof.train.objectives import Distillation, Objective, as_objective
 from bitproof.train.optimisation import Optimisation
-from bitproof.train.penalties import ClippingLevels
+from bitproof.train.penalties import ClippingLevels, Orthogonality
 from bitproof.train.quantization import Quantization
 from bitproof.train.recipe import Recipe
+
+PENALTY_OF = {"penalty": ClippingLevels, "orthogonality": Orthogonality}
+"""Whose weight a change is."""
 
 
 class Changes(TypedDict, total=False):
@@ -21,16 +26,20 @@ class Changes(TypedDict, total=False):
         distillation: weight of a teacher, by default the float model that training starts from, against
             1 - distillation for the objective; 0 = no teacher. `temperature` divides both models' logits.
         penalty: weight of the penalty on clipping levels; 0 = none.
+        scheme, objective: settings or their text; the objective may also be a function of logits and labels.
+        orthogonality: weight of that on matrices whose rows are not orthonormal; 0 = none.
     """
 
-    scheme: Scheme
+    scheme: Scheme | str
     calibration: int
     initial: str
-    objective: Objective
+    objective: Objective | Callable[..., Any] | str
     distillation: float
     temperature: float
     penalty: float
+    orthogonality: float
     epochs: int
+    replays: int
     batch_size: int
     optimizer: str
     learning_rate: float
@@ -44,9 +53,11 @@ class Changes(TypedDict, total=False):
     scaled: bool
     averaging: float
     augmentation: str
+    share: float
     holdout: int
     precision: str
     compiled: bool
+    alarm: Alarm | None
 
 
 def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
@@ -62,6 +73,10 @@ def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
     given: dict[str, Any] = dict(to)
     for name in given:
         lookup(Changes.__annotations__, name, "setting of a recipe")
+    if "scheme" in given:
+        given["scheme"] = as_scheme(given["scheme"])
+    if "objective" in given:
+        given["objective"] = as_objective(given["objective"])
     quantization, of_quantization = recipe.quantization, _of(Quantization, given)
     if quantization is None and of_quantization:
         raise InputError(
@@ -78,9 +93,10 @@ def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
     if weight := given.get("distillation"):
         temperature = {name: given[name] for name in ("temperature",) if name in given}
         new = replace(new, objective=Distillation(objective=new.objective, weight=weight, **temperature))
-    if "penalty" in given:
-        weight = given["penalty"]
-        new = replace(new, penalties=(ClippingLevels(weight=weight),) if weight else ())
+    for name, kind in PENALTY_OF.items():
+        if name in given:
+            others = tuple(penalty for penalty in new.penalties if not isinstance(penalty, kind))
+            new = replace(new, penalties=(*others, kind(weight=given[name])) if given[name] else others)
     return new
 
 

@@ -5,6 +5,7 @@ each epoch and once a minute in between. So a run that was killed goes on from t
 same weights (bit for bit on the same machine with the same number of threads) as one that was not.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -13,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bitproof.core.calling import answer
+from bitproof.core.calling import NotFinite, answer
+from bitproof.core.devices import generators_kept
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.errors import InputError
+from bitproof.models.convex import project_sums
 from bitproof.quant import after_step
 from bitproof.train import averaging
+from bitproof.train.alarm import Guard, go_back, keep
 from bitproof.train.batches import Batch, Batches
+from bitproof.train.divergence import PATIENCE, at_chance, chance, is_finite, not_finite
 from bitproof.train.state import Epoch, Position, Run, StateFile
 
 Minimised = Callable[[Batch, Rng], tuple[Tensor, Tensor]]
@@ -38,19 +42,28 @@ def fit(
     minimised: Minimised,
     *,
     average: float,
+    guard: Guard | None,
     file: StateFile,
     advance: Advance,
     on_epoch: OnEpoch,
 ) -> nn.Module:
     """Bring the run to its end and return its model in eval mode, as of the best epoch; see `Recipe.__call__`."""
+    keep(run)
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
-    advance(len(now.history) * len(batches.train) + batches.seen(now.step), "")
-    with torch.random.fork_rng():
+    advance(len(now.history) * batches.all_seen + batches.seen(now.step), "")
+    with generators_kept(batches.device):
         while len(now.history) < epochs:
-            _train_epoch(run, batches, minimised, average, file, advance)
+            try:
+                _train_epoch(run, batches, minimised, average, guard, file, advance)
+            except _NoNumber as error:
+                raise not_finite(f"loss is {error.value}", len(now.history) + 1, _last_good(run)) from None
+            if not is_finite(run.model):
+                raise not_finite("weights are not finite", len(now.history) + 1, _last_good(run))
             shown = averaging.averaged(run.model, now.average) if average else run.model
             _end_epoch(shown, now, batches)
+            _check_chance(run, chance(batches.data.labels[batches.train]))
+            keep(run)
             on_epoch(list(now.history), shown)
             file.save(run)
     if now.best:
@@ -60,8 +73,22 @@ def fit(
     return run.model.to(memory_format=torch.contiguous_format).eval()  # pyright: ignore
 
 
+class _NoNumber(Exception):
+    """A loss that is NaN or infinite."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+
 def _train_epoch(
-    run: Run, batches: Batches, minimised: Minimised, average: float, file: StateFile, advance: Advance
+    run: Run,
+    batches: Batches,
+    minimised: Minimised,
+    average: float,
+    guard: Guard | None,
+    file: StateFile,
+    advance: Advance,
 ) -> None:
     """The rest of the epoch that the run is in, step by step."""
     model, now, epoch = run.model, run.now, len(run.now.history)
@@ -71,20 +98,28 @@ def _train_epoch(
         torch.manual_seed(_seed(batches.rng.fold("step", epoch, now.step)))  # of dropout and its like
         batches.how.pace(run.optimizer, batch.progress)
         rng = Rng(batches.rng.seed, batch.ids, (*batches.rng.path, "objective", epoch))
-        loss, logits = minimised(batch, rng)
+        try:
+            loss, logits = minimised(batch, rng)
+        except NotFinite:  # an attack in it met the logits first
+            raise _NoNumber(math.nan) from None
+        if not math.isfinite(value := loss.item()):
+            raise _NoNumber(value)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
         after_step(model)
+        project_sums(model)
         if average:
             averaging.follow(now.average, model, average, batch.step)
+        if guard is not None:
+            guard.look(run, batch.step)
         now.step += 1
         now.loss += loss.detach() * len(batch.labels)
         now.correct += (logits.argmax(1) == batch.labels).sum()
         now.seconds = time.monotonic() - started
         advance(len(batch.labels), _words(now, batches))
         file.save_now_and_then(run)
-    advance(len(batches.train) - batches.seen(batches.steps), "")
+    advance(batches.all_seen - batches.seen(batches.steps), "")
     model.eval()
 
 
@@ -92,22 +127,39 @@ def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
     """Record the epoch, keep the model if it is the best on the held-out examples, and begin the next."""
     seen, number = batches.seen(batches.steps), len(now.history) + 1
     loss, accuracy = now.loss.item() / seen, now.correct.item() / seen
-    if not np.isfinite(loss):
-        raise InputError(
-            f"the loss of epoch {number} is {loss}",
-            rule="training goes on while the loss is finite",
-            remedy="Use a smaller learning_rate",
-        )
     held = _accuracy(model, batches.data, batches.holdout) if len(batches.holdout) else None
     best = held is None or all(held > (epoch.holdout_accuracy or 0.0) for epoch in now.history)
     if held is not None and best:
         now.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    rung = [step for step in now.alarms if step // batches.steps == number - 1]
     now.history.append(
-        Epoch(number=number, loss=loss, accuracy=accuracy, holdout_accuracy=held, best=best, seconds=now.seconds)
+        Epoch(
+            number=number,
+            loss=loss,
+            accuracy=accuracy,
+            holdout_accuracy=held,
+            best=best,
+            seconds=now.seconds,
+            alarm=rung[0] if rung else None,
+        )
     )
     now.step, now.seconds = 0, 0.0
     now.loss.zero_()
     now.correct.zero_()
+
+
+def _check_chance(run: Run, most: float) -> None:
+    """Raise `Diverged` after `PATIENCE` epochs of which none was more accurate than `most`."""
+    last = [epoch.accuracy for epoch in run.now.history[-PATIENCE:]]
+    if len(last) == PATIENCE and max(last) <= most:
+        raise at_chance(last, run.now.history[-1].number, _last_good(run))
+
+
+def _last_good(run: Run) -> nn.Module:
+    """The model of the last good state, averaged where the run averages."""
+    go_back(run)
+    run.model.load_state_dict(run.now.average, strict=False)
+    return run.model.to(memory_format=torch.contiguous_format).eval()  # pyright: ignore
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ class Optimisation:
 
     Attributes:
         epochs: passes over the data.
+        replays: steps that are taken on each batch in a row; 1 but in free adversarial training.
         batch_size: examples a step; a last batch of one, which BatchNorm cannot use, is left out.
         optimizer: "sgd", "adam" (both with an l2 penalty as weight decay) or "adamw" (decoupled).
         learning_rate: the schedule's peak.
@@ -47,6 +48,7 @@ class Optimisation:
     """
 
     epochs: int = 20
+    replays: int = 1
     batch_size: int = 64
     optimizer: str = "adamw"
     learning_rate: float = 1e-2
@@ -62,7 +64,7 @@ class Optimisation:
     def __post_init__(self) -> None:
         lookup(OPTIMIZERS, self.optimizer, "optimizer")
         lookup(SCHEDULES, self.schedule, "schedule")
-        for name, least in (("epochs", 1), ("batch_size", 2)):
+        for name, least in (("epochs", 1), ("replays", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise InputError(
                     f"{name} is {getattr(self, name)}", rule=f"it is {least} at least", remedy="Use a larger number"

@@ -1,5 +1,6 @@
 """What every way to train is: a setting that can be called."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -15,8 +16,9 @@ from bitproof.errors import InputError, lookup
 from bitproof.quant.draws import seed_draws
 from bitproof.settings import describe, digest
 from bitproof.subjects.fingerprint import fingerprint
+from bitproof.train.alarm import Alarm, Guard, remedies
 from bitproof.train.augment import AUGMENTATIONS
-from bitproof.train.batches import Batch, Batches, split
+from bitproof.train.batches import Batch, Batches, part, split, stratified
 from bitproof.train.loop import Advance, Minimised, OnEpoch, fit
 from bitproof.train.objectives import CrossEntropy, Loss, Objective
 from bitproof.train.optimisation import Optimisation
@@ -47,10 +49,12 @@ class Recipe:
             epochs are judged by; 0 = none (`bitproof.train.averaging`).
         augmentation: "none", or shifts of 4 pixels and mirroring: "crop-flip" over black, "crop-flip-reflect" over the
             image's own mirror image.
+        share: the part of what is left that is trained on, a random one in which every class has its share; 1 = all.
         holdout: so many random examples are kept out of training; the result is the epoch that does best on
             them. 0 = the result is the last epoch.
         precision: "float32", or "bfloat16" for mixed precision where the hardware is faster at it.
         compiled: run the model through `torch.compile`.
+        alarm: for catastrophic overfitting, where the objective is one that is prone to it; None = no alarm.
 
     Example:
         >>> import numpy as np, bitproof as bp
@@ -71,15 +75,21 @@ class Recipe:
     quantization: Quantization | None = None
     averaging: float = 0.0
     augmentation: str = "none"
+    share: float = 1.0
     holdout: int = 0
     precision: str = "float32"
     compiled: bool = False
+    alarm: Alarm | None = field(default_factory=Alarm)
 
     def __post_init__(self) -> None:
         lookup(AUGMENTATIONS, self.augmentation, "augmentation")
         lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
         if self.holdout < 0:
             raise InputError(f"holdout is {self.holdout}", rule="it is 0 at least", remedy="Use a larger number")
+        if not 0 < self.share <= 1:
+            raise InputError(
+                f"share is {self.share}", rule="it is the part of the data to train on", remedy="Use 0.01, 0.1 or 1"
+            )
         if not 0 <= self.averaging < 1:
             raise InputError(
                 f"averaging is {self.averaging}",
@@ -96,7 +106,7 @@ class Recipe:
 
     def work(self, count: int) -> int:
         """How many examples pass through the model in training on `count` ones, for progress bars."""
-        return self.optimisation.epochs * (count - self.holdout)
+        return self.optimisation.epochs * self.optimisation.replays * part(count - self.holdout, self.share)
 
     @plain_context()
     def __call__(
@@ -123,18 +133,22 @@ class Recipe:
             on_epoch: called after every epoch with the records of all so far and the model, in eval mode.
 
         Raises:
-            InputError: fewer examples than the recipe needs, a loss that is no longer finite, or a state of
-                another run.
+            InputError: fewer examples than the recipe needs, or a state of another run.
+            Diverged: a loss that is no longer finite, or accuracy at chance for `PATIENCE` epochs; it has the last
+                sound model.
         """
         train, holdout = split(len(data), self.holdout, rng)
+        train = stratified(data.labels, train, self.share, rng)
         start = copied(model)
-        loss = self.objective.start(start if teacher is None else teacher)
+        taught = start if teacher is None else teacher
+        loss = self.objective.start(taught)
+        after = [other.start(taught) for other in remedies(self.objective)] if self.alarm else []
         student = self.quantization(start, data, rng) if self.quantization else start
         student.to(memory_format=torch.channels_last)  # pyright: ignore - a tenth faster on a CPU
         seed_draws(student, rng)
-        taught = fingerprint(teacher) if teacher is not None else None
+        learned_from = fingerprint(teacher) if teacher is not None else None
         run_id = (rng.seed, rng.path, rng.ids.tolist())
-        identity = digest(describe(self, sources=True), data.fingerprint, run_id, fingerprint(student), taught)
+        identity = digest(describe(self, sources=True), data.fingerprint, run_id, fingerprint(student), learned_from)
         batches = Batches(
             data=data,
             train=train,
@@ -144,11 +158,13 @@ class Recipe:
             rng=rng,
             device=device_of(student),
         )
+        run = self._run(student, loss)
         return fit(
-            self._run(student, loss),
+            run,
             batches,
-            self._minimised(student, loss),
+            self._minimised(run, [loss, *after]),
             average=self.averaging,
+            guard=self._guard(batches, len(after)),
             file=StateFile(state, identity),
             advance=advance,
             on_epoch=on_epoch,
@@ -170,14 +186,30 @@ class Recipe:
             ),
         )
 
-    def _minimised(self, model: nn.Module, loss: Loss) -> Minimised:
-        """The objective's loss and all penalties, as a function of the batch."""
+    def _guard(self, batches: Batches, count: int) -> Guard | None:
+        """What watches the run, with `count` remedies: on held-out examples, else on the first ones of training."""
+        single = self.objective.one_step
+        if self.alarm is None or single is None:
+            return None
+        rows = (batches.holdout if len(batches.holdout) else batches.train)[: self.alarm.images]
+        return Guard(
+            alarm=self.alarm,
+            eps=single.eps,
+            remedies=count,
+            inputs=batches.data.images(rows).to(batches.device),
+            labels=torch.from_numpy(batches.data.labels[rows]).to(batches.device),
+            rng=Rng(batches.rng.seed, batches.data.ids[rows], (*batches.rng.path, "alarm")),
+        )
+
+    def _minimised(self, going: Run, losses: Sequence[Loss]) -> Minimised:
+        """The loss in use, the first or that after as many alarms, and all penalties, as a function of the batch."""
+        model = going.model
         device = device_of(model).type
         run: nn.Module = torch.compile(model) if self.compiled else model  # pyright: ignore
 
         def minimised(batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
             with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                value, logits = loss(run, batch, rng)
+                value, logits = losses[len(going.now.alarms)](run, batch, rng)
             for penalty in self.penalties:
                 value = value + penalty(model)
             return value, logits

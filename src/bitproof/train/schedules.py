@@ -39,6 +39,11 @@ def one_cycle(progress: float, milestones: tuple[float, ...], decay: float) -> f
     return _between(1.0, _LAST, (progress - _WARM_UP) / (1 - _WARM_UP))
 
 
+def cyclic(progress: float, milestones: tuple[float, ...], decay: float) -> float:
+    """In line from zero to the peak halfway, and back to zero (Smith 2017, arXiv 1506.01186, one cycle)."""
+    return 1 - abs(2 * progress - 1)
+
+
 def _between(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
 
@@ -49,4 +54,5 @@ SCHEDULES: dict[str, Schedule] = {
     "steps": steps,
     "exponential": exponential,
     "one-cycle": one_cycle,
+    "cyclic": cyclic,
 }

@@ -16,6 +16,8 @@ from bitproof.reading import refusing
 
 _SAVE_EVERY = 60.0  # seconds
 
+_CPU = torch.device("cpu")
+
 _KEPT = {
     torch.optim.SGD: {"momentum_buffer"},
     torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
@@ -34,6 +36,8 @@ class Epoch:
         holdout_accuracy: in [0, 1], in eval mode on the examples that are held out; None without any.
         best: whether no epoch so far did better on those; always True without any.
         seconds: how long it took.
+        alarm: the step of the whole run, from 0, after which it first looked like catastrophic overfitting in this
+            epoch, and the run went back to the last good state (`bitproof.train.alarm`); None = it did not.
     """
 
     number: int
@@ -42,6 +46,7 @@ class Epoch:
     holdout_accuracy: float | None
     best: bool
     seconds: float
+    alarm: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -54,6 +59,9 @@ class Position:
         seconds: how long they took.
         average: of the parameters by name; empty without averaging.
         best: the state dict of the best epoch on held-out examples; empty without any.
+        good: the last good state of model, optimizer and average, to which a run can go back.
+        robust: the best accuracy under PGD that the alarm has seen.
+        alarms: the steps of the whole run after which it rang.
         history: the epochs that are done.
     """
 
@@ -63,6 +71,9 @@ class Position:
     seconds: float = 0.0
     average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
+    good: dict[str, Any] = field(default_factory=dict)
+    robust: float = 0.0
+    alarms: list[int] = field(default_factory=list)
     history: list[Epoch] = field(default_factory=list)
 
 
@@ -108,8 +119,8 @@ class StateFile:
         self._saved = time.monotonic()
 
     def save_now_and_then(self, run: Run) -> None:
-        """`save`, if the last time was a minute ago."""
-        if time.monotonic() - self._saved > _SAVE_EVERY:
+        """`save`, if the last time was a minute ago, and the loss is still finite."""
+        if time.monotonic() - self._saved > _SAVE_EVERY and run.now.loss.isfinite():
             self.save(run)
 
     def restore(self, run: Run) -> None:
@@ -132,8 +143,9 @@ class StateFile:
                 )
             _check_form(content, _content(run, self._identity), "the state")
             if content["now"]["best"]:
-                _check_form(content["now"]["best"], run.model.state_dict(), "the best model")
+                _check_form(content["now"]["best"], _moved(run.model.state_dict(), _CPU), "the best model")
             _check_moments(content["optimizer"]["state"], run.optimizer)
+            _check_moments(content["now"]["good"]["optimizer"]["state"], run.optimizer)
             run.model.load_state_dict(content["model"])
             run.objective.load_state_dict(content["objective"])
             run.optimizer.load_state_dict(content["optimizer"])
@@ -143,15 +155,16 @@ class StateFile:
 
 
 def _content(run: Run, identity: str) -> dict[str, Any]:
-    """What a file holds."""
+    """What a file holds: everything on the CPU, so that a run may go on elsewhere."""
     now = {f.name: getattr(run.now, f.name) for f in fields(run.now)}
-    return {
+    content = {
         "identity": identity,
         "model": run.model.state_dict(),
         "objective": run.objective.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "now": {**now, "history": [asdict(epoch) for epoch in run.now.history]},
     }
+    return _moved(content, _CPU)
 
 
 def _check_form(found: Any, own: Any, path: str) -> None:

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -20,6 +21,16 @@ part of what a stopped run goes on from.
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class OneStep:
+    """A single linf step of length about `eps`, along a gradient (`bitproof.train.crafting`), to images on which an
+    objective is minimised."""
+
+    eps: float
+    gradient: str
+    objective: "Objective"
+
+
 class Objective(abc.ABC):
     """What training minimises."""
 
@@ -27,6 +38,11 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def label(self) -> str:
         """Short form for people, e.g. "cross-entropy"."""
+
+    @property
+    def one_step(self) -> "OneStep | None":
+        """What it is where it trains against a single step, which the alarm watches; None for all others."""
+        return None
 
     @abc.abstractmethod
     def start(self, teacher: nn.Module) -> Loss:

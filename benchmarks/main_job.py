@@ -1,0 +1,84 @@
+"""What `evaluate` costs beyond making the images and running the models: the bare loop's time over its own.
+
+python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_FOLDER [rounds=3] [images=16] [only=NETWORK]
+
+The clean images, the eleven resize modes and the fifteen corruptions (severity 3) of a float network with random
+weights and its frozen w8a8 copy. The bare loop reads the same pictures, makes the same images by the same settings, and
+runs the same frozen models on batches of the same size; it checks, measures, counts and stores nothing. One thread, CPU
+time, both in rotation; medians over rounds. Goals: 0.95, 0.9, 0.85.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+import bitproof as bp
+from bitproof.conditions import as_condition
+from bitproof.conditions.suites import corruptions, resizes
+from bitproof.core.memory import keep_freed_memory
+from bitproof.data import Data, Examples
+from bitproof.judging.making import keyed
+from bitproof.shifts import IMAGENET_C
+from bitproof.shifts.base import Shift
+from common import kept, ratio, rotate
+
+NETWORKS = {"resnet20": (32, 128), "torchvision:squeezenet1_1": (224, 16), "torchvision:mobilenet_v2": (224, 16)}
+"""Size of the images, and how many make a batch."""
+
+
+@torch.no_grad()
+def bare(models: Sequence[nn.Module], data: Data, shifts: Sequence[Shift], batch: int) -> None:
+    for shift in shifts:
+        rng = keyed(shift, data, 0)
+        for start in range(0, len(data), batch):
+            read = data.read(np.arange(start, min(start + batch, len(data))))
+            examples = Examples(data=data, rows=read.rows, images=read.images)
+            frames = shift.make(examples, rng=rng.select(read.rows)).frames.flatten(0, 1)
+            for model in models:
+                model(frames).argmax(1)
+
+
+def measured(name: str, roots: Sequence[str], images: int, rounds: int) -> dict[str, object]:
+    size, batch = NETWORKS[name]
+    source = ("cifar10", roots[0]) if size == 32 else ("folder", roots[1])
+    count = images * (8 if size == 32 else 1)
+    data = bp.load_data(source[0], root=source[1], limit=count, **({} if size == 32 else {"size": size}))
+    net = bp.load_model(name, classes=len(data.classes))
+    models = {"float": net, "w8a8": bp.quantize(net, bp.Scheme(weight_bits=8, act_bits=8), next(data.inputs(4)))}
+    frozen = [bp.freeze(model) for model in models.values()]
+    parts = {
+        "clean": (["clean"], 0.95),
+        "resizes": (resizes(data), 0.9),
+        "corruptions": (corruptions(data, IMAGENET_C.values(), severities=(3,)), 0.85),
+    }
+    claim: dict[str, object] = {"images": count, "batch": batch, "rounds": rounds}
+    for part, (conditions, goal) in parts.items():
+        shifts = [as_condition(condition) for condition in conditions]
+        shifts = shifts if part == "clean" else [as_condition("clean"), *shifts]
+        runs = {
+            "bare": lambda shifts=shifts: bare(frozen, data, shifts, batch),
+            "evaluate": lambda given=conditions: bp.evaluate(
+                models, data, conditions=given, batch_size=batch, progress=False
+            ),
+        }
+        times = rotate(runs, repeats=rounds, warmup=1, clock=time.process_time)
+        claim[part] = {"measured": round(ratio(times, "bare", "evaluate"), 3), "goal": goal}
+    return claim
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    roots, options = sys.argv[1:3], dict(option.split("=") for option in sys.argv[3:])
+    for name in NETWORKS:
+        if options.get("only", name) == name:
+            claim = measured(name, roots, int(options.get("images", 16)), int(options.get("rounds", 3)))
+            kept("main_job", name, claim, {"threads": 1, "clock": "CPU time of the process"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""A first look at a model, before hours are spent on it: a hundred images tell what it is used wrongly with.
+
+A model that gets pixels of another scale, order or normalisation than it was trained with answers at a few percent, and
+nothing else says so. The same images are shown as other code bases would hand them over; a finding is reported only
+where that is better beyond doubt: by an exact paired test on the same images, divided by the number of forms that were
+tried, and better than any constant answer too. So a model of random weights, or one that is merely weak, is told that
+it guesses, and no more.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from bitproof.core.calling import device_of, forward
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.models import Normalize
+from bitproof.models.spec import CIFAR10_MEAN, IMAGENET_MEAN, IMAGENET_STD
+
+COUNT = 100
+"""Images that are looked at, spread over the data."""
+
+WEAK = 0.6
+"""Share of right answers from which only the order of colours is doubted."""
+
+GAIN = 0.1
+"""Share of the images that another form has to put right, beside being significant."""
+
+LEVEL = 1e-3
+"""Of the tests of other forms, over all of them."""
+
+_CAFFE = (104 / 255, 117 / 255, 123 / 255)  # blue, green, red
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How other code bases hand images over.
+
+    Attributes:
+        text: what it is, for people.
+        remedy: how the model gets it.
+        change: from images in [0, 1].
+        colours: whether it alone changes the order of colours, in which case it is always tried.
+    """
+
+    text: str
+    remedy: str
+    change: Callable[[Tensor], Tensor]
+    colours: bool = False
+
+
+def first_look(model: nn.Module, data: Data, name: str, *, batch_size: int = COUNT) -> list[str]:
+    """What seems to be wrong with a model on these data, in sentences; none where nothing does.
+
+    Args:
+        model: maps images in [0, 1] to logits.
+        data: what it will be tested on.
+        name: of the model, for people.
+        batch_size: images a pass; 100 images are shown once, and a model with few right answers or colours up to ten
+            times.
+    """
+    rows = np.unique(np.linspace(0, len(data) - 1, min(COUNT, len(data))).astype(np.int64))
+    read = data.read(rows)
+    if not len(read.rows):
+        return []
+    labels = data.labels[read.rows]
+    images = read.images.to(device_of(model))
+    logits = _answers(model, images, name, batch_size)
+    if logits is None:
+        return []  # what a model cannot take is said where it is asked in earnest
+    predictions = logits.argmax(1).numpy()
+    right = predictions == labels
+    share = np.bincount(labels).max() / len(labels)
+    better = _better_form(model, images, labels, right, float(share), name, batch_size)
+    if better is not None:
+        return [better]
+    return [*_weakness(predictions, labels, right, logits.shape[1], name), *_outputs(logits, name)]
+
+
+def _better_form(
+    model: nn.Module,
+    images: Tensor,
+    labels: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    share: float,
+    name: str,
+    batch_size: int,
+) -> str | None:
+    """The form of images with which the model is right most often, if it is so beyond doubt."""
+    tried = [form for form in forms(model, images.shape[1]) if form.colours or right.mean() < WEAK]
+    best: tuple[int, Form] | None = None
+    for form in tried:
+        logits = _answers(model, form.change(images), name, batch_size)
+        if logits is None:
+            continue
+        other = logits.argmax(1).numpy() == labels
+        mended, spoilt = int((other & ~right).sum()), int((right & ~other).sum())
+        gained = mended - spoilt >= GAIN * len(right)
+        level = LEVEL / len(tried)
+        if (
+            gained
+            and binomtest(mended, mended + spoilt, 0.5, alternative="greater").pvalue < level
+            and binomtest(int(other.sum()), len(other), min(share, 1.0), alternative="greater").pvalue < level
+            and (best is None or other.sum() > best[0])
+        ):
+            best = int(other.sum()), form
+    if best is None:
+        return None
+    count, form = best
+    return (
+        f"model {name!r} is right on {right.sum()} of {len(right)} images, and on {count} of them where it is given "
+        f"{form.text}: {form.remedy}"
+    )
+
+
+def _weakness(
+    predictions: NDArray[np.int64], labels: NDArray[np.int64], right: NDArray[np.bool_], outputs: int, name: str
+) -> Iterator[str]:
+    """Whether a model answers as a guess would."""
+    count = len(labels)
+    if count < 20:
+        return  # too few to say anything
+    share = float(np.bincount(labels).max()) / count
+    answers = np.bincount(predictions)
+    if answers.max() >= 0.95 * count and share < 0.8:
+        yield (
+            f"model {name!r} gives one answer, class {answers.argmax()}, to {answers.max()} of {count} images: check "
+            "its weights, and the scale and normalisation of the images that it expects"
+        )
+    elif binomtest(int(right.sum()), count, 1 / outputs, alternative="greater").pvalue > 0.01:
+        yield (
+            f"model {name!r} is right on {right.sum()} of {count} images, as a guess among {outputs:,} classes would "
+            "be: check its weights, the order of its classes, and its preprocessing"
+        )
+
+
+def _outputs(logits: Float[Tensor, "n k"], name: str) -> Iterator[str]:
+    """Whether outputs look like those of a sigmoid; those of a softmax are refused elsewhere."""
+    if len(logits) >= 20 and bool(((logits >= 0) & (logits <= 1)).all()) and logits.shape[1] > 1:
+        yield (
+            f"all outputs of model {name!r} lie between 0 and 1, as those of a sigmoid do: confidences and losses take "
+            "logits, so leave its last sigmoid out"
+        )
+
+
+def forms(model: nn.Module, channels: int) -> list[Form]:
+    """Other ways to hand images over that the model may have been trained with."""
+    found = [
+        Form(
+            text="pixels from 0 to 255",
+            remedy=_normalisation((0.0,) * channels, (1 / 255,) * channels),
+            change=lambda images: images * 255,
+        )
+    ]
+    known = [("0.5 and 0.5", (0.5,) * channels, (0.5,) * channels)]
+    if channels == 3:
+        known += [
+            ("ImageNet's mean and std", IMAGENET_MEAN, IMAGENET_STD),
+            ("CIFAR-10's mean and std", CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
+        ]
+    if channels == 1:
+        known.append(("MNIST's mean and std", (0.1307,), (0.3081,)))
+    for text, mean, std in known:
+        form = Form(
+            text=f"images that are normalised by {text}",
+            remedy=_normalisation(mean, std),
+            change=_normaliser(mean, std),
+        )
+        found.append(form)
+    layer = next(iter(model.children()), None)
+    if isinstance(layer, Normalize):
+        mean, std = layer.mean, layer.std
+        undone = "it seems to normalise by itself: leave the normalisation before it out"
+        found.append(
+            Form(
+                text="images without the normalisation before it",
+                remedy=undone,
+                change=lambda images: images * std + mean,
+            )
+        )
+    if channels == 3:
+        wrapped = "wrap it so that it gets them: `lambda images: net(images.flip(1))`"
+        caffe = _normaliser(_CAFFE, (1 / 255,) * 3)
+        found += [
+            Form(
+                text="blue, green and red in this order",
+                remedy=wrapped,
+                change=lambda images: images.flip(1),
+                colours=True,
+            ),
+            Form(
+                text="blue, green and red from 0 to 255",
+                remedy=wrapped.replace("flip(1)", "flip(1) * 255"),
+                change=lambda images: images.flip(1) * 255,
+            ),
+            Form(
+                text="blue, green and red from 0 to 255 less 104, 117 and 123, as in Caffe",
+                remedy="wrap it so that it gets them",
+                change=lambda images: caffe(images.flip(1)),
+            ),
+        ]
+    return found
+
+
+def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    return lambda images: (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
+
+
+def _normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
+    """How a model is put behind a normalisation."""
+    means, stds = (",".join(f"{value:.4g}" for value in values) for values in (mean, std))
+    return (
+        f"use --mean {means} --std {stds}, in Python bp.models.normalized(net, mean, std), or put its own mean and std "
+        "there"
+    )
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, images: Tensor, name: str, batch_size: int) -> Tensor | None:
+    """Finite logits [n, k] on the CPU, or None where there are none."""
+    try:
+        logits = torch.cat([forward(model, part, name) for part in images.split(batch_size)]).cpu()
+    except InputError:
+        return None
+    return logits if logits.dim() == 2 and bool(logits.isfinite().all()) else None

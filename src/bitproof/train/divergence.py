@@ -1,0 +1,64 @@
+"""Training that leads nowhere: a loss that is no number, or accuracy at chance; "NC" in the papers' tables."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from bitproof.errors import InputError
+
+PATIENCE = 5
+"""Whole epochs at chance, one after the other, after which a run is given up."""
+
+
+class Diverged(InputError):
+    """A run did not converge.
+
+    Attributes:
+        epoch: in which that was seen, from 1.
+        model: the last one that was sound, in eval mode: as of the end of an epoch, or the start.
+    """
+
+    def __init__(self, what: str, *, epoch: int, model: nn.Module, rule: str, remedy: str) -> None:
+        super().__init__(what, rule=rule, remedy=remedy)
+        self.epoch = epoch
+        self.model = model
+
+
+def is_finite(model: nn.Module) -> bool:
+    """Whether weights and statistics are. Statistics may be infinite before the loss of a batch is."""
+    return all(bool(value.isfinite().all()) for value in model.state_dict().values())
+
+
+def not_finite(what: str, epoch: int, model: nn.Module) -> Diverged:
+    """Of a run in whose epoch `epoch` something, such as "loss is nan", is no number."""
+    return Diverged(
+        f"the {what} in epoch {epoch}",
+        epoch=epoch,
+        model=model,
+        rule="training goes on while loss and weights are finite",
+        remedy="Use a smaller learning_rate",
+    )
+
+
+def at_chance(accuracies: list[float], epoch: int, model: nn.Module) -> Diverged:
+    """Of a run that has learned nothing for `PATIENCE` epochs."""
+    return Diverged(
+        f"accuracy is {accuracies[-1]:.1%} in epoch {epoch}, and was no better in the {PATIENCE - 1} before",
+        epoch=epoch,
+        model=model,
+        rule=f"training goes on unless it stays at chance for {PATIENCE} epochs",
+        remedy="Use a smaller learning_rate, or more bits",
+    )
+
+
+def chance(labels: NDArray[np.int64]) -> float:
+    """The accuracy that a model which always answers the most frequent class does not exceed by chance on so many
+    examples, by three standard deviations; 0 where they are too few to tell chance from learning.
+
+    Example:
+        >>> round(chance(np.arange(1000) % 10), 3)
+        0.128
+    """
+    share = np.bincount(labels).max() / len(labels)
+    most = share + 3 * np.sqrt(share * (1 - share) / len(labels))
+    return float(most) if most < (1 + share) / 2 else 0.0

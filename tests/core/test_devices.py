@@ -1,0 +1,99 @@
+"""Choosing a device, computing exactly on it, and what happens where its memory is full."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bitproof as bp
+from bitproof.core.calling import plain_context
+from bitproof.core.devices import about, device_named, present
+from bitproof.core.room import Room
+from bitproof.errors import InputError
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def test_the_cpu_is_always_there():
+    assert present()[0] == "cpu"
+    assert device_named("cpu") == torch.device("cpu")
+    assert device_named("auto") == torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "cpu:1", "", "mps:7"])
+def test_a_device_that_is_not_there(name, model, data):
+    with pytest.raises(InputError, match=f"device {name!r}: here are cpu.*Use one of them, or auto"):
+        bp.evaluate(model, data, device=name, progress=False)
+
+
+def switches() -> list[object]:
+    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul
+    cudnn = torch.backends.cudnn
+    return [*(place.fp32_precision for place in places), cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32]
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_products_have_all_their_digits_whatever_is_allowed(precision):
+    torch.set_float32_matmul_precision(precision)
+    before = switches()
+    try:
+        with plain_context():
+            assert switches() == ["ieee", "ieee", "ieee", False, True, False]
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert switches() == before and torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+class Small(nn.Module):
+    """Has room for eight images, or for four that need gradients."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.most = 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) * (1 + images.requires_grad) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd more.")
+        return self.model(images)
+
+
+CONDITIONS = ["fgsm:eps=16/255", "apgd:eps=16/255,steps=3", "contrast", "brightness-sequence"]
+
+
+def test_a_batch_that_does_not_fit_is_halved(model):
+    data = bp.load_data("digits", split="test", limit=15)
+    options = {"conditions": CONDITIONS, "transfer": ["pgd:eps=16/255,steps=2"], "progress": False}
+    whole = bp.evaluate(model.eval(), data, **options)
+    with pytest.warns(UserWarning, match=r"no memory for (16|8|4) images a pass: (8|4|2) from here on"):
+        parts = bp.evaluate(Small(model).eval(), data, batch_size=16, **options)
+    for one, other in zip(whole.cells, parts.cells, strict=True):
+        assert (one.predictions == other.predictions).all() and abs(one.linf - other.linf).max() < 1e-6
+
+
+def test_a_diagnosis_that_does_not_fit_is_done_in_parts(model):
+    data = bp.load_data("digits", split="test", limit=15)
+    how = {"queries": 10, "steps": 2, "draws": 2, "directions": 1, "eps": 16 / 255}
+    with pytest.warns(UserWarning, match=r"no memory for (16|8|4) images"):
+        parts = bp.diagnose_masking(Small(model).eval(), data, batch_size=16, **how)
+    assert parts.accuracy == bp.diagnose_masking(model, data, **how).accuracy
+
+
+def test_one_image_that_does_not_fit_is_said_so(model):
+    small = Small(model).eval()
+    small.most = 0
+    with pytest.raises(InputError, match="one image does not fit .*CUDA out of memory.*device='cpu'"), pytest.warns():
+        Room(2).fit(lambda most: small(torch.zeros(most, 1, 20, 20)))
+
+
+@gpu
+def test_a_gpu_says_what_it_is():
+    assert about(torch.device("cuda:0")).keys() == {"products", "name", "cuda", "cudnn", "tf32", "deterministic"}
+
+
+@gpu
+def test_results_of_a_gpu(model, data):
+    here = bp.evaluate(model, data, conditions=CONDITIONS, progress=False)
+    there = bp.evaluate(model, data, conditions=CONDITIONS, device="cuda", progress=False)
+    for one, other in zip(here.cells, there.cells, strict=True):
+        assert (one.predictions != other.predictions).mean() < 0.05 and other.device == "cuda:0"

@@ -1,0 +1,213 @@
+"""Data as people have them: archives of arrays, tables, Hugging Face folders, functions of their own, random parts."""
+
+import csv
+import io
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bitproof as bp
+from bitproof.errors import InputError
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (12, 10, 8, 3), np.uint8)
+LABELS = np.arange(12) % 3
+_numbers = itertools.count()
+
+
+def shown(data):
+    return (data.images(range(len(data))).permute(0, 2, 3, 1) * 255).round().byte().numpy()
+
+
+def png(picture) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ---- random parts
+
+
+def test_a_sample_gives_each_class_its_share_and_follows_from_the_seed():
+    digits = bp.load_data("digits")
+    part = digits.sample(100, seed=1)
+    counts, whole = np.bincount(part.labels), np.bincount(digits.labels)
+    assert len(part) == 100 and (np.abs(counts - whole * 100 / len(digits)) < 1).all()
+    assert part.ids.tolist() == digits.sample(100, seed=1).ids.tolist() == sorted(part.ids.tolist())
+    assert part.ids.tolist() != digits.sample(100, seed=2).ids.tolist()
+    assert bp.load_data("digits", sample=100, seed=1).fingerprint == part.fingerprint
+    assert set(digits.sample(50, seed=1).ids) <= set(digits.sample(200, seed=1).ids)
+    assert len(digits.sample(10_000)) == len(digits) and digits.take(3).ids.tolist() == [0, 1, 2]
+
+
+def test_a_part_of_none_and_two_parts_are_refused():
+    with pytest.raises(InputError, match="a part of 0 examples"):
+        bp.load_data("digits").take(0)
+    with pytest.raises(InputError, match="limit is 3 and sample is 4"):
+        bp.load_data("digits", limit=3, sample=4)
+
+
+# ---- archives of arrays
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (("x_test", "y_test"), PICTURES),
+        (("test_images", "test_labels"), PICTURES.transpose(0, 3, 1, 2)),
+        (("images", "labels"), (PICTURES / 255).astype(np.float32)),
+        (("x", "y"), PICTURES[..., 0]),
+        (("arr_0", "arr_1"), PICTURES),
+    ],
+)
+def test_npz_by_any_of_the_usual_names_and_orders(tmp_path, names, images):
+    others = {"x_train": PICTURES[:3], "y_train": LABELS[:3]} if "test" in names[0] else {}
+    np.savez(tmp_path / "mine.npz", **{names[0]: images, names[1]: LABELS[:, None]}, **others)
+    data = bp.load_data("npz", root=tmp_path / "mine.npz", limit=7)
+    assert (data.name, data.classes, data.open) == ("mine", ("0", "1", "2"), True)
+    assert (shown(data) == (PICTURES if images.ndim == 4 else PICTURES[..., :1])[:7]).all()
+    assert data.labels.tolist() == LABELS[:7].tolist()
+    if others:
+        assert len(bp.load_data("npz", root=tmp_path / "mine.npz", split="train")) == 3
+
+
+def test_npz_says_what_it_lacks(tmp_path):
+    np.savez(tmp_path / "odd.npz", pictures=PICTURES, labels=LABELS)
+    with pytest.raises(InputError, match=r"holds the arrays pictures, labels.*x_test and y_test"):
+        bp.load_data("npz", root=tmp_path / "odd.npz")
+    np.savez(tmp_path / "objects.npz", images=PICTURES, labels=np.array(["a"] * 12, object), allow_pickle=True)
+    with pytest.raises(InputError, match="not numbers"):
+        bp.load_data("npz", root=tmp_path / "objects.npz")
+    with pytest.raises(InputError, match="is no file"):
+        bp.load_data("npz", root=tmp_path / "none.npz")
+
+
+# ---- tables
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    rows = []
+    for i, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{i}.png")
+        rows.append({"File": f"pictures/{i}.png", "label": "abc"[LABELS[i]], "split": "train" if i < 2 else "test"})
+
+    def write(rows=rows, name="mine.csv"):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return tmp_path / name
+
+    return rows, write
+
+
+def test_a_table_gives_its_pictures_in_order(table):
+    rows, write = table
+    data = bp.load_data("csv", root=write())
+    assert (data.classes, data.shape, data.labels.tolist()) == (("a", "b", "c"), (3, 10, 8), LABELS[2:].tolist())
+    assert (shown(data) == PICTURES[2:]).all() and data.file(0) == "pictures/2.png"
+    numbers = [{"path": row["File"], "y": LABELS[i]} for i, row in enumerate(rows)]
+    data = bp.load_data("csv", root=write(numbers, "numbers.csv"), classes=["x", "y", "z"], size=6)
+    assert (data.classes, data.shape, data.labels.tolist()) == (("x", "y", "z"), (3, 6, 6), LABELS.tolist())
+
+
+def test_a_table_says_what_is_wrong_with_it(table):
+    rows, write = table
+    for change, words in (
+        ([{"where": "a", "label": 1}], "its columns are where, label"),
+        ([{"path": "gone.png", "label": 1}], "names 'gone.png'.*as seen from"),
+        ([{**rows[0], "split": "other"}], "no rows of the split 'test'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            bp.load_data("csv", root=write(change, "bad.csv"))
+    with pytest.raises(InputError, match="has the label 'c'"):
+        bp.load_data("csv", root=write(), classes=["a", "b"])
+
+
+# ---- Hugging Face's folders
+
+
+def parquet(folder, name, rows, *, named=True, column="image", group=5):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as writer
+
+    pictures = [{"bytes": png(PICTURES[i]), "path": f"{i}.png"} for i in rows]
+    table = arrow.table({column: pictures, "label": [int(LABELS[i]) for i in rows]})
+    if named:
+        about = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["ant", "bee", "cat", "dog"]}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
+    (folder / "data").mkdir(exist_ok=True)
+    writer.write_table(table, folder / "data" / name, row_group_size=group)
+
+
+def test_hugging_face_folder_with_several_files_and_groups(tmp_path):
+    parquet(tmp_path, "test-00000-of-00002.parquet", range(7))
+    parquet(tmp_path, "test-00001-of-00002.parquet", range(7, 12))
+    parquet(tmp_path, "train-00000-of-00001.parquet", range(2))
+    data = bp.load_data("hf", root=tmp_path)
+    assert (data.classes, data.shape) == (("ant", "bee", "cat", "dog"), (3, 10, 8))
+    assert (shown(data) == PICTURES).all() and data.labels.tolist() == LABELS.tolist()
+    backwards = data.images([11, 0, 6, 5]).numpy()
+    assert (backwards == data.images(range(12)).numpy()[[11, 0, 6, 5]]).all()
+    assert len(bp.load_data("hf", root=tmp_path, split="train")) == 2
+    assert len(bp.load_data("hf", root=tmp_path, sample=4)) == 4
+    with pytest.raises(InputError, match="no Parquet files of the split 'extra'.*test-00000-of-00002"):
+        bp.load_data("hf", root=tmp_path, split="extra")
+
+
+def test_hugging_face_folder_of_other_columns(tmp_path):
+    parquet(tmp_path, "validation-0.parquet", range(6), named=False, column="img")
+    data = bp.load_data("hf", root=tmp_path, classes=["x", "y", "z"], size=4)
+    assert (data.classes, data.shape) == (("x", "y", "z"), (3, 4, 4))
+    parquet(tmp_path, "test-0.parquet", range(2), column="pixels")
+    with pytest.raises(InputError, match="its columns are pixels, label"):
+        bp.load_data("hf", root=tmp_path)
+
+
+# ---- a function of one's own
+
+
+def test_a_function_of_ones_own_is_data(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    name = f"peoples_data_{next(_numbers)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import bitproof as bp\nfrom torch.utils.data import TensorDataset\nimport torch\n"
+        "def digits(split): return bp.load_data('digits', split=split, limit=30)\n"
+        "def pairs(): return TensorDataset(torch.zeros(4, 1, 5, 5), torch.arange(4))\n"
+        "def number(): return 3\n"
+    )
+    assert len(bp.load_data(f"{name}:digits", split="train")) == 30
+    assert bp.load_data(f"{name}:pairs", limit=2).shape == (1, 5, 5)
+    with pytest.raises(InputError, match="a int as data"):
+        bp.load_data(f"{name}:number")
+    code, out, err = run("evaluate", "digits_cnn", "--data", f"{name}:digits", "--suite", "clean", "--sample", 20)
+    assert code == 0 and "n = 20" in " ".join(out.split()), (out, err)
+
+
+def test_a_list_of_classes_may_be_a_file_of_its_own(tmp_path, run):
+    for label in ("even", "odd"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        Image.fromarray(PICTURES[0]).save(tmp_path / "pictures" / label / "1.png")
+    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "odd", "even"]))
+    command = [
+        "evaluate",
+        "resnet20",
+        "--data",
+        f"folder:{tmp_path / 'pictures'}",
+        "--input-size",
+        32,
+        "--suite",
+        "clean",
+    ]
+    code, _, err = run(*command)
+    assert code == 2 and "has 10 outputs, data set 'folder' has 2 classes" in err
+    code, _, err = run(*command, "--class-list", tmp_path / "names.txt", "--quiet")
+    assert code == 0, err
+    code, _, err = run("evaluate", "digits_cnn", "--data", "digits", "--class-list", tmp_path / "names.txt")
+    assert code == 2 and "the classes of digits are known" in err

@@ -1,0 +1,186 @@
+"""A study of one's own: tags and seeds as dimensions, stores put together and compared, tables and figures."""
+
+import subprocess
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bitproof as bp
+from bitproof.errors import InputError
+from bitproof.experiment import compare_stores, merge
+from bitproof.experiment.environment import environment
+from bitproof.metrics import pooled
+from metric_cells import make_cell
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two stores: two networks that differ in their seed, each tested in a run of its own."""
+    folder = tmp_path_factory.mktemp("study")
+    data = bp.load_data("digits", limit=20)
+    for seed, name in enumerate("ab"):
+        model = bp.tagged(bp.load_model("digits_cnn", seed=seed), train_seed=seed)
+        bp.evaluate({"net": model}, data, conditions=["fgsm:eps=0.1"], store=folder / f"{name}.db", progress=False)
+    return folder
+
+
+def copied(cell, **changes):
+    from dataclasses import replace
+
+    return replace(cell, **changes)
+
+
+# ---- taken together
+
+
+def test_models_of_one_name_are_taken_together_over_a_tag():
+    from dataclasses import replace
+
+    cells = []
+    for seed, right in enumerate(([1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1])):
+        cell = make_cell(right)
+        cells.append(replace(cell, model=replace(cell.model, fingerprint=str(seed), tags={"train_seed": seed})))
+    (row,) = pooled(cells, "train_seed")
+    assert (row["n"], row["examples"], row["least"], row["most"]) == (3, 4, 0.5, 1.0)
+    assert row["accuracy"] == pytest.approx(0.75) and row["sd"] == pytest.approx(0.25)
+    assert row["high"] == 1.0 and row["low"] == pytest.approx(0.75 - 4.302652729911275 * 0.25 / 3**0.5)  # t of 2
+    assert row["holds"] == "train_seed: training again; the same 4 images"
+    assert pooled(cells[:1], "train_seed")[0]["low"] is None
+    with pytest.raises(InputError, match="no model has the tag 'width'.*train_seed.*bp.tagged"):
+        pooled(cells, "width")
+    with pytest.raises(InputError, match="two results of 'float' under 'clean' with train_seed = 0"):
+        pooled([cells[0], cells[0]], "train_seed")
+    seeds = [replace(cell, seed=i) for i, cell in enumerate(cells)]
+    assert pooled(seeds, "seed")[0]["holds"].startswith("draws of attacks and corruptions")
+
+
+def test_a_family_may_be_named_by_a_tag():
+    data = bp.load_data("digits", limit=8)
+    models = {
+        f"net {seed}": bp.tagged(bp.load_model("digits_cnn", seed=seed), name="net", train_seed=seed) for seed in (0, 1)
+    }
+    result = bp.evaluate(models, data, suite="clean", progress=False)
+    (row,) = result.table(over="train_seed").to_dict("records")
+    assert (row["model"], row["n"]) == ("net", 2)
+    with pytest.raises(InputError, match="the tag net is a list"):
+        bp.tagged(bp.load_model("digits_cnn"), net=[1])  # pyright: ignore
+
+
+# ---- stores
+
+
+def test_a_store_is_a_result_again(place, tmp_path):
+    merged = merge([place / "a.db", place / "b.db"], tmp_path / "m.db")
+    assert (merged.copied, merged.same, merged.conflicts) == (4, 0, ())
+    with pytest.warns(UserWarning, match="several networks are called 'net'"):
+        result = bp.Result.load(tmp_path / "m.db")
+    assert {cell.model.name for cell in result.cells} == {"net (train_seed=0)", "net (train_seed=1)"}
+    assert len(result.environments) == 2 and result.reference == "net (train_seed=0)"
+    one = bp.Result.load(place / "a.db")
+    assert one.reference == "net" and len(one.table()) == 2
+    with pytest.raises(InputError, match="holds no such results"):
+        bp.Result.load(place / "a.db", seed=7)
+
+
+def test_merging_twice_is_no_conflict_and_another_answer_is(place, tmp_path):
+    assert merge([place / "a.db", place / "a.db"], tmp_path / "same.db").same == 2
+    with bp.Store(place / "a.db", readonly=True) as store:
+        cells = store.query()
+    odd = copied(cells[0], predictions=np.where(np.arange(20) < 3, 9 - cells[0].predictions, cells[0].predictions))
+    changed = int((odd.predictions != cells[0].predictions).sum())
+    with bp.Store(tmp_path / "odd.db") as store:
+        store.append(odd, store.begin_run({}))
+        store.append(cells[1], store.begin_run({}))
+    found = compare_stores(place / "a.db", tmp_path / "odd.db")
+    assert (found.shared, found.equal, found.only) == (2, 1, (0, 0))
+    assert found.differences[0].predictions == changed > 0
+    with pytest.raises(InputError, match=f"1 results differ: net under clean: other predictions on {changed} of 20"):
+        merge([place / "a.db", tmp_path / "odd.db"], tmp_path / "m.db")
+    assert not (tmp_path / "m.db").exists()
+    merged = merge([place / "a.db", tmp_path / "odd.db"], tmp_path / "m.db", keep_first=True)
+    assert merged.copied == 2 and len(merged.conflicts) == 1
+    with bp.Store(tmp_path / "m.db", readonly=True) as store:
+        assert (store.get(odd.key).predictions == cells[0].predictions).all()
+    with pytest.raises(InputError, match="exists already"):
+        merge([place / "a.db"], tmp_path / "m.db")
+
+
+def test_the_command_line_merges_and_compares(place, tmp_path, run):
+    code, out, _ = run("merge", place / "a.db", place / "b.db", "-o", tmp_path / "m.db")
+    assert code == 0 and "4 results, 0 of them held alike" in out
+    code, out, _ = run("diff", place / "a.db", tmp_path / "m.db")
+    assert code == 0 and "2 results in both, 2 of them equal; 0 in " in out and "2 in " in out
+
+
+# ---- what a paper takes
+
+
+def test_exports_say_which_network_and_setting(place, tmp_path):
+    result = bp.Result.load(place / "b.db")
+    assert result.export(tmp_path / "t.parquet") == 40
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    row = table[table["kind"] == "attack"].iloc[0]
+    assert row["tag_train_seed"] == 1 and row["eps"] == 0.1 and '"PGD"' in row["setting"]
+    assert row["fingerprint"] == result.cells[0].model.fingerprint
+    assert {"scheme", "method", "rank", "label_probability", "seed"} <= set(table.columns)
+
+
+def test_latex_and_figures_show_the_numbers_of_the_table(place, tmp_path):
+    result = bp.Result.load(place / "a.db")
+    rows = result.table().to_dict("records")
+    text = result.to_latex(tmp_path / "t.tex")
+    assert (tmp_path / "t.tex").read_text() == text and r"\toprule" in text
+    for row in rows:
+        assert f"{100 * row['accuracy']:.1f}" in text
+    figure, shown = result.figure()
+    assert shown["accuracy"].tolist() == [row["accuracy"] for row in rows]
+    figure.savefig(tmp_path / "f.pdf")
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(InputError, match="no condition of the group 'fog'"):
+        result.figure("fog")
+
+
+def test_the_users_own_repository_is_noted(tmp_path, monkeypatch):
+    def git(*command):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", "-C", tmp_path, *who, *command], capture_output=True, text=True, check=True
+        ).stdout
+
+    git("init", "-q")
+    (tmp_path / "nets.py").write_text("1")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    found = environment()["repository"]
+    assert found == {"name": tmp_path.name, "commit": git("rev-parse", "HEAD").strip(), "dirty": False}
+    (tmp_path / "nets.py").write_text("2")
+    assert environment()["repository"]["dirty"]
+    monkeypatch.chdir("/")
+    assert environment()["repository"] is None
+
+
+def test_tags_and_metrics_on_the_command_line(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peoples_metric.py").write_text(
+        "from bitproof.metrics import Metric\n"
+        "RASH = Metric(name='rash-errors', symbol='RASH', description='sure and wrong', source='here',\n"
+        "    higher_is_better=False, bounds=(0.0, 1.0), needs=('clean',),\n"
+        "    scores=lambda chosen: ((chosen.cells[0].confidences > 0.5) & ~chosen.cells[0].correct)[None])\n"
+        "NONE = 3\n"
+    )
+    metrics = dict(bp.metrics.METRICS)
+    monkeypatch.setattr(bp.metrics.table, "METRICS", metrics)
+    command = ["evaluate", "digits_cnn", "--data", "digits", "--limit", 8, "--suite", "clean", "--store", "s.db"]
+    code, out, err = run(*command, "--tag", "train_seed=3", "--tag", "who=me", "--metric", "peoples_metric:RASH")
+    assert code == 0 and "RASH ↓" in out, err
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bp.Result.load("s.db").cells[0].model.tags == {"train_seed": 3, "who": "me"}
+    code, _, err = run(*command, "--tag", "train_seed")
+    assert code == 2 and "a tag is written KEY=VALUE" in err
+    code, _, err = run(*command, "--metric", "peoples_metric:NONE")
+    assert code == 2 and "is a int: a metric of your own" in err

@@ -1,0 +1,133 @@
+"""Settings of somebody's own by the name of their module: attacks, corruptions, quantizers and losses, as text."""
+
+import itertools
+import sys
+
+import pytest
+import torch
+
+import bitproof as bp
+from bitproof.conditions import as_condition
+from bitproof.errors import InputError
+from bitproof.quant.scheme import LayerRule
+from bitproof.settings import describe, parse
+from bitproof.train import OBJECTIVES, RECIPES
+from bitproof.train.objectives import Criterion, CrossEntropy, as_objective
+
+MINE = """
+from dataclasses import dataclass
+from torch.nn.functional import cross_entropy
+from bitproof.attacks import Attack, PGD
+from bitproof.quant.affine import Affine
+from bitproof.shifts import Corruption
+from bitproof.train import standard
+
+@dataclass(frozen=True, kw_only=True)
+class Darker(Attack):
+    norm: str = "linf"
+    eps: float = 0.2
+    label = property(lambda self: f"darker {self.budget}")
+    passes = 0
+
+    def __call__(self, model, inputs, labels, *, targets=None, rng):
+        return (inputs - self.eps).clamp(0, 1)
+
+@dataclass(frozen=True, kw_only=True)
+class Stripes(Corruption):
+    name = "stripes"
+
+    def corrupt(self, picture, generator):
+        return picture * (1 - 0.1 * self.severity)
+
+@dataclass(frozen=True, kw_only=True)
+class Coarse(Affine):
+    name = "coarse"
+
+FAR = Darker(eps=0.5)
+
+def short(*, epochs=1, rate=0.01): return standard(epochs=epochs, learning_rate=rate)
+def strong(steps=7): return PGD(steps=steps)
+def loss(logits, labels): return 2 * cross_entropy(logits, labels)
+"""
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    name = f"peoples_settings_{next(_numbers)}"
+    (tmp_path / f"{name}.py").write_text(MINE)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("{}:Darker", "darker linf 51/255"),
+        ("{}:Darker(eps=0.1)", "darker linf 25.5/255"),
+        ("{}:Darker:eps=0.1,norm=linf", "darker linf 25.5/255"),
+        ("{}:FAR", "darker linf 127.5/255"),
+        ("{}:Stripes:severity=2", "stripes"),
+        ("{}:strong:steps=3", "pgd"),
+        ("eot:attack={}:Darker(eps=0.1),draws=2", "darker"),
+        ("crafted:attack={}:Darker(eps=0.1),targets=next", "darker"),
+    ],
+)
+def test_conditions(mine, text, label):
+    assert label in as_condition(text.format(mine)).label
+
+
+def test_quantizers(mine):
+    scheme = bp.Scheme.parse(f"{mine}:Coarse:w4a8,granularity=tensor,last=float")
+    assert (scheme.label, scheme.weight_bits, scheme.act_bits) == (
+        "coarse w4a8 granularity=tensor last=float",
+        4,
+        8,
+    )
+    rule = bp.Scheme.parse(f"w4a4,layers=linear={mine}:Coarse(w2a2)").layers[0]
+    assert isinstance(rule, LayerRule) and rule.label.startswith("linear=coarse(w2a2")
+    with pytest.raises(InputError, match="derives from bitproof.quant.method.Method"):
+        bp.Scheme.parse(f"{mine}:loss:w4a4")
+
+
+def test_losses_and_recipes(mine):
+    assert parse(f"{mine}:short:epochs=3,rate=0.1", RECIPES, "recipe").optimisation.learning_rate == 0.1
+    objective = parse(f"standard:objective={mine}:loss", RECIPES, "recipe").objective
+    assert isinstance(objective, Criterion) and objective.label == "loss"
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    value = objective.function(logits, labels)
+    assert torch.allclose(value, 2 * torch.nn.functional.cross_entropy(logits, labels))
+
+
+def test_a_loss_belongs_to_its_code():
+    one, other = (Criterion(function=f) for f in (lambda a, b: (a - b).sum(), lambda a, b: (a - 2 * b).sum()))
+    assert describe(one, sources=True) != describe(other, sources=True)
+
+
+def test_labels_are_smoothed_as_by_torch():
+    smoothed = parse("cross-entropy:smoothing=0.1", OBJECTIVES, "objective")
+    assert smoothed == CrossEntropy(smoothing=0.1) and smoothed.label.endswith("smoothed by 0.1")
+    with pytest.raises(InputError, match="smoothing is 1"):
+        CrossEntropy(smoothing=1)
+    with pytest.raises(InputError, match="3 as an objective"):
+        as_objective(3)
+
+
+def test_a_text_is_a_setting_in_python_too():
+    train = bp.load_data("digits", split="train", limit=16)
+    model = bp.load_model("digits_cnn")
+    one, other = bp.quantize(model, "w4a4", train), bp.quantize(model, bp.Scheme(weight_bits=4, act_bits=4), train)
+    images = train.images(range(4))
+    assert torch.equal(one(images), other(images))
+    recipe = bp.train.qat(scheme="lsq:w2a2", objective="cross-entropy:smoothing=0.2", epochs=1)
+    assert recipe.label == "cross-entropy, labels smoothed by 0.2, 1 epoch of adamw, lsq w2a2"
+
+
+def test_what_is_not_there_is_named(mine):
+    with pytest.raises(InputError, match=f"unknown name in the module {mine} 'Darkr'.*Did you mean 'Darker'"):
+        as_condition(f"{mine}:Darkr")
+    with pytest.raises(InputError, match="unknown field of Darker 'epz'.*Did you mean 'eps'"):
+        as_condition(f"{mine}:Darker(epz=1)")
+    with pytest.raises(InputError, match="is not a condition"):
+        as_condition(f"{mine}:short")
