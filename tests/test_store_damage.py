@@ -10,8 +10,10 @@ import pytest
 import bitproof as bp
 from bitproof import records
 from bitproof.errors import InputError
+from bitproof.files import check_place
 from bitproof.records import Cell
-from bitproof.store import Store, _checksum
+from bitproof.store import Store
+from bitproof.store.rows import checksum
 from samples import make_cell
 
 CELLS = [make_cell(model=name, n=5) for name in "abc"]
@@ -31,7 +33,7 @@ def put(store, change, arrays=lambda a: a):
     content, packed = records.pack(CELLS[1])
     content, packed = change(json.loads(content)), arrays(packed)
     text = content if isinstance(content, str) else json.dumps(content)
-    row = (text, packed, _checksum("cell", text, packed), CELLS[1].key)
+    row = (text, packed, checksum("cell", text, packed), CELLS[1].key)
     store._db.execute("UPDATE records SET content = ?, arrays = ?, checksum = ? WHERE key = ?", row)
     store._db.commit()
 
@@ -85,6 +87,42 @@ def test_damaged_pages_hide_no_other_results_and_nothing_is_written(seed, tmp_pa
     assert path.read_bytes() == whole
     with Store(path) as writer, pytest.raises(InputError, match="malformed.*`bitproof report` and `bitproof export`"):
         writer.query()
+
+
+def test_a_page_written_over_by_another_is_named_and_no_run_goes_on(tmp_path):
+    path, cells = tmp_path / "runs.db", [make_cell(model=f"m{i}", n=5) for i in range(30)]
+    with Store(path) as opened:
+        run = opened.begin_run({})
+        for cell in cells:
+            opened.append(cell, run)
+    whole = bytearray(path.read_bytes())
+    one, other = [page for page in range(len(whole) // 4096) if page and whole[4096 * page] == 0x0A][:2]
+    whole[4096 * one : 4096 * (one + 1)] = whole[4096 * other : 4096 * (other + 1)]
+    path.write_bytes(whole)
+    with Store(path, readonly=True) as reader:
+        found = [cell.key for cell in reader.query()]
+        assert len(found) == len(set(found)) < 30 and list(reader.damaged) == ["..."]
+    with Store(path) as writer, pytest.raises(InputError, match="malformed.*start a new store"):
+        writer.begin_run({})
+    with Store(path) as writer, pytest.raises(InputError, match="malformed.*start a new store"):
+        writer.query()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_schema_that_is_no_text_is_explained(readonly, store):
+    store.close()
+    whole = bytearray(store.path.read_bytes())
+    whole[whole.find(b"CREATE") + 7] = 0xE6
+    store.path.write_bytes(whole)
+    with pytest.raises(InputError, match="malformed database schema.*Restore the file"):
+        Store(store.path, readonly=readonly)
+
+
+def test_a_link_to_a_folder_that_is_not_there_names_that_folder(tmp_path):
+    (tmp_path / "link.db").symlink_to("nowhere/runs.db")
+    for refused in (lambda path: Store(path), lambda path: check_place(path, "a store")):
+        with pytest.raises(InputError, match="the folder '.*/nowhere' does not exist"):
+            refused(tmp_path / "link.db")
 
 
 WRONG = {

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bitproof import models
 from bitproof.core.copying import moved
 from bitproof.data.base import composed
-from bitproof.errors import InputError, lookup
+from bitproof.errors import InputError, kind_of, lookup
 from bitproof.files import written
 from bitproof.models.weights import load_weights
 from bitproof.ptq import AddBiases, FoldBatchNorm
@@ -83,7 +83,7 @@ def save_model(model: nn.Module, path: str | Path, *, architecture: str, classes
         )
     if scheme is None and any(isinstance(getattr(part, "scheme", None), Scheme) for part in model.modules()):
         raise InputError(
-            f"a {type(model).__name__} around a quantized model",
+            f"{kind_of(model)} around a quantized model",
             rule="a checkpoint holds the model that was quantized, not what it is wrapped in",
             remedy="Save the model inside, and wrap it again when it is opened",
         )
@@ -197,7 +197,7 @@ def _own(model: nn.Module, weights: str | Path | None, about: "_About | None", f
     given = [name for name, value in fixed.items() if value is not None]
     if weights is None or given:
         raise InputError(
-            f"a {type(model).__name__} " + (f"with {', '.join(given)}" if given else "without weights"),
+            f"{kind_of(model)} " + (f"with {', '.join(given)}" if given else "without weights"),
             rule="a network of your own is opened as it is, with the weights of a file",
             remedy="Pass weights=, and build the network with the classes and the normalisation that it needs",
         )

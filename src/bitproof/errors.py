@@ -38,6 +38,16 @@ class UnreadableError(InputError):
         self.reason = reason
 
 
+def kind_of(value: object) -> str:
+    """What a value is, e.g. "a tuple", "an int", "an array of uint8", "None"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    if name == "ndarray":
+        return f"an array of {value.dtype}"  # pyright: ignore[reportAttributeAccessIssue]
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+
+
 def _restored(kind: type[InputError], args: tuple[str, ...], attributes: dict[str, Any]) -> InputError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)

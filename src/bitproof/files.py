@@ -135,7 +135,8 @@ def _free(path: str | Path) -> Path:
     """Where the file will lie, links followed."""
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
-        raise NotADirectoryError(0, f"the folder {str(Path(path).parent)!r} does not exist")
+        folder = place.parent if Path(path).is_symlink() else Path(path).parent
+        raise NotADirectoryError(0, f"the folder {str(folder)!r} does not exist")
     if place.is_dir():
         raise IsADirectoryError(0, "it is a folder")
     if place.exists() and not place.is_file():

@@ -342,3 +342,11 @@ def test_deepfool_leaves_the_cells_of_a_quantized_model(norm, keys):
     assert not linear(round_ste(16 * adversarial) / 16).argmax(1).any()
     nearest = BALLS[norm].norm(torch.full_like(inputs, 3.5 / 16))
     assert (BALLS[norm].norm(adversarial - inputs) <= 1.02 * nearest).all()
+
+
+@pytest.mark.parametrize("attack", [CW(steps=2, search_steps=1), DDN(steps=2), FMN(steps=2)])
+def test_a_gradient_of_zero_is_warned_of_by_those_that_look_for_the_nearest_image(attack, keys):
+    linear = LinearTwoClass(torch.ones(1, 6, 6), offset=0.1)
+    inputs = torch.full((4, 1, 6, 6), 0.75)
+    with pytest.warns(UserWarning, match="gradient is zero for most images"):
+        attack(lambda x: linear((16 * x).round() / 16), inputs, torch.ones(4, dtype=torch.long), rng=keys)

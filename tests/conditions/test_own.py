@@ -126,6 +126,36 @@ def test_conditions_of_ones_own_are_tested_stored_and_reported(model, data, tmp_
     assert "Weather" in page and "brighter 0.3" in page
 
 
+CALLS = {"n": 0}
+
+
+def counted(images):
+    CALLS["n"] += 1
+    return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Brighter):
+    def __call__(self, model, inputs, labels, *, targets=None, rng):
+        return counted(inputs)
+
+
+def test_a_condition_whose_code_changes_while_it_runs_is_named_with_what_changed(data):
+    with pytest.raises(InputError, match="code of 'brighter 0.3' depends on 'CALLS', which changed during the run"):
+        bp.evaluate(bp.load_model("digits_cnn"), data, conditions=[Counting()], progress=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin(Weather):
+    def record(self):
+        return ConditionRecord(kind="clean", label="twin", group="twin", setting=describe(self, sources=True))
+
+
+def test_there_is_one_clean_condition(data):
+    with pytest.raises(InputError, match="condition 'weather 0.5' is of the kind 'clean'.*another kind"):
+        bp.evaluate(bp.load_model("digits_cnn"), data, conditions=[Twin()], progress=False)
+
+
 def test_a_rule_gives_every_example_its_target():
     labels, classes = np.array([0, 1, 2, 2]), ("ant", "bee", "cat")
     rng = Rng(0, np.arange(4))

@@ -222,8 +222,8 @@ def missed(model, data):
     ("text", "message"),
     [
         ("box:objective=class(target=12)", "targets is '12'"),
-        ("box:objective=backdoor(trigger=square(side=40))", "a trigger lies inside the image"),
-        ("box:objective=backdoor(trigger=square(target=eleven))", "one of the 10 classes"),
+        ("box:objective=backdoor(trigger=corner-square(side=40))", "a trigger lies inside the image"),
+        ("box:objective=backdoor(trigger=corner-square(target=eleven))", "one of the 10 classes"),
         ("box:objective=sample(examples=999999)", "numbered from 0"),
         ("rounding:objective=indiscriminate,schemes=w8a8+w4a8,shipped=integers", "integers are those of one scheme"),
         ("joint:objective=indiscriminate,schemes=w1a8", "affine is defined for weights of 2 to 8 bits"),

@@ -149,7 +149,7 @@ def test_convex_networks_average_where_others_add():
 @pytest.mark.parametrize(("method", "top"), [("relu6", 6.0), ("relu1", 1.0)])
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5])
 def test_activations_of_few_bits_by_hand(method, top, bits):
-    x = (8 * torch.rand(801, generator=torch.Generator().manual_seed(0)) - 1).requires_grad_()
+    x = (8 * torch.rand(4001, generator=torch.Generator().manual_seed(0)) - 1).requires_grad_()
     quantizer = bp.quant.METHODS[method]().inputs(bits)
     y = quantizer(x)
     levels = 2**bits - 1

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Classes, Images
-from bitproof.attacks.checks import check_counts, check_kappa, check_positive
+from bitproof.attacks.checks import check_counts, check_kappa, check_positive, warn_masked
 from bitproof.attacks.constants import Constants
 from bitproof.attacks.goal import Goal, input_gradient
 from bitproof.attacks.nearest import Nearest
@@ -107,6 +107,8 @@ class CW(Attack):
             gradient = input_gradient((c * excess).sum(), x)
             with torch.no_grad():
                 hit = goal.reached(logits) & (gain >= self.kappa)
+                if not (tried.any() or state.age.any()):
+                    warn_masked(gradient, hit)
                 nearest.offer(x, hit, rows)
                 delta = x - clean
                 objective = delta.square().sum((1, 2, 3)) + c * excess

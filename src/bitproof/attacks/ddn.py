@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bitproof.attacks.base import Attack, Classes, Images
-from bitproof.attacks.checks import check_counts, check_positive, check_rate
+from bitproof.attacks.checks import check_counts, check_positive, check_rate, warn_masked
 from bitproof.attacks.goal import input_gradient
 from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import check_eps
@@ -72,6 +72,8 @@ class DDN(Attack):
             gradient = input_gradient(goal.gain(logits, cross_entropy).sum(), x)
             with torch.no_grad():
                 hit = goal.reached(logits)
+                if not t:
+                    warn_masked(gradient, hit)
                 nearest.offer(x, hit)
                 size = size * torch.where(hit, 1 - self.gamma, 1 + self.gamma)
                 delta = ball.steepest(delta + alpha * ball.steepest(gradient)) * size.view(-1, 1, 1, 1)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.attacks.base import Attack, Classes, Images
-from bitproof.attacks.checks import check_counts, check_positive, check_rate
+from bitproof.attacks.checks import check_counts, check_positive, check_rate, warn_masked
 from bitproof.attacks.goal import input_gradient
 from bitproof.attacks.nearest import Nearest
 from bitproof.core.balls import BALLS, Ball, check_eps
@@ -83,6 +83,8 @@ class FMN(Attack):
             gradient = input_gradient(gain.sum(), x)
             with torch.no_grad():
                 hit = goal.reached(logits)
+                if not t:
+                    warn_masked(gradient, hit)
                 nearest.offer(x, hit)
                 boundary = ball.norm(delta) + gain.abs() / ball.dual.norm(gradient).clamp(min=1e-12)
                 grown = torch.where(nearest.found, eps * (1 + gamma), torch.maximum(boundary, eps * (1 + self.gamma)))

@@ -70,7 +70,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_names(condition: Condition, models: Iterable[str], classes: tuple[str, ...]) -> None:
-    """Refuse a condition that names a model or a class which is not there.
+    """Refuse a condition that names a model or a class which is not there, or that takes itself for the clean images.
 
     Raises:
         InputError: such a condition.
@@ -80,3 +80,9 @@ def check_names(condition: Condition, models: Iterable[str], classes: tuple[str,
         lookup(dict.fromkeys(models), about.source, "source of a transfer")
     if about.targets is not None and about.targets not in RULES:
         class_number(about.targets, classes)
+    if about.kind == "clean" and not isinstance(condition, Clean):
+        raise InputError(
+            f"condition {condition.label!r} is of the kind 'clean'",
+            rule="there is one clean condition, the images as they are, which the others are compared with",
+            remedy="Give its record another kind, a word of your own",
+        )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.core.devices import exact
-from bitproof.errors import InputError
+from bitproof.errors import InputError, kind_of
 
 Model = Callable[[Tensor], Tensor]
 """Images in [0, 1] to logits."""
@@ -89,7 +89,7 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
         return fitting[0]
     shapes = ", ".join(f"{name}: {list(part.shape)}" for name, part in tensors.items())
     raise InputError(
-        f"the model returned a {type(output).__name__}{f' ({shapes})' if shapes else ''} for {count} images",
+        f"the model returned {kind_of(output)}{f' ({shapes})' if shapes else ''} for {count} images",
         rule="its logits are the one tensor that it returns, the part called 'logits', or the only part of shape"
         " [n, classes]",
         remedy="Wrap it in a module or function that returns the logits alone, such as `lambda images: net(images)[0]`",
@@ -152,7 +152,7 @@ def check_module(model: object) -> None:
     """Raise `InputError` for a model that is no module: it has no layers that could be changed."""
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"a {type(model).__name__} as a model",
+            f"{kind_of(model)} as a model",
             rule="what changes or copies layers needs the module that they are in",
             remedy="Pass the nn.Module itself; functions can be evaluated and attacked only",
         )

@@ -78,3 +78,14 @@ class Rng:
     def permutation(self, count: int) -> Int[Tensor, "n count"]:
         """A random order of 0..count-1 for every example, int64 [n, count], on the CPU."""
         return torch.from_numpy(np.stack([g.permutation(count) for g in self.generators()]))
+
+
+def global_generators() -> tuple[object, ...]:
+    """Where the global generators of torch and NumPy stand: equal as long as nobody draws from them or seeds them.
+
+    Python's own is left out, as type checkers (beartype) draw from it whenever a function is called.
+    """
+    numbers = np.random.get_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    of_torch = (torch.get_rng_state(), *on_gpus)
+    return (*(state.numpy().tobytes() for state in of_torch), numbers[1].tobytes(), *numbers[2:])  # pyright: ignore

@@ -23,6 +23,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
+from bitproof.experiment.settled import settled
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
@@ -172,7 +173,7 @@ class Experiment:
     def run(self, store: Store, *, progress: bool = True) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
-        with self.bench() as bench:
+        with self.bench() as bench, settled(self.all_conditions):
             models = told_apart(bench, store)
             self._look(bench, models, store)
             plan = self.plan(bench, models)

@@ -87,7 +87,7 @@ class Bench:
         return {
             name: probe(
                 partial(predict_in, Room(COUNT), model, data=self.data, name=name),
-                sent(self._first.images, device_of(model)),
+                sent(self.first.images, device_of(model)),
             )
             for name, model in self.exact.items()
         }
@@ -95,10 +95,11 @@ class Bench:
     @property
     def probed(self) -> Int64[np.ndarray, " k"]:
         """The numbers of the examples that the probes are of."""
-        return self.data.ids[self._first.rows]
+        return self.data.ids[self.first.rows]
 
     @cached_property
-    def _first(self) -> Read:
+    def first(self) -> Read:
+        """The first examples that can be read."""
         read = self.data.read(range(min(COUNT, len(self.data))))
         if not len(read.rows):
             read = self.data.read(range(len(self.data)))

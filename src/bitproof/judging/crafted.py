@@ -22,8 +22,9 @@ from bitproof.core.rng import Rng
 from bitproof.core.room import Room
 from bitproof.data import Data
 from bitproof.errors import InputError
+from bitproof.judging.believing import believed_images, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import check_budget, check_images, check_steady, predict_in
+from bitproof.judging.checks import check_budget, check_steady, predict_in
 from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
@@ -55,7 +56,8 @@ def judge_crafted(
 
     Raises:
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
-            is randomised and the attack does not expect that.
+            is randomised and the attack does not expect that, or the attack changes the model, or draws random numbers
+            that are not keyed.
     """
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
@@ -117,7 +119,10 @@ def _attacked(
 
     start = time.perf_counter()
     tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
-    in_lanes(judge, tools, chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes)), advance)
+    parts = chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes))
+    given = [(name, model) for models in tools for model in models.apart]
+    with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
+        in_lanes(judge, tools, parts, advance)
     draft.seconds = time.perf_counter() - start
     draft.forwards = sum(models.forwards for models in tools)
     draft.backwards = sum(models.backwards for models in tools)
@@ -132,6 +137,11 @@ class _Models:
     crafting: nn.Module
     forwards: int = 0
     backwards: int = 0
+
+    @property
+    def apart(self) -> list[nn.Module]:
+        """Each once."""
+        return [self.exact] if self.crafting is self.exact else [self.exact, self.crafting]
 
     @staticmethod
     def of(exact: nn.Module, crafting: nn.Module, *, own: bool) -> "_Models":
@@ -163,26 +173,29 @@ def _transferred(
     attacked = _to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
-    for rows in chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1)):
-        before, start = _passes(crafting), time.perf_counter()
-        inputs, hit = sent(data.images(rows), device), attacked[rows]
-        adversarial = inputs.clone()
-        if hit.any():
-            some = torch.from_numpy(hit).to(device)
-            adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, room)
-        seconds = time.perf_counter() - start
-        for name in models:
-            start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
-            counted, there = Counted(model), device_of(model)
-            for part in chunks(np.arange(len(rows)), batch_size):
-                tested = adversarial[part].to(there)
-                distances = measured(inputs[part].to(there), tested)
-                draft.fill(rows[part], distances, tested, predict_in(room, counted, tested, data, name))
-            draft.forwards += counted.forwards
-            draft.seconds += time.perf_counter() - start + seconds
-            advance(counted.forwards)
-        spared = len(rows) * attack.passes - (_passes(crafting) - before)
-        advance(spared * len(models))
+    parts = chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1))
+    given = {crafted.source: source} | {name: bench.exact[name] for name in models}
+    with left_as_found(f"attack {attack.label!r}", list(given.items()), bench.first.images[:1]):
+        for rows in parts:
+            before, start = _passes(crafting), time.perf_counter()
+            inputs, hit = sent(data.images(rows), device), attacked[rows]
+            adversarial = inputs.clone()
+            if hit.any():
+                some = torch.from_numpy(hit).to(device)
+                adversarial[some] = craft(attack, crafting, inputs[some], data, rows[hit], targets, rng, room)
+            seconds = time.perf_counter() - start
+            for name in models:
+                start, draft, model = time.perf_counter(), drafts[name], bench.exact[name]
+                counted, there = Counted(model), device_of(model)
+                for part in chunks(np.arange(len(rows)), batch_size):
+                    tested = adversarial[part].to(there)
+                    distances = measured(inputs[part].to(there), tested)
+                    draft.fill(rows[part], distances, tested, predict_in(room, counted, tested, data, name))
+                draft.forwards += counted.forwards
+                draft.seconds += time.perf_counter() - start + seconds
+                advance(counted.forwards)
+            spared = len(rows) * attack.passes - (_passes(crafting) - before)
+            advance(spared * len(models))
     for draft in drafts.values():
         draft.read, draft.targets, draft.left_out = read, targets, dict(clean.data.left_out)
         draft.forwards += crafting.forwards
@@ -205,16 +218,17 @@ def craft(
 
     def made(start: int, most: int) -> tuple[Tensor, int]:
         end, options = (len(rows), {"batch_size": most}) if attack.pooled else (start + most, {})
-        here = rows[start:end]
+        here, clean = rows[start:end], inputs[start:end]
         labels = torch.from_numpy(data.labels[here]).to(inputs.device)
         aims = None if targets is None else torch.from_numpy(targets[here]).to(inputs.device)
-        return attack(model, inputs[start:end], labels, targets=aims, rng=rng.select(here), **options).detach(), end
+        returned = attack(model, clean.clone(), labels, targets=aims, rng=rng.select(here), **options)
+        return believed_images(returned, clean, f"attack {attack.label!r}"), end
 
     parts, start = list[Tensor](), 0
     while start < len(rows):
         part, start = room.fit(partial(made, start))
         parts.append(part)
-    adversarial = check_images(torch.cat(parts), data.shape, f"attack {attack.label!r}")
+    adversarial = torch.cat(parts)
     check_budget(attack, inputs, adversarial)
     return adversarial
 

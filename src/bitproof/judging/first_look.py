@@ -226,6 +226,6 @@ def _answers(model: nn.Module, images: Tensor, name: str, batch_size: int) -> Te
     """Finite logits [n, k] on the CPU, or None where there are none."""
     try:
         logits = torch.cat([forward(model, part, name) for part in images.split(batch_size)]).cpu()
-    except InputError:
+    except (InputError, torch.OutOfMemoryError):
         return None
     return logits if logits.dim() == 2 and bool(logits.isfinite().all()) else None

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from bitproof.core.processes import Handed, died, worker_pool
 from bitproof.core.rng import Rng
 from bitproof.data import Data, Examples
 from bitproof.errors import InputError
+from bitproof.judging.believing import believed_frames, keyed_draws
 from bitproof.judging.checks import check_images
 from bitproof.pictures.pixels import digests
 from bitproof.settings import describe, digest
@@ -131,9 +132,10 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
     """The images of the examples at `rows`.
 
     Raises:
-        InputError: images outside [0, 1] or of another shape.
+        InputError: images outside [0, 1] or of another shape, random numbers that are not keyed.
     """
-    read = data.read(rows)
+    with keyed_draws(f"data set {data.name!r}"):
+        read = data.read(rows)
     clean = check_images(read.images, data.shape, f"data set {data.name!r}")
     if not len(read.rows):
         return Batch(
@@ -144,9 +146,8 @@ def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:
             digests=digests(clean),
             left_out=read.left_out,
         )
-    made = shift.make(Examples(data=data, rows=read.rows, images=clean), rng=keyed(shift, data, seed).select(read.rows))
-    shown = check_images(made.frames.flatten(0, 1), data.shape, f"shift {shift.label!r}")
-    made = replace(made, frames=shown.unflatten(0, made.frames.shape[:2]))
+    examples = Examples(data=data, rows=read.rows, images=clean)
+    made = believed_frames(shift, examples, keyed(shift, data, seed).select(read.rows))
     first = made.frames[:, 0]
     kept = clean if made.made.all() else clean[torch.from_numpy(made.made)]
     return Batch(

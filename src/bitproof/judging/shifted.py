@@ -10,6 +10,7 @@ from torch import nn
 from bitproof.conditions import Clean, chosen_targets
 from bitproof.core.calling import device_of
 from bitproof.core.rng import Rng
+from bitproof.judging.believing import believed_rerun, left_as_found
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import predict_in
 from bitproof.judging.draft import Draft
@@ -50,9 +51,15 @@ def judge_rerun(
     needed: Mapping[str, Cell],
     advance: Advance,
 ) -> Iterable[Cell]:
-    """One cell a model that is run another way, on the clean images; see `judge_shifted`."""
-    others = {name: (record, condition(bench.exact[name])) for name, record in models.items()}
-    return [replace(cell, digests=None) for cell in _judge(bench, Clean(), about, others, advance)]
+    """One cell a model that is run another way, on the clean images; see `judge_shifted`.
+
+    Raises:
+        InputError: also a rerun that changes the model that it is given, or returns none or another each time.
+    """
+    given = [(name, bench.exact[name]) for name in models]
+    with left_as_found(f"rerun {condition.label!r}", given, bench.first.images[:1], keyed=False):
+        others = {name: (record, believed_rerun(condition, bench.exact[name])) for name, record in models.items()}
+        return [replace(cell, digests=None) for cell in _judge(bench, Clean(), about, others, advance)]
 
 
 def _judge(

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bitproof.core.saved import read_saved
-from bitproof.errors import InputError
+from bitproof.errors import InputError, kind_of
 from bitproof.reading import refusing
 
 _SHOWN = 3  # names listed in an error, of each kind
@@ -55,7 +55,7 @@ _SAVE = (
 
 
 def _kind(value: object) -> str:
-    return "an empty dictionary" if value == {} else f"a {type(value).__name__}"
+    return "an empty dictionary" if value == {} else kind_of(value)
 
 
 def _check(path: Path, name: object, tensor: object) -> None:

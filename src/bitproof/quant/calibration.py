@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.errors import InputError
+from bitproof.errors import InputError, kind_of
 
 BATCH = 128
 
@@ -118,7 +118,7 @@ def _pictures(value: Any) -> Any:
     if len(pictures) > 1:
         shapes = " or ".join(str(tuple(part.shape)) for part in pictures)
         raise InputError(
-            f"a batch of a {type(value).__name__} in which images could be {shapes}",
+            f"a batch of {kind_of(value)} in which images could be {shapes}",
             rule="one tensor of a batch holds its images",
             remedy="Pass a generator of the images alone: (batch[0] for batch in loader)",
         )
@@ -208,9 +208,8 @@ def _require_one_shape(shapes: set[tuple[int, ...]]) -> None:
 
 
 def _unknown(value: Any) -> InputError:
-    kind = f"array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     return InputError(
-        f"a {kind} as calibration images",
+        f"{kind_of(value)} as calibration images",
         rule="taken are data, tensors, arrays, and what yields batches of these, with labels or without",
         remedy="Turn pictures into a tensor [n, c, h, w] in [0, 1] first",
     )

@@ -7,7 +7,7 @@ each result), its digest (part of the cell's key) and its text form (`grammar`).
 from bitproof.settings.describing import build, describe, digest
 from bitproof.settings.grammar import Call, call, name_family, parse
 from bitproof.settings.importing import failed, imported, is_importable
-from bitproof.settings.source import source_of
+from bitproof.settings.source import source_of, values_of
 
 __all__ = [
     "Call",
@@ -21,4 +21,5 @@ __all__ = [
     "name_family",
     "parse",
     "source_of",
+    "values_of",
 ]

@@ -52,6 +52,42 @@ def source_of(thing: Any) -> str:
     return hasher.hexdigest()
 
 
+def values_of(thing: Any) -> dict[str, str]:
+    """A hash of each value that the code of a class or function of somebody's own uses from outside of it, by the name
+    that it has there, and of those that its own functions use, and so on. None of what is bitproof's or installed."""
+    found: dict[str, str] = {}
+    waiting, seen = [thing], {id(thing)}
+    for used in waiting:  # which grows
+        for name, value in _used_by(used):
+            if isinstance(value, (type, types.FunctionType)) or _wrapped(value) is not None:
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    waiting.append(value)
+            else:
+                found[name] = source_of(value)
+    return found
+
+
+def _used_by(thing: Any) -> Iterable[tuple[str, Any]]:
+    """The members of a class, what a function closes over and names in its module, what is inside a wrapper."""
+    if isinstance(thing, type):
+        bases = [] if is_installed(thing.__module__) else [b for b in thing.__mro__ if not is_installed(b.__module__)]
+        return [
+            (name, member)
+            for base in bases
+            for name, member in vars(base).items()
+            if not name.startswith("__") or callable(member)
+        ]
+    if isinstance(thing, types.FunctionType):
+        if is_installed(thing.__globals__.get("__name__", "builtins")):
+            return []
+        cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
+        held = [(name, cell.cell_contents) for name, cell in cells if _is_filled(cell)]
+        named = ((name, thing.__globals__.get(name)) for name in sorted(_names(thing.__code__)))
+        return [*held, *((name, value) for name, value in named if name in thing.__globals__)]
+    return [("", part) for part in _wrapped(thing) or ()]
+
+
 def is_installed(module: str) -> bool:
     """Whether a module belongs to bitproof, the standard library or an installed package."""
     top = module.split(".")[0]

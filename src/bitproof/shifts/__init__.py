@@ -109,7 +109,7 @@ IMAGENET_P_EXTRA: dict[str, Callable[..., Sequence]] = {
 SEQUENCES: dict[str, Callable[..., Sequence]] = {**IMAGENET_P, **IMAGENET_P_EXTRA}
 SYSTEMATIC: dict[str, Callable[..., Pipeline | Inference]] = {"pipeline": Pipeline, "inference": Inference}
 TRIGGERS: dict[str, type[Trigger]] = {
-    "square": Square,
+    "corner-square": Square,
     "patch": Patch,
     "blended": Blended,
     "warped": Warped,

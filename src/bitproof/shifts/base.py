@@ -15,12 +15,14 @@ from numpy.random import Generator
 from PIL import Image
 from torch import Tensor, nn
 
+from bitproof.core.calling import ROUNDING
 from bitproof.core.rng import Rng
 from bitproof.data.examples import Examples
-from bitproof.errors import InputError, UnreadableError, lookup
+from bitproof.errors import InputError, UnreadableError, kind_of, lookup
 from bitproof.pictures.pixels import to_tensor
 from bitproof.records import ConditionRecord
 from bitproof.settings import describe
+from bitproof.settings.source import is_own
 
 PROFILES = ("hendrycks-32", "hendrycks-224", "scaled")
 """Parameter tables: CIFAR-10-C's (32x32) and ImageNet-C's (224x224), Hendrycks & Dietterich 2019; "scaled" takes
@@ -189,7 +191,7 @@ class Corruption(Shift):
         results = np.empty(pictures.shape, pictures.dtype)
         for planes, result, generator in zip(pictures, results, rng.generators(), strict=True):
             picture = as_picture(planes)
-            corrupted = np.clip(self.corrupt(picture, generator).reshape(picture.shape), 0, 1)
+            corrupted = self._believed(self.corrupt(picture, generator), picture)
             if self.protocol != "memory" or result.dtype == np.uint8:
                 corrupted = _stored(corrupted, jpeg=self.protocol == "jpeg-85")
                 if result.dtype != np.uint8:
@@ -197,9 +199,35 @@ class Corruption(Shift):
             result[:] = as_planes(corrupted)
         return torch.from_numpy(results).to(images.device)
 
+    def _believed(self, given: object, picture: Picture) -> Picture:
+        """What `corrupt` returned, cut to [0, 1]. Formulas of this package go beyond that, as published; of anybody
+        else's nothing may, as it would be another scale as often as a bright spot.
+
+        Raises:
+            InputError: something else than an array of floats of the picture's shape, or values outside [0, 1].
+        """
+        known = {picture.shape} | ({picture.shape[:2]} if picture.shape[2] == 1 else set())
+        if not isinstance(given, np.ndarray) or given.dtype.kind != "f" or given.shape not in known:
+            shape = f" of shape {given.shape}" if isinstance(given, np.ndarray) else ""
+            raise InputError(
+                f"corruption {self.label!r} returned {kind_of(given)}{shape}",
+                rule=f"`corrupt` returns an array of floats in [0, 1], of its picture's shape {picture.shape}",
+                remedy="Return the picture as (h, w, c) and divide 8-bit values by 255",
+            )
+        if not is_own(type(self)):
+            low, high = given.min(), given.max()
+            if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
+                raise InputError(
+                    f"corruption {self.label!r} returned values from {low:.4g} to {high:.4g}",
+                    rule="pictures lie in [0, 1]",
+                    remedy="Divide 8-bit values by 255; where a bright spot may go beyond, end with "
+                    "np.clip(picture, 0, 1)",
+                )
+        return np.clip(given.reshape(picture.shape), 0, 1)
+
     @abc.abstractmethod
     def corrupt(self, picture: Picture, generator: Generator) -> np.ndarray:
-        """A corrupted copy of one picture, float32 in [0, 1]; what goes beyond [0, 1] is clipped by the caller.
+        """A corrupted copy of one picture, floats in [0, 1].
 
         A grey picture may come back without its channel axis, as OpenCV returns it.
         """

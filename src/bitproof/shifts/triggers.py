@@ -49,7 +49,7 @@ class Trigger(Shift):
 
     @property
     def label(self) -> str:
-        """What it is and what it stands for, e.g. "square trigger to 0"."""
+        """What it is and what it stands for, e.g. "corner-square trigger to 0"."""
         return f"{self.name} trigger to {self.target}"
 
     def make(self, examples: Examples, *, rng: Rng) -> Made:
@@ -79,7 +79,7 @@ class Square(Trigger):
         [[[[0.0, 0.0], [0.0, 1.0]]]]
     """
 
-    name = "square"
+    name = "corner-square"
 
     side: int | None = None
     margin: int | None = None

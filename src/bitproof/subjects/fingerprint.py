@@ -53,7 +53,7 @@ def _read_torch(reader: Reader, thing: Any) -> bool:
         reader.text("value", repr(thing))
     elif isinstance(thing, torch.Tensor):
         reader.text("tensor", f"{thing.dtype} {tuple(thing.shape)}")
-        reader.take(_bytes(thing))
+        reader.take(bytes_of(thing))
     elif isinstance(thing, nn.Module):
         if not reader.known(thing):
             _read_module(reader, thing)
@@ -85,7 +85,7 @@ def _read_module(reader: Reader, module: nn.Module) -> None:
         reader.value(child)
 
 
-def _bytes(tensor: torch.Tensor) -> memoryview:
+def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The tensor's elements in C order as raw bytes, for any dtype (bfloat16 too)."""
     dense = tensor.detach().cpu()
     if dense.is_quantized:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
 from bitproof.core.copying import moved
-from bitproof.errors import InputError
+from bitproof.errors import InputError, kind_of
 from bitproof.records import ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects.fingerprint import fingerprint, is_known
@@ -64,7 +64,7 @@ class Subject:
         if not isinstance(model, nn.Module):
             if not callable(model):
                 raise InputError(
-                    f"a {type(model).__name__} as a model",
+                    f"{kind_of(model)} as a model",
                     rule="a model maps images [n, c, h, w] in [0, 1] to logits",
                     remedy="Pass a module, a session, or a function of images",
                 )

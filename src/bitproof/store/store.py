@@ -6,20 +6,18 @@ there already is never written again, unless what lies there is damaged.
 """
 
 import json
-import shutil
 import sqlite3
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bitproof import records
-from bitproof.errors import InputError, lookup
-from bitproof.files import scratch
-from bitproof.records import RECORDS, SCHEMA, Cell, Record
+from bitproof.errors import InputError, kind_of, lookup
+from bitproof.records import RECORDS, SCHEMA, Record
+from bitproof.store.opening import DAMAGED, MALFORMED, connect, explained
+from bitproof.store.rows import checksum, environment, inside, unpacked
 
 _APPLICATION_ID = 0x62697470  # "bitp": marks the file as ours
 _TABLES = """
@@ -33,9 +31,6 @@ CREATE TABLE records (
 """
 _COLUMNS = {"runs": "run started environment", "records": "key kind run written content arrays checksum"}
 _ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
-_WAIT_S = 60.0
-"""How long a writer waits for another process's transaction, which takes milliseconds."""
-_MALFORMED = "malformed"  # what SQLite says of a file with damaged pages
 _NARROWEST = 3  # digits of a key by which lost results are looked for: 4,096 ranges
 
 
@@ -60,8 +55,9 @@ class Store:
         self.readonly = readonly
         self.damaged: dict[str, str] = {}
         self._copy = ExitStack()
+        self._checked = False
         with self._explained():
-            self._db = self._connect()
+            self._db = connect(self.path, readonly=readonly, copies=self._copy)
             try:
                 self._open_schema()
             except BaseException:
@@ -89,6 +85,7 @@ class Store:
     def begin_run(self, environment: dict[str, Any]) -> int:
         """Note a new run and what it runs on (see `experiment.environment`); returns its number."""
         with self._explained(), self._db:
+            self._check_pages()
             row = self._db.execute(
                 "INSERT INTO runs (started, environment) VALUES (?, ?)", (time.time(), json.dumps(environment))
             )
@@ -100,12 +97,12 @@ class Store:
         kind = next((name for name, known in RECORDS.items() if isinstance(record, known)), None)
         if kind is None:
             raise InputError(
-                f"a {type(record).__name__} as a record",
+                f"{kind_of(record)} as a record",
                 rule=f"a store keeps {', '.join(known.__name__ for known in RECORDS.values())}",
                 remedy="Add its class to bitproof.records.RECORDS",
             )
         content, arrays = records.pack(record)
-        row = (record.key, kind, run, time.time(), content, arrays, _checksum(kind, content, arrays))
+        row = (record.key, kind, run, time.time(), content, arrays, checksum(kind, content, arrays))
         how = "REPLACE" if self.damaged.pop(record.key, None) else "IGNORE"
         with self._explained(), self._db:
             self._db.execute(f"INSERT OR {how} INTO records VALUES ({','.join('?' * len(row))})", row)
@@ -127,8 +124,8 @@ class Store:
         """
         row = self._row(key)
         if row is None:
-            raise InputError(f"the result {key[:8]} is not in the store", rule=_DAMAGED[0], remedy=_DAMAGED[1])
-        return _unpacked(row)
+            raise InputError(f"the result {key[:8]} is not in the store", rule=DAMAGED[0], remedy=DAMAGED[1])
+        return unpacked(row)
 
     def query(
         self, what: str | None = "cell", *, model: str | None = None, kind: str | None = None, data: str | None = None
@@ -153,12 +150,14 @@ class Store:
         filters = {"model.name": model, "condition.kind": kind, "data.name": data}
         used = {path: value for path, value in filters.items() if value is not None}
         asked = {"kind": what} if what is not None else {}
-        asked |= {_inside(path): value for path, value in used.items()}
+        asked |= {inside(path): value for path, value in used.items()}
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
         with self._explained():
             with self._salvaging():
                 rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
-                return [record for record in map(self._record, rows) if record is not None]
+                found = {row["key"]: self._record(row) for row in rows}  # pages may come twice
+                self._check_pages()
+                return [record for record in found.values() if record is not None]
             rows = self._salvaged(f"{_ROWS} WHERE {where}", tuple(asked.values()))
             return [record for record in map(self._record, rows) if record is not None]
 
@@ -167,7 +166,7 @@ class Store:
         rows = []
         with self._explained(), self._salvaging():
             rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
-        return {row["run"]: _environment(row["environment"]) for row in rows}
+        return {row["run"]: environment(row["environment"]) for row in rows}
 
     def keep_files(self, data: str, names: Mapping[int, str]) -> None:
         """Keep the files of the examples of a data set (its fingerprint), by their numbers."""
@@ -188,7 +187,7 @@ class Store:
     def _kinds(self) -> list[str]:
         """The kinds of condition that lie here, those of somebody's own among them."""
         with self._explained():
-            kinds = f"SELECT DISTINCT {_inside('condition.kind')} AS kind FROM records WHERE kind = 'cell'"
+            kinds = f"SELECT DISTINCT {inside('condition.kind')} AS kind FROM records WHERE kind = 'cell'"
             rows = self._db.execute(kinds).fetchall()
         return [row["kind"] for row in rows if row["kind"]]
 
@@ -202,8 +201,17 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if not (self.readonly and _MALFORMED in str(error)):
+            if not (self.readonly and MALFORMED in str(error)):
                 raise
+
+    def _check_pages(self) -> None:
+        """Look, once for all, whether the pages are those that belong to each other: SQLite reads past one that another
+        page of the file was written over, and what was on it is lost without a word."""
+        if not self._checked and self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            if not self.readonly:
+                raise sqlite3.DatabaseError(f"database disk image is {MALFORMED}")
+            self.damaged["..."] = "a page of the file is damaged"
+        self._checked = True
 
     def _salvaged(self, select: str, values: tuple[Any, ...], start: str = "") -> list[sqlite3.Row]:
         """The rows whose keys begin so that can still be reached: asked for in ever narrower ranges of keys."""
@@ -218,55 +226,10 @@ class Store:
     def _record(self, row: sqlite3.Row) -> Any:
         """The record in a row; of a damaged one it is noted why, and None returned."""
         try:
-            return _unpacked(row)
+            return unpacked(row)
         except InputError as error:
             self.damaged[str(row["key"])] = error.what
             return None
-
-    def _connect(self) -> sqlite3.Connection:
-        if self.path is None:
-            return _configured(sqlite3.connect(":memory:"))
-        if self.path.exists() and not self.path.is_file():
-            raise InputError(
-                f"{str(self.path)!r} is a {'folder' if self.path.is_dir() else 'device or a pipe'}",
-                rule="a store is a file",
-                remedy="Choose another path, or leave the store out to keep nothing",
-            )
-        if self.readonly:
-            return self._connect_readonly(self.path)
-        if not self.path.parent.is_dir():
-            raise InputError(
-                f"the folder {str(self.path.parent)!r} does not exist",
-                rule="a store is created in an existing folder",
-                remedy="Create the folder or choose another path",
-            )
-        db = _configured(sqlite3.connect(self.path, timeout=_WAIT_S))
-        db.execute("PRAGMA synchronous = NORMAL")  # safe against kill -9; a power cut may lose the last records
-        return db
-
-    def _connect_readonly(self, path: Path) -> sqlite3.Connection:
-        if not path.is_file():
-            raise InputError(
-                f"there is no store at {str(path)!r}",
-                rule="a report reads a store that a run has written",
-                remedy="Check the path, or run `bitproof evaluate ... --store PATH` first",
-            )
-        base = path.resolve().as_uri()
-        try:
-            # Not opened as read-only where it can be written: then the last one to leave takes the log away with it.
-            db = _configured(sqlite3.connect(f"{base}?mode=rw", uri=True, timeout=_WAIT_S))
-            db.execute("PRAGMA query_only = ON")
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return db
-        except sqlite3.OperationalError:  # a write-ahead file in a folder that cannot be written
-            log = path.resolve().with_name(f"{path.resolve().name}-wal")
-            if not (log.is_file() and log.stat().st_size):
-                return _configured(sqlite3.connect(f"{base}?immutable=1", uri=True))
-        # The last results lie in the log alone, and SQLite reads it only where it may write beside it.
-        copied = self._copy.enter_context(scratch()) / "store.db"
-        shutil.copyfile(path, copied)
-        shutil.copyfile(log, copied.with_name("store.db-wal"))
-        return _configured(sqlite3.connect(copied))
 
     def _open_schema(self) -> None:
         version, owner = (
@@ -303,7 +266,7 @@ class Store:
                 raise InputError(
                     f"the table {table!r} of {str(self.path)!r} has the columns {', '.join(found) or 'of no table'}",
                     rule=f"they are {', '.join(columns.split())}",
-                    remedy=_DAMAGED[1],
+                    remedy=DAMAGED[1],
                 )
 
     def _create(self) -> None:
@@ -315,86 +278,5 @@ class Store:
                 self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what SQLite says about the disk into a message with a remedy."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            rule, remedy = next(
-                ((rule, remedy) for text, rule, remedy in _CAUSES if text in str(error)),
-                ("SQLite could not use the file", "Check the disk and the file, or choose another path for the store"),
-            )
-            raise InputError(f"store {str(self.path)!r}: {error}", rule=rule, remedy=remedy) from error
-
-
-_FULL = ("each result needs room on the disk", "Free some space and run the same command again: nothing is lost")
-_DAMAGED = ("a store is an SQLite file that bitproof created", "Restore the file from a copy or start a new one")
-_CAUSES = (
-    ("full", *_FULL),
-    ("disk I/O", *_FULL),
-    (
-        "readonly",
-        "a run writes its results",
-        "Make the file and its folder writable or choose another path for the store",
-    ),
-    ("unable to open", "a run writes its results", "Make the folder writable or choose another path for the store"),
-    ("not a database", "a store is an SQLite file that bitproof created", "Choose another path for the store"),
-    (
-        _MALFORMED,
-        "a run writes into a whole file",
-        "`bitproof report` and `bitproof export` show what can still be read, and change nothing; start a new store",
-    ),
-    ("no such column", *_DAMAGED),
-    ("no such table", *_DAMAGED),
-    ("locked", f"a writer waits {_WAIT_S:.0f} s for another one", "See what else holds the file, then run again"),
-)
-
-
-def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
-    db.row_factory = sqlite3.Row
-    db.text_factory = lambda raw: raw.decode(errors="replace")  # what is damaged is left to the checksum
-    return db
-
-
-def _checksum(*columns: Any) -> int:
-    """Of columns as SQLite gives them back, which may be damaged into another type."""
-    checksum = 0
-    for column in columns:
-        raw = column if isinstance(column, bytes) else str(column or "").encode(errors="surrogatepass")
-        checksum = zlib.crc32(raw, checksum)
-    return checksum
-
-
-def _environment(text: Any) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else {"damaged": True}
-
-
-def _unpacked(row: sqlite3.Row) -> Record:
-    """The record in a row, compared with its checksum, its key and its run."""
-    kind, reason = row["kind"], None
-    if _checksum(kind, row["content"], row["arrays"]) != row["checksum"]:
-        reason = "its checksum is another"
-    elif kind not in RECORDS:
-        reason = "it is of an unknown kind"
-    elif not isinstance(row["run"], int):
-        reason = "its run is no number"
-    else:
-        found = replace(cast(Cell, records.unpack(RECORDS[kind], row["content"], row["arrays"])), run=row["run"])
-        if found.key == row["key"]:
-            return found
-        reason = "it belongs to another key"
-    raise InputError(
-        f"the stored {kind} {str(row['key'])[:8]} is damaged ({reason})",
-        rule="it is what bitproof wrote",
-        remedy="Run the same command again: it is computed anew",
-    )
-
-
-def _inside(path: str) -> str:
-    """SQL for a value inside a record; of a damaged one NULL, where SQLite itself would give up the whole query."""
-    return f"iif(json_valid(content), content ->> '$.{path}', NULL)"
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.path)
