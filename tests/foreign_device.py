@@ -90,6 +90,12 @@ def _tensors(index: Any) -> Any:
 class Module(_DummyBackendModule):
     """What torch asks such a device."""
 
+    there = False
+    """Only in tests that mean it: every DataParallel of this process would spread itself over it."""
+
+    def is_available(self) -> bool:
+        return self.there
+
     def get_rng_state(self, device: Any = None) -> Tensor:
         return torch.empty(0)
 

@@ -22,7 +22,7 @@ from bitproof.quant import METHODS, Affine, Scheme, freeze, quantize
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.shifts import CORRUPTIONS
 from bitproof.train import OBJECTIVES, RECIPES, Recipe, changed, qat, standard
-from foreign_device import DEVICE, Foreign, Numbers
+from foreign_device import DEVICE, Foreign, Module, Numbers
 
 RUN = Rng(0, np.zeros(1, np.int64))
 COSTS = ["seconds"]
@@ -65,7 +65,8 @@ GRIDS = [
 
 
 @pytest.fixture(autouse=True)
-def numbers():
+def numbers(monkeypatch):
+    monkeypatch.setattr(Module, "there", True)
     with Numbers():
         yield
 

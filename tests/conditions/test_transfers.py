@@ -65,8 +65,9 @@ def test_kappa_is_chosen_on_other_examples_than_it_is_judged_on(models, data):
         row = rows.query(f"source == '{source}' and target == '{best.model.name}'").iloc[0]
         assert row["accuracy"] == best.correct[1::2].mean()
         assert best.condition.label.startswith(row["attack"])
+    one = {name: getattr(cells[0], name)[:1] for name in (*ARRAYS, "losses", "ranks", "squares")}
     with pytest.raises(InputError, match="one example"):
-        transfer([replace(cells[0], **{name: getattr(cells[0], name)[:1] for name in ARRAYS})], tuned="kappa")
+        transfer([replace(cells[0], **one)], tuned="kappa")
 
 
 def test_what_cannot_be_transferred_is_named(models, data):

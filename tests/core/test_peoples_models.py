@@ -57,8 +57,8 @@ def test_the_logits_are_found_in_what_models_return(output):
     [
         ((LOGITS, FEATURES), r"a tuple \(0: \[4, 10\], 1: \[4, 8\]\) for 4 images.*net\(images\)\[0\]"),
         ({"a": FEATURES[:3]}, r"a dict \(a: \[3, 8\]\)"),
-        (None, "a NoneType for 4 images"),
-        (LOGITS.numpy(), "a ndarray for 4 images"),
+        (None, "None for 4 images"),
+        (LOGITS.numpy(), "an array of float32 for 4 images"),
     ],
 )
 def test_what_holds_no_logits_or_several_is_refused(output, words):

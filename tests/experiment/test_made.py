@@ -185,7 +185,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(digits, network, tm
 
 def test_a_run_stopped_between_model_and_record_only_writes_the_record(digits, network, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(made, "environment", lambda: 1 / 0)
+        patch.setattr(made, "environment", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             made_of(network, digits, tmp_path)
     (record,) = made_in(tmp_path)

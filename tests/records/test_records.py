@@ -57,6 +57,7 @@ def full_cell() -> Any:
         frames=np.arange(6).reshape(3, 2),
         digests=np.array([0, 1, 2**64 - 1], np.uint64),
         targets=np.array([1, -1, 0]),
+        device="cuda:0",
         values={"radius": np.array([0.5, np.inf, 0.0]), "abstains": np.array([True, False, False])},
     )
 

@@ -180,7 +180,7 @@ def tags_of(given: list[str] | None) -> dict[str, str | float]:
 
 
 def chosen_device(text: str) -> str:
-    """The device that is named; a note says what "auto" takes.
+    """The device that is named; a note says what "auto" takes beside the CPU.
 
     Raises:
         InputError: it is not there.
@@ -188,7 +188,7 @@ def chosen_device(text: str) -> str:
     from bitproof.core.devices import AUTO, device_named
 
     device = device_named(text)
-    if text == AUTO:
+    if text == AUTO and device.type != "cpu":
         typer.secho(f"note: computed on {device}, as --device auto", err=True)
     return str(device)
 
