@@ -140,7 +140,9 @@ def test_results_may_lie_beside_the_data_but_not_over_them(run, tmp_path, monkey
 
 def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatch):
     seeds = itertools.count(1)
-    monkeypatch.setattr(bp.deploy, "load_onnx", lambda path: bp.load_model("digits_cnn", seed=next(seeds)))
+    monkeypatch.setattr(
+        bp.deploy, "load_deployed", lambda path, *, trust: bp.load_model("digits_cnn", seed=next(seeds))
+    )
     first, second = tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx"
     line = ["evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--limit", 4, "--suite", "clean"]
     assert run(*line, "--onnx", first, "--onnx", second, "--store", tmp_path / "runs.db")[0] == 0
@@ -154,7 +156,7 @@ def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatc
     ("line", "name"),
     [
         ("evaluate digits_cnn --data digits --store EMPTY", "--store"),
-        ("evaluate digits_cnn --data digits --onnx q.onnx --onnx EMPTY", "--onnx"),
+        ("evaluate digits_cnn --data digits --onnx q.onnx --onnx EMPTY", "--deployed"),
         ("evaluate EMPTY --data digits", "MODEL"),
         ("quantize digits_cnn -o EMPTY", "--output"),
         ("train standard digits_cnn --data digits -o EMPTY", "--output"),

@@ -94,9 +94,9 @@ WRONG = {
     "large integers": (BYTES.long(), "are int64.*uint8"),
     "two views": ([(IMAGES, IMAGES)], "images could be .16, 3, 8, 8. or .16, 3, 8, 8."),
     "words": (["a.png"], "a str as calibration images"),
-    "a number": (7, "a int as calibration images"),
+    "a number": (7, "an int as calibration images"),
     "objects": (np.array([None]), "array of object"),
-    "pictures with a label": ([(object(), 3)], "a object as calibration images.*tensor .n, c, h, w. in .0, 1."),
+    "pictures with a label": ([(object(), 3)], "an object as calibration images.*tensor .n, c, h, w. in .0, 1."),
     "more than memory": (Endless(), "more than 4 GiB.*islice"),
 }
 

@@ -53,8 +53,9 @@ def brightened(picture: Picture, amount: float) -> np.ndarray:
     planes = cv2.split(picture)
     value = largest(planes)
     raised = np.clip(value + np.float32(amount), 0, 1)
-    ratio = np.divide(raised, value, out=np.zeros_like(value), where=value > 0)
-    return cv2.merge([np.where(value > 0, plane * ratio, raised) for plane in planes])
+    lit = value >= np.finfo(np.float32).tiny  # below, a ratio to it overflows
+    ratio = np.divide(raised, value, out=np.zeros_like(value), where=lit)
+    return cv2.merge([np.where(lit, plane * ratio, raised) for plane in planes])
 
 
 @dataclass(frozen=True, kw_only=True)
