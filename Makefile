@@ -1,5 +1,6 @@
 # make demo   the main job on the embedded data, ends with report.html
-# make test   the whole test suite
+# make test   the test suite, but for its slowest tests
+# make test-all   the slow tests, too
 # make lint   ruff, pyright, the layer contract
 #
 # Both set up .venv from the versions in constraints.txt first. Where $(PYTHON) has this version of torch already
@@ -18,13 +19,16 @@ print(*[d.locate_file("") for d in found[:1]], sep="")
 endef
 export TORCH_HOME
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 demo: $(VENV)/core
 	$(BIN)/bitproof demo --report report.html
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -158,6 +158,7 @@ def network(digits) -> nn.Module:
     return standard(epochs=4)(bp.load_model("digits_cnn", seed=1), digits[0], rng=RUN)
 
 
+@pytest.mark.slow
 def test_float_and_weight_only_networks_raise_no_alarm(digits, network):
     assert bp.diagnose_masking(network, digits[1], queries=100).masked is False
     for bits in (8, 4):
@@ -166,6 +167,7 @@ def test_float_and_weight_only_networks_raise_no_alarm(digits, network):
         assert diagnosis.masked is False, diagnosis.verdict
 
 
+@pytest.mark.slow
 def test_gradients_through_a_quantized_tanh_are_poor_guides(digits, network):
     """Random search is ahead of PGD on this network too, by 7 to 10 points, which so few images do not show."""
     train, test = digits
@@ -176,6 +178,7 @@ def test_gradients_through_a_quantized_tanh_are_poor_guides(digits, network):
     assert diagnosis.masked is False and "Gradients are poor guides" in diagnosis.verdict
 
 
+@pytest.mark.slow
 def test_binarynet_masks(digits):
     """All layers binary: with 8-bit ones at both ends two of four would be left, and PGD works on that."""
     train, test = digits

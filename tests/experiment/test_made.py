@@ -162,6 +162,7 @@ make(qat(epochs=20, holdout=28), start, data, architecture="digits_cnn", folder=
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(digits, network, tmp_path, one_thread):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment)

@@ -76,6 +76,7 @@ def killed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
 def test_a_killed_run_ends_with_the_same_weights(name, killed, one_thread):
     recipe, kept = WAYS[name], killed / f"{list(WAYS).index(name)}.pt"

@@ -138,6 +138,7 @@ def test_a_run_that_stops_anywhere_ends_with_the_same_weights(scheme, digits, ne
     assert equal(straight, resumed)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_with_the_same_weights(tmp_path, run, one_thread):
     """kill -9 in the middle of a run of the command line, then the same command again."""
     arguments = ["train", "qat:epochs=6,holdout=47", "digits_cnn", "--data", "digits", "--limit", "120"]
