@@ -19,6 +19,7 @@ from bitproof.core.calling import plain_context
 from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
+from bitproof.deploy.sizes import bytes_on_disk
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
@@ -233,7 +234,8 @@ def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
             found[name] = record
             if probe.random or all(same_answers(probe, other) for other in met):
                 known = [*(found[n] for n in here), *(cell.model for cell in stored)]
-                found[name] = replace(record, coverage=_coverage(bench, record, known))
+                size = known[0].bytes if known else bytes_on_disk(subject.model)
+                found[name] = replace(record, coverage=_coverage(bench, record, known), bytes=size)
                 break
     return found
 

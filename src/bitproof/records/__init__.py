@@ -2,7 +2,7 @@
 
 from bitproof.records.base import SCHEMA, Record
 from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
-from bitproof.records.codec import pack, plain, unpack
+from bitproof.records.codec import pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
@@ -39,6 +39,7 @@ __all__ = [
     "pack",
     "pack_names",
     "plain",
+    "plain_data",
     "unpack",
     "unpack_names",
 ]

@@ -41,8 +41,13 @@ def pack(record: Record) -> tuple[str, bytes | None]:
 
 def plain(record: Record) -> dict[str, Any]:
     """The record as JSON types alone, arrays as lists: what an export holds, with what its class calls `DERIVED`."""
-    content = _plain(record, "", None)
+    content = plain_data(record)
     return content | {name: getattr(record, name) for name in getattr(record, "DERIVED", ())}
+
+
+def plain_data(value: Any) -> Any:
+    """A dataclass of plain data, arrays and dataclasses as JSON types alone; `unpack` reads it again."""
+    return _plain(value, "", None)
 
 
 def unpack(kind: type[T], content: str, arrays: bytes | None) -> T:

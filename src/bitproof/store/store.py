@@ -168,6 +168,13 @@ class Store:
             rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
         return {row["run"]: environment(row["environment"]) for row in rows}
 
+    def started(self) -> dict[int, float]:
+        """When each run began, in seconds since 1970, by run number."""
+        rows = []
+        with self._explained(), self._salvaging():
+            rows = self._db.execute("SELECT run, started FROM runs ORDER BY run").fetchall()
+        return {row["run"]: row["started"] for row in rows if isinstance(row["started"], float)}
+
     def keep_files(self, data: str, names: Mapping[int, str]) -> None:
         """Keep the files of the examples of a data set (its fingerprint), by their numbers."""
         with self._explained(), self._db:

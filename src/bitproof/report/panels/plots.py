@@ -1,17 +1,15 @@
 """Accuracy against bits (or against an attack's budget) as small inline SVG plots, one a group of conditions."""
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitproof import metrics
 from bitproof.metrics import Group
 from bitproof.records import ConditionRecord, ModelRecord
-from bitproof.report.looks import COLOURS
+from bitproof.report.drawing import FAINT, INK, MODELS, drawing, svg
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import mean_accuracy
 from bitproof.report.sections import Section
@@ -19,32 +17,11 @@ from bitproof.report.text import bits, distance, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHOWN = 0.95
 """Share of the distances found that a curve of robust accuracy reaches to: a few lie far out."""
 
 _MEMBERS = {"transfer": "attacks", "corruption": "severities", "sequence": "difficulties", "systematic": "modes"}
-
-# Matplotlib wants real colours, the page wants variables that follow light and dark: these stand in for them.
-_INK, _FAINT = "#00fe01", "#00fe02"
-_MODELS = {f"m{i}": f"#00fd{i:02x}" for i in range(COLOURS)}
-_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)"} | {stand_in: f"var(--{m})" for m, stand_in in _MODELS.items()}
-
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text: small, sharp, and in the page's font
-    "svg.hashsalt": "bitproof",  # equal cells give equal bytes
-    "text.parse_math": False,
-    "font.size": 9.5,
-    "axes.edgecolor": _FAINT,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +46,7 @@ class _Point:
 
 def plots(section: Section) -> list[Plot]:
     """One plot a group of conditions."""
-    from matplotlib import style
-
-    with style.context(["default", _STYLE]):  # whatever the user has set for other plots
+    with drawing():
         return [_plot(section, group, f"{section.anchor}p{i}-") for i, group in enumerate(section.groups)]
 
 
@@ -95,7 +70,7 @@ def _plot(section: Section, group: Group, prefix: str) -> Plot:
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
-    return Plot(title=group.name, note=note, description=words, svg=_svg(figure, prefix))
+    return Plot(title=group.name, note=note, description=words, svg=svg(figure, prefix))
 
 
 def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
@@ -103,14 +78,14 @@ def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
     words: list[str] = []
     if len(places) == len(section.models):  # with two models of the same bits a line would join the wrong ones
         line = [(places.index(_place(m)), 100 * p.value) for m in section.models if (p := _point(section, m, group))]
-        axes.plot(*zip(*sorted(line), strict=True), color=_FAINT, linewidth=1.3)
+        axes.plot(*zip(*sorted(line), strict=True), color=FAINT, linewidth=1.3)
     for place in places:
         here = [m for m in section.models if _place(m) == place]
         for model, shift in zip(here, _dodge(len(here)), strict=True):
             if (point := _point(section, model, group)) is None:
                 continue
             x = places.index(place) + shift
-            axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=_INK, alpha=0.35, ms=7)
+            axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=INK, alpha=0.35, ms=7)
             _draw(axes, section, model, [x], [point])
             if len(here) == 1 and len(places) <= 5:  # more values would overlap
                 axes.annotate(
@@ -173,7 +148,7 @@ def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float]
 def _look(section: Section, model: ModelRecord) -> tuple[str, str]:
     """The model's marker, and the colour that stands in for its own."""
     look = section.looks[model.name]
-    return look.marker, _MODELS[look.colour]
+    return look.marker, MODELS[look.colour]
 
 
 def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
@@ -196,19 +171,6 @@ def _dodge(count: int) -> list[float]:
     """Offsets that keep up to `count` markers at one tick apart."""
     width = min(0.5, 0.12 * (count - 1))
     return list(np.linspace(-width / 2, width / 2, count)) if count > 1 else [0.0]
-
-
-def _svg(figure: "Figure", prefix: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    )
-    svg = buffer.getvalue()
-    svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)  # it would style the whole page
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return svg
 
 
 PANEL = Panel(name="plots", title="Plots", shows=plots)
