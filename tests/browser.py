@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_S = 60
 OPTIONS = (
     "--headless --remote-debugging-pipe --no-sandbox --disable-gpu --no-first-run --disable-extensions "
     "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
@@ -61,11 +63,19 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Load a page, and wait until it is there."""
-        self.requests, self.complaints, self._loaded = [], [], False
-        self.call("Page.navigate", url=address)
+        for stop in ("about:blank", address):  # another place on the same page would load nothing
+            self.requests, self.complaints, self._loaded = [], [], False
+            self.call("Page.navigate", url=stop)
+            while not self._loaded:
+                self._next()
+        self.run("new Promise((done) => setTimeout(done, 20))")
+
+    def follow(self, code: str) -> None:
+        """Run something that leads to another page, and wait until that is there."""
+        self._loaded = False
+        self.run(code)
         while not self._loaded:
             self._next()
-        self.run("new Promise((done) => setTimeout(done, 20))")
 
     def run(self, code: str) -> Any:
         """The value of an expression in the page; of a promise what it gives."""
@@ -93,8 +103,8 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            if not (more := os.read(self._in.fileno(), 2**16)):
-                raise EOFError
+            if not select.select([self._in], [], [], PATIENCE_S)[0] or not (more := os.read(self._in.fileno(), 2**16)):
+                raise EOFError("the browser says nothing")
             self._rest += more
         text, _, self._rest = self._rest.partition(b"\0")
         message = json.loads(text)

@@ -13,12 +13,12 @@ import bitproof as bp
 from bitproof.errors import InputError
 from bitproof.leaderboard import submit, write_leaderboard
 from report_cells import CLEAN, DATA, attack, cell, jpeg, model, transfer
-from report_page import parse
+from report_page import MINUS, parse
 
 WRONG = {"float": (0, 4, 8), "w8a8": (1, 6, 9), "w2a2": (6, 30, 36)}
 
 
-def tested(name, width):
+def net(name, width):
     return replace(model(name, width), architecture="net", bytes=1000 * width)
 
 
@@ -26,7 +26,7 @@ def fill(path, names=WRONG):
     with bp.Store(path) as store:
         run = store.begin_run({"commit": "0123456789", "dirty": True, "command": ["bitproof", "evaluate", "a b"]})
         for name, wrong in names.items():
-            tried = tested(name, {"float": 32, "w8a8": 8}.get(name, 2))
+            tried = net(name, {"float": 32, "w8a8": 8}.get(name, 2))
             for condition, count in zip((CLEAN, attack(8), jpeg(1)), wrong, strict=True):
                 store.append(cell(tried, condition, count), run)
             for source in names:
@@ -47,7 +47,7 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture
 def page(browser, site):
     """The board in the browser, from the disk."""
-    browser.open(f"{(site / 'index.html').as_uri()}#")
+    browser.open((site / "index.html").as_uri())
     return browser
 
 
@@ -102,10 +102,8 @@ def test_filters_and_the_link_of_a_view(page, site):
     assert page.run("document.querySelectorAll('.drawn:not([hidden])').length") == 1
     where = page.run("location.hash")
     assert where == "#threat=linf+8%2F255&bits=2%2F2"
-    page.open("about:blank")
     page.open(f"{(site / 'index.html').as_uri()}{where}&q=nothing%20such")
     assert seen(page) == []
-    page.open("about:blank")
     page.open(f"{(site / 'index.html').as_uri()}{where}")
     assert seen(page) == ["net w2a2"] and page.run("document.querySelector('[name=bits]').value") == "2/2"
     page.run("location.hash = '#reading'")
@@ -119,11 +117,9 @@ def test_filters_and_the_link_of_a_view(page, site):
 
 def test_links_lead_to_pages(page):
     for _ in range(2):
-        page.run("document.querySelector('#board th a').click()")
-        page.run("new Promise((done) => setTimeout(done, 200))")
+        page.follow("document.querySelector('#board th a').click()")
         assert page.run("document.querySelector('h1').textContent").startswith("net float")
-        page.run("document.querySelector('main a').click()")
-        page.run("new Promise((done) => setTimeout(done, 200))")
+        page.follow("document.querySelector('main a').click()")
         assert seen(page) == ["net float", "net w8a8", "net w2a2"], "the ranking that was come from"
 
 
@@ -149,7 +145,7 @@ def test_it_reads_without_scripts(site):
     assert board.all("caption") and [len(body.all("tr")) for body in board.all("tbody")] == [4, 4, 4]
     row = board.all("tr")[3]
     cells = [cell.text for cell in row.children if not isinstance(cell, str)]
-    assert cells[:4] == ["net w8a8", "1 to 2", "85.0 70.9 to 92.9", "−5.0 −14.0 to +4.5"]
+    assert cells[:4] == ["net w8a8", "1 to 2", "85.0 70.9 to 92.9", f"{MINUS}5.0 {MINUS}14.0 to +4.5"]
     assert cells[4:8] == ["90.0 76.9 to 96.0", "97.5 87.1 to 99.6", "8.0", "8/8"]
     assert cells[-4:] == ["not looked at", "✓ reproduced", cells[-2], "0123456 changed"]
     assert "▼" in board.all("tr")[4].text
@@ -170,7 +166,7 @@ def test_equal_sources_give_equal_bytes(site, tmp_path):
 
 def test_hostile_names_are_only_text(tmp_path, browser):
     data = replace(DATA, name=EVIL, classes=(EVIL,) * 10)
-    hostile = replace(tested("float", 32), name=EVIL, architecture=EVIL, tags={EVIL: "=1+1"})
+    hostile = replace(net("float", 32), name=EVIL, architecture=EVIL, tags={EVIL: "=1+1"})
     with bp.Store(tmp_path / "e.db") as store:
         run = store.begin_run({"commit": EVIL, "command": [EVIL]})
         for condition in (CLEAN, replace(attack(8), label=EVIL, group=EVIL, variant=EVIL)):

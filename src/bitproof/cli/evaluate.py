@@ -98,6 +98,9 @@ def evaluate(
     jobs: Annotated[
         int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
     ] = 1,
+    executor: Annotated[
+        str | None, typer.Option(help="Who works on conditions in place of --jobs; see `bitproof list executors`.")
+    ] = None,
     device: Device = "auto",
     diagnose: Annotated[
         bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
@@ -160,7 +163,13 @@ def evaluate(
             tested[label] = quantized
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
-        wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
+        wanted |= {
+            "independent": independent,
+            "crafting": crafting,
+            "workers": workers,
+            "jobs": jobs,
+            "executor": executor,
+        }
         if dry_run:
             wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
             print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)

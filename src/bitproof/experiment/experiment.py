@@ -28,7 +28,7 @@ from bitproof.experiment.settled import settled
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
-from bitproof.settings import describe, digest
+from bitproof.settings import describe, digest, parse
 from bitproof.store import Store
 from bitproof.subjects import Probe, Subject, same_answers
 
@@ -58,6 +58,7 @@ class Experiment:
         workers: processes that make images beside this one; results do not depend on them.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
             them here.
+        executor: who does the tasks, in place of `jobs`: a text such as "processes:count=4", or of another package.
         device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
             is. What is elsewhere is tested as a copy.
     """
@@ -72,6 +73,7 @@ class Experiment:
     crafting: str = "exact"
     workers: int = 0
     jobs: int = 1
+    executor: str | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +96,14 @@ class Experiment:
                 rule="it is a number of tasks at once, of which each makes its images itself",
                 remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
+        if self.executor is not None and self.jobs > 1:
+            raise InputError(
+                f"jobs is {self.jobs} and executor is {self.executor!r}",
+                rule="tasks are done in one way",
+                remedy="Leave one of them out",
+            )
+        if self.executor is not None:
+            parse(self.executor, runner.EXECUTORS, "executor")  # checks it
         if self.device is not None:
             device_named(self.device)  # checks it
         if not -(2**63) <= self.seed < 2**63:
@@ -179,6 +189,8 @@ class Experiment:
             self._look(bench, models, store)
             plan = self.plan(bench, models)
             executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+            if self.executor is not None:
+                executor = parse(self.executor, runner.EXECUTORS, "executor")
             about = partial(environment, {subject.device for subject in bench.subjects.values()})
             tally = runner.run(plan, bench, store, about, executor=executor, progress=progress)
         files = self.data.files_by_id()
@@ -280,6 +292,7 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     jobs: int = 1,
+    executor: str | None = None,
     device: str | None = None,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
@@ -310,6 +323,8 @@ def evaluate(
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
             share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
+        executor: who does the tasks, in place of `jobs`: "processes:count=4", or the name of one that another package
+            adds (`bitproof list executors`).
         device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
             does not hold is halved.
@@ -344,6 +359,7 @@ def evaluate(
         crafting=crafting,
         workers=workers,
         jobs=jobs,
+        executor=executor,
         device=device,
     )
     if isinstance(store, Store):
