@@ -13,7 +13,7 @@ from pathlib import Path
 import bitproof as bp
 
 BITS = (8, 6, 4, 3, 2)
-ATTACKS = ("pgd:eps=2/255", "apgd:eps=2/255,steps=50", "pgd:eps=8/255")
+ATTACKS = ("pgd:eps=2/255", "apgd:eps=2/255,steps=20")
 CORRUPTIONS = tuple(
     f"{name}:severity={severity}" for name in ("gaussian-noise", "jpeg", "contrast") for severity in (2, 4)
 )

@@ -30,6 +30,23 @@ def opened(file: BufferedIOBase, *, most: int, inflated: bool = True) -> zipfile
     return archive
 
 
+def packed_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a member as it lies in the archive, without inflating or checking it.
+
+    Raises:
+        KeyError, ValueError: it is missing or cut off.
+    """
+    entry, file = archive.getinfo(name), archive.fp
+    assert file is not None
+    file.seek(entry.header_offset + 26)  # of the local header: the lengths of its name and its further fields
+    lengths = file.read(4)
+    file.seek(int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little"), 1)
+    content = file.read(entry.compress_size)
+    if len(content) < entry.compress_size:
+        raise ValueError(f"{name!r} is cut off")
+    return content
+
+
 def member(archive: zipfile.ZipFile, name: str) -> bytearray:
     """The content of a member, with as many bytes as the directory says and the checksum that it says.
 

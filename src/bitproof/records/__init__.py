@@ -1,8 +1,8 @@
 """What a result is: records of models, data, conditions, and of what was found. Knows nothing of torch."""
 
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
-from bitproof.records.codec import pack, plain, plain_data, unpack
+from bitproof.records.cell import ARRAYS, FURTHER, Cell, LaterPictures, Pictures, cell_key, name_conditions
+from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
@@ -26,10 +26,12 @@ __all__ = [
     "Coverage",
     "DataRecord",
     "Diagnosis",
+    "LaterPictures",
     "ModelRecord",
     "Part",
     "Pictures",
     "Record",
+    "Shared",
     "Signal",
     "cell_key",
     "diagnosis_key",
