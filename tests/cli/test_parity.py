@@ -52,6 +52,7 @@ ARGUMENTS = {
     "conditions": "--condition",
     "calibration": "--data and --calibration-data",
     "progress": "--quiet",
+    "on_record": "a function, for loggers in Python",
     "analyses": "--diagnose; analyses of one's own need a class, as they make records of their own",
     "name": "MODEL and --data",
     "root": "behind the name of the data, NAME:ROOT",

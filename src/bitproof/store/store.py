@@ -159,7 +159,7 @@ class Store:
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
         with self._explained():
             with self._salvaging():
-                rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
+                rows = self._ordered(where, tuple(asked.values()))
                 shared = Shared(without=_LATER if self.path is not None else None)
                 found = {row["key"]: self._light(row, shared) for row in rows}  # pages may come twice
                 self._check_pages()
@@ -173,8 +173,7 @@ class Store:
         with self._explained():
             keys = []
             with self._salvaging():
-                keys = self._db.execute("SELECT key FROM records WHERE kind = ? ORDER BY written, key", (what,))
-                keys = [row["key"] for row in keys]
+                keys = self._keys("kind = ?", (what,))
                 self._check_pages()
             if not keys:  # none, or no order among what can still be reached
                 keys = [row["key"] for row in self._salvaged("SELECT key FROM records WHERE kind = ?", (what,))]
@@ -220,6 +219,16 @@ class Store:
             kinds = f"SELECT DISTINCT {inside('condition.kind')} AS kind FROM records WHERE kind = 'cell'"
             rows = self._db.execute(kinds).fetchall()
         return [row["kind"] for row in rows if row["kind"]]
+
+    def _keys(self, where: str, values: tuple[Any, ...]) -> list[str]:
+        """The keys of some records, in the order of writing."""
+        rows = self._db.execute(f"SELECT key FROM records WHERE {where} ORDER BY written, key", values)
+        return [row["key"] for row in rows]
+
+    def _ordered(self, where: str, values: tuple[Any, ...]) -> Iterator[sqlite3.Row]:
+        """Rows in the order of writing, looked up one by one: sorted whole, they would all be copied once more."""
+        for key in self._keys(where, values):
+            yield from self._db.execute(f"{_ROWS} WHERE key = ?", (key,))
 
     def _row(self, key: str) -> sqlite3.Row | None:
         with self._explained():
