@@ -24,7 +24,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), cell["id"], "exec"), world)
-    assert {path.name for path in tmp_path.iterdir()} >= {"report.html", "site", "accuracy.pdf", "notebook.db"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"report.html", "accuracy.pdf", "notebook.db"}
 
 
 def test_loggers_are_told_of_what_is_new():
@@ -48,7 +48,7 @@ def test_loggers_are_told_of_what_is_new():
             assert len(source.splitlines()) <= 15
     assert len(seen) == 6
     assert seen[0][0][0] == "clean/net, 8" and seen[0][0][2] == 32 and 0 <= seen[0][0][1] <= 1
-    assert list(seen[3][0][0]) == ["net_ 8 FGSM linf 1/255"] and seen[3][1] == {"step": 32}
+    assert list(seen[3][0][0]) == ["net_ 8 fgsm linf 1/255"] and seen[3][1] == {"step": 32}
     assert seen[5][0][0]["model"] == "net, 8" and seen[5][1] == {"step": 1}
 
 
