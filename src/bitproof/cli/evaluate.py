@@ -15,6 +15,7 @@ from bitproof.cli.common import (
     kept_in,
     label_of,
     load_examples,
+    open_deployed,
     open_model,
     print_estimate,
     print_json,
@@ -30,6 +31,8 @@ from bitproof.cli.options import (
     Classes,
     ClassList,
     DataOption,
+    DeployedMean,
+    DeployedStd,
     Device,
     InputSize,
     Json,
@@ -82,6 +85,8 @@ def evaluate(
         list[Path] | None,
         typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx, .tflite, .pt2."),
     ] = None,
+    deployed_mean: DeployedMean = None,
+    deployed_std: DeployedStd = None,
     twin: Twin = None,
     trust: Trust = False,
     seed: Seed = 0,
@@ -123,6 +128,12 @@ def evaluate(
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
+    if not onnx and (deployed_mean or deployed_std):
+        raise InputError(
+            "--deployed-mean or --deployed-std without --deployed",
+            rule="they are of the images that files beside MODEL expect",
+            remedy="Use --mean and --std for MODEL",
+        )
     if ptq is not None and not schemes:
         raise InputError(
             f"--ptq {ptq} without --scheme",
@@ -146,7 +157,8 @@ def evaluate(
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
     original = moved(open_model(model, *own, examples, mean=mean, std=std, trust=trust), device)
-    tested = _named(model, original, onnx or [], trust)
+    opened = [open_deployed(file, mean=deployed_mean, std=deployed_std, trust=trust) for file in onnx or []]
+    tested = _named(model, original, onnx or [], opened)
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     if twin is not None:
@@ -177,12 +189,12 @@ def evaluate(
             print(f"\nreport: {path}")
 
 
-def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[str, Any]:
+def _named(model: str, original: Any, files: list[Path], opened: list[Any]) -> dict[str, Any]:
     """The models that are there already, by name: what is quantized is called so, a file by its name, or by its path
     where several have that name.
 
     Raises:
-        InputError: a file that is given twice, or that cannot be opened.
+        InputError: a file that is given twice.
     """
     own_scheme = getattr(original, "scheme", None)
     deployed = bitproof.deploy.is_deployed(model)
@@ -192,5 +204,4 @@ def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[st
     if not deployed:
         names.insert(0, own_scheme.label if own_scheme else "float")
     check_distinct(names)
-    opened = [bitproof.deploy.load_deployed(file, trust=trust) for file in files]
     return dict(zip(names, [original, *opened], strict=True))

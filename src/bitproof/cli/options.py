@@ -33,6 +33,10 @@ Mean = Annotated[
     str | None, typer.Option(help="Normalisation where it is not the network's own, e.g. 0.49,0.48,0.45 of [0, 1].")
 ]
 Std = Annotated[str | None, typer.Option(help="As --mean.")]
+DeployedMean = Annotated[
+    str | None, typer.Option(help="Normalisation of the images that deployed files expect, as --mean.")
+]
+DeployedStd = Annotated[str | None, typer.Option(help="As --deployed-mean.")]
 InputSize = Annotated[
     int | None, typer.Option(min=1, help="Side in pixels of what the network gets, for folders of pictures.")
 ]
