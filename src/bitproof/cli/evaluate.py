@@ -25,7 +25,12 @@ from bitproof.cli.common import (
     tags_of,
 )
 from bitproof.cli.options import (
+    DATA,
+    DEPLOYED,
+    MACHINE,
     PTQ,
+    RESULTS,
+    TESTED,
     CalibrationCount,
     CalibrationData,
     Classes,
@@ -64,55 +69,87 @@ def evaluate(
     input_size: InputSize = None,
     class_list: ClassList = None,
     scheme: Annotated[
-        list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
+        list[str] | None,
+        typer.Option(
+            help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.", rich_help_panel=TESTED
+        ),
     ] = None,
     ptq: PTQ = None,
     suite: Annotated[
-        str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")
+        str | None,
+        typer.Option(
+            help="Conditions to test under; see `bitproof list suites`. [default: quick]", rich_help_panel=TESTED
+        ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")
+        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.", rich_help_panel=TESTED)
     ] = None,
     transfer: Annotated[
-        list[str] | None, typer.Option(help="An attack on each model whose images are given to all of them.")
+        list[str] | None,
+        typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=TESTED),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
+    split: Annotated[str, typer.Option(help="Which part of the data to test on.", rich_help_panel=DATA)] = "test",
     limit: Limit = None,
     sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[
         list[Path] | None,
-        typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx, .tflite, .pt2."),
+        typer.Option(
+            "--onnx",
+            "--deployed",
+            help="Also test a file of a runtime: .onnx, .tflite, .pt2.",
+            rich_help_panel=DEPLOYED,
+        ),
     ] = None,
     deployed_mean: DeployedMean = None,
     deployed_std: DeployedStd = None,
     twin: Twin = None,
     trust: Trust = False,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
+    ] = 128,
     independent: Annotated[
-        bool, typer.Option("--independent", help="Attack all examples anew at every budget of an attack.")
+        bool,
+        typer.Option(
+            "--independent", help="Attack all examples anew at every budget of an attack.", rich_help_panel=TESTED
+        ),
     ] = False,
     crafting: Annotated[
-        str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
+        str,
+        typer.Option(
+            help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.", rich_help_panel=TESTED
+        ),
     ] = "exact",
     workers: Annotated[
-        int, typer.Option(min=0, max=256, help="Processes that decode and corrupt images beside this one.")
+        int,
+        typer.Option(
+            min=0, max=256, help="Processes that decode and corrupt images beside this one.", rich_help_panel=MACHINE
+        ),
     ] = 0,
     jobs: Annotated[
-        int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
+        int,
+        typer.Option(
+            min=1, max=256, help="Conditions worked on at once, each by a process of its own.", rich_help_panel=MACHINE
+        ),
     ] = 1,
     device: Device = "auto",
     diagnose: Annotated[
-        bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
+        bool,
+        typer.Option(
+            "--diagnose", help="Also look for masked gradients (about 1,000 passes an example).", rich_help_panel=TESTED
+        ),
     ] = False,
     tag: Tag = None,
     metric: MetricOption = None,
     store: StoreOption = None,
     report: ReportOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Only say what would be done, and about how long it takes.", rich_help_panel=RESULTS
+        ),
     ] = False,
     quiet: Quiet = False,
     json: Json = False,
