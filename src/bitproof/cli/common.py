@@ -155,6 +155,12 @@ def open_deployed(path: str | Path, *, mean: str | None = None, std: str | None 
         raise InputError(
             "one of mean and std alone", rule="a normalisation has both, a number a channel", remedy="Give both"
         )
+    if getattr(getattr(model, "taken", None), "of_pixels", False):
+        raise InputError(
+            f"mean and std for {str(path)!r}",
+            rule="the file takes pixels, in 8 bits, and normalises them itself",
+            remedy="Leave them out",
+        )
     return bitproof.models.normalized(model, means, stds).eval()
 
 

@@ -32,7 +32,7 @@ from bitproof.errors import InputError
 def compare(
     model: Model,
     deployed: Annotated[
-        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, or a checkpoint of MODEL.")
+        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, or a checkpoint or weights of MODEL.")
     ],
     data: DataOption,
     weights: Weights = None,
@@ -63,9 +63,9 @@ def compare(
             rule="a deployed model is a file",
             remedy="Pass a .onnx or .tflite file, or a checkpoint",
         )
-    if deployed.endswith(".safetensors"):
-        _check_bare(deployed_mean, deployed_std)
-        second = moved(open_model(model, Path(deployed), classes, examples), device)
+    if not bitproof.deploy.is_deployed(deployed):
+        opened = open_model(model, Path(deployed), classes, examples, mean=deployed_mean, std=deployed_std)
+        second = moved(opened, device)
     else:
         second = open_deployed(deployed, mean=deployed_mean, std=deployed_std, trust=trust)
         check_fit(second, examples, deployed)
@@ -87,12 +87,3 @@ def compare(
 
 def _decibels(value: float) -> str:
     return "equal" if value == float("inf") else f"{value:6.1f} dB"
-
-
-def _check_bare(mean: str | None, std: str | None) -> None:
-    if mean is not None or std is not None:
-        raise InputError(
-            "--deployed-mean or --deployed-std with a checkpoint",
-            rule="a checkpoint brings its normalisation",
-            remedy="Leave them out",
-        )

@@ -54,7 +54,7 @@ class Kinship:
 
 
 def correlation(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
-    """Of logits less the mean of each class and of each image; 1 where both are constant.
+    """Of logits less the mean of each class and of each image; 1 where both are constant, and 0 where one of them is.
 
     Example:
         >>> logits = torch.tensor([[0.0, 1.0, 5.0], [2.0, 0.0, 1.0], [1.0, 4.0, 0.0]])
@@ -64,7 +64,7 @@ def correlation(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float
     a, b = (x.detach().double() - x.detach().double().mean(0) for x in (one, other))
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
     size = (a.square().sum() * b.square().sum()).sqrt()
-    return float((a * b).sum() / size) if size > 0 else 1.0
+    return float((a * b).sum() / size) if size > 0 else float(not (a.any() or b.any()))
 
 
 @plain_context()

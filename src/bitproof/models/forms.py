@@ -104,6 +104,6 @@ def _normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
     """How a model is put behind a normalisation."""
     means, stds = (",".join(f"{value:.4g}" for value in values) for values in (mean, std))
     return (
-        f"use --mean {means} --std {stds}, in Python bp.models.normalized(net, mean, std), or put its own mean and std "
-        "there"
+        f"use --mean {means} --std {stds} (of a deployed file beside MODEL, --deployed-mean and --deployed-std), "
+        "in Python bp.models.normalized(net, mean, std), or put its own mean and std there"
     )
