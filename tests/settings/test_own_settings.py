@@ -146,7 +146,7 @@ def test_what_is_not_there_is_named(mine):
 
 
 def test_what_fails_in_ones_own_code_is_told_with_its_line(mine, run):
-    command = ["evaluate", "digits_cnn", "--data", "digits", "--limit", 6, "--quiet", "--condition"]
+    command = ["evaluate", "digits_cnn", "--data", "digits", "--limit", 40, "--quiet", "--condition"]
     code, _, err = run(*command, f"{mine}:Failing")
     assert code == 2 and "code of your own fails (TypeError: unsupported operand" in err
     assert f"{mine}.py line " in err and ": return inputs / [1])" in err and "Traceback" not in err

@@ -100,8 +100,14 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
 
 def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
+    if device_of(module_of(model)).type == "meta":
+        raise InputError(
+            f"model {name!r} has weights on the device 'meta'",
+            rule="they have shapes and no values there",
+            remedy="Load its weights, or make it outside torch.device('meta')",
+        )
     try:
-        logits = logits_of(model, images)
+        return logits_of(model, images)
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # models of other people raise what they like
@@ -112,13 +118,6 @@ def forward(model: Model, images: Tensor, name: str) -> Tensor:
             remedy="Use a model made for this data set, or pictures of another size or with other channels "
             "(folder:ROOT,size=224,channels=1)",
         ) from error
-    if logits.is_meta:
-        raise InputError(
-            f"model {name!r} has weights on the device 'meta'",
-            rule="they have shapes and no values there",
-            remedy="Load its weights, or make it outside torch.device('meta')",
-        )
-    return logits
 
 
 def answer(model: nn.Module, images: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ torchvision may be imported anywhere: by a zoo, or by somebody's own network, da
 
 import importlib.util
 import sys
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ _library = torch.library.Library("torchvision", "FRAGMENT")  # what it declares 
 class BeforeTorchvision(MetaPathFinder):
     """Stands first among the finders of modules, finds nothing, and leaves when torchvision is looked for."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> None:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname == "torchvision":
             sys.meta_path.remove(self)
             declare_missing_operators()
