@@ -1,9 +1,11 @@
 """Worker processes: they leave with the process that started them, however that ends."""
 
 import mmap
+import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -60,6 +62,11 @@ def worker_pool(count: int, prepare: Callable[..., None], *args: Any, threads: i
         args: small, or `Handed`.
         threads: of each.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the script it serves
+        sys.exit(
+            "error: a script that starts processes: each of them imports it first, and would start processes itself. "
+            "Put what it does below the line `if __name__ == '__main__':`, or use jobs=1 and workers=0"
+        )
     return ProcessPoolExecutor(count, CONTEXT, _begin, (threads, prepare, args))
 
 

@@ -224,9 +224,12 @@ class Experiment:
         return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
 
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
-        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files.
+
+        What was quantized here gets the images that its float model gets.
+        """
         for name, model in models.items():
-            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+            if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
 
