@@ -5,9 +5,12 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    alignment,
+    by_layer,
     distances,
     findings,
     gallery,
+    layers,
     masking,
     matrix,
     metrics,
@@ -27,6 +30,9 @@ PANELS: tuple[Panel, ...] = (
     distances.PANEL,
     transfers.PANEL,
     masking.PANEL,
+    layers.PANEL,
+    alignment.PANEL,
+    by_layer.PANEL,
     table.PANEL,
     gallery.PANEL,
 )
