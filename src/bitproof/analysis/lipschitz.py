@@ -202,11 +202,22 @@ def _marked(model: nn.Module) -> nn.Module:
             marked.set_submodule(name, nn.Identity())
         elif isinstance(part, ConvexSum):  # whose coefficients are between 0 and 1
             marked.set_submodule(name, PlainSum())
+        elif isinstance(part, nn.MaxPool2d) and not _overlaps(part):
+            marked.set_submodule(name, nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode))
     return marked
 
 
+def _overlaps(pool: nn.MaxPool2d) -> bool:
+    """Whether a pixel may be the largest of several windows, which would count it as often."""
+    kernel, stride = (size if isinstance(size, tuple) else (size, size) for size in (pool.kernel_size, pool.stride))
+    return any(k > s for k, s in zip(kernel, stride, strict=True)) or pool.dilation not in (1, (1, 1))
+
+
 def _bound(flow: Flow, factors: dict[str, float]) -> float:
-    """Products along paths, summed where they meet. `reads` are in the order of execution."""
+    """Products along paths, summed where they meet. `reads` are in the order of execution.
+
+    What a layer answers counts once, if it takes two ways to the next layer: networks add what layers have changed.
+    """
     after = {IMAGE: 1.0}
     for name in flow.calls:
         after[name] = factors[name] * sum(after[source] for source in flow.reads[name])
