@@ -61,8 +61,8 @@ class Case:
         return self.subjects[0].device
 
     def batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor, Rng]]:
-        """Images, labels and randomness of all examples that can be read."""
-        size = min(most or self.batch_size, self.batch_size)
+        """Images, labels and randomness of all examples that can be read, `most` at a time."""
+        size = most or self.batch_size
         for start in range(0, len(self.data), size):
             read = self.data.read(range(start, min(start + size, len(self.data))))
             if len(read.rows):
@@ -122,18 +122,17 @@ class Explanation(abc.ABC):
         room = Room(batch_size)
         case = Case(subjects=tuple(subjects.values()), data=data, rng=named, batch_size=batch_size, room=room)
         found = self.look(case)
-        spent = {"forwards": 0.0, "backwards": 0}
-        if "models" in vars(case):
-            spent["forwards"] += sum(counted.forwards for counted in case.models)
-            spent["backwards"] += sum(counted.backwards for counted in case.models)
-        spent["forwards"] += found.pop("passes", 0.0)
+        counted = case.models if "models" in vars(case) else ()
+        forwards = found.pop("forwards", 0) + sum(model.forwards for model in counted)
+        backwards = found.pop("backwards", 0) + sum(model.backwards for model in counted)
         return self.record(
             model=records[0],
             others=records[1:],
             data=data.record,
             seed=rng.seed,
             setting=self.described,
-            **spent,  # pyright: ignore - by name
+            forwards=float(forwards),
+            backwards=backwards,
             seconds=time.perf_counter() - start,
             **found,
         )
@@ -157,7 +156,8 @@ class Explanation(abc.ABC):
 
     @abc.abstractmethod
     def look(self, case: Case) -> dict[str, Any]:
-        """The fields of the record that are its own, and "passes" that the case's models did not count."""
+        """The fields of the record that are its own, and "forwards" and "backwards" that the case's models did not
+        count."""
 
 
 def quantized(models: Sequence[ModelRecord], *, act: bool = False) -> list[tuple[ModelRecord, ...]]:

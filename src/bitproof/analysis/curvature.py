@@ -93,7 +93,7 @@ class LossCurvature(Explanation):
             "converged": converged,
             "layers": _layers(parameters, of_draws),
             "count": count,
-            "passes": count * (2 + steps),
+            "forwards": count * (2 + steps),
             "backwards": count * (1 + 2 * self.draws + 3 * steps),
         }
 

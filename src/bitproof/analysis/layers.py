@@ -18,7 +18,7 @@ from bitproof.analysis.base import Case, Explanation, quantized
 from bitproof.analysis.forms import forms
 from bitproof.analysis.variants import Variants
 from bitproof.attacks import PGD, Attack
-from bitproof.core.calling import answer, check_logits
+from bitproof.core.calling import answer, check_logits, unwrapped
 from bitproof.core.copying import copied
 from bitproof.core.passes import Counted
 from bitproof.errors import lookup
@@ -77,7 +77,7 @@ class WhichLayer(Explanation):
         base, other = (rounded, loose) if self.way == "float" else (loose, rounded)
         bits = {
             name: (here.weight_bits, here.act_bits)
-            for name, _, here in quantized_layers(subject.model)
+            for name, _, here in quantized_layers(unwrapped(subject.model))
             if here.weight_bits < 32 or here.act_bits < 32
         }
         turned = {name: _turned(base, other, name, self.turned) for name in bits}
@@ -96,7 +96,7 @@ class WhichLayer(Explanation):
 
         parts: dict[str, list[Tensor]] = {"agreement": [], "accuracy": [], "robust": []}
         asked = 0
-        for inputs, labels, rng in case.batches(variants.images):
+        for inputs, labels, rng in case.batches(min(variants.images, case.batch_size)):
             clean = predict(inputs)
             if alike:
                 expected = clean[1 if self.way == "float" else 0]
@@ -118,7 +118,7 @@ class WhichLayer(Explanation):
             "whole": {name: float(found[1].mean()) for name, found in right.items()},
             "layers": _effects(bits, right),
             "repeats": (variants.passes + asked) / count,
-            "passes": variants.passes + asked + attacked.forwards,
+            "forwards": variants.passes + asked + attacked.forwards,
             "backwards": attacked.backwards,
         }
 

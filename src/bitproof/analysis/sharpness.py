@@ -84,7 +84,7 @@ class AlongError(Explanation):
             rng=case.rng,
             batch_size=case.batch_size,
         )
-        return vars(found)
+        return {"loss": found.loss, "layers": found.layers, "forwards": found.passes}
 
 
 def weight_errors(model: nn.Module, quantized: nn.Module) -> dict[str, Tensor]:
