@@ -17,6 +17,7 @@ from bitproof.records import (
     LayerSharpness,
     LayerTrace,
     Lipschitz,
+    LossSlice,
     ModelRecord,
     Sharpness,
     ValueShift,
@@ -105,6 +106,13 @@ def make_explanations(model: ModelRecord, other: ModelRecord, data: DataRecord, 
                 LayerSharpness(name="one", norm=2.0, along=0.75, random=(0.125, 0.25)),
                 LayerSharpness(name="all layers", norm=2.0, along=0.5, random=(0.25, 0.75)),
             ),
+        ),
+        LossSlice(
+            **common,
+            ways=(-0.1, 0.0, 0.1),
+            losses=np.array([[0.1, 0.2, 0.1], [0.5, 0.5, 0.75], [2.0, 3.0, 2.0]]),
+            wrong=np.array([[0, 0, 0], [0.1, 0.1, 0.2], [0.9, 0.8, 0.9]]),
+            count=90,
         ),
     ]
     return {record.KIND: record for record in found}

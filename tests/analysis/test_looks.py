@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import bitproof as bp
-from bitproof.analysis import ErrorAmplification, GradientAlignment, QuantizationShift
+from bitproof.analysis import ErrorAmplification, GradientAlignment, InputSlice, QuantizationShift
 from bitproof.analysis.shift import _shares
 from bitproof.attacks import FGSM
 from bitproof.data import from_arrays
@@ -139,3 +139,23 @@ def test_value_shift_of_a_network(model, data):
         QuantizationShift(attack=FGSM(norm="l2", eps=2.0))
     with pytest.raises(InputError, match="Pass both"):
         QuantizationShift()({"q": bp.quantize(model, "w32a2", calibration)}, data, rng=keyed(data))
+
+
+def test_the_loss_on_a_plane_of_a_linear_model():
+    """Along the signs the margin falls by 2 eps for each pixel; at the middle are the images themselves."""
+    data = pictures(20)
+    model = LinearTwoClass(torch.ones(SHAPE), 0.0)
+    found = InputSlice(eps=0.1, points=5)({"m": model}, data, rng=keyed(data), batch_size=6)
+    images, labels = data.images(range(20)), torch.from_numpy(data.labels)
+    assert found.ways == pytest.approx((-0.1, -0.05, 0, 0.05, 0.1)) and found.count == 20
+
+    def loss(x: Tensor) -> float:
+        return float(nn.functional.cross_entropy(model(x).double(), labels))
+
+    away = torch.where(labels == 1, -1.0, 1.0)[:, None, None, None]
+    for i, a in enumerate(found.ways):
+        assert found.losses[i, 2] == pytest.approx(loss(images + a * away), rel=1e-5)
+    assert (np.diff(found.losses[:, 2]) > 0).all() and (np.diff(found.wrong[:, 2]) >= 0).all()
+    assert found.wrong[2, 2] == pytest.approx(float((model(images).argmax(1) != labels).double().mean()))
+    with pytest.raises(InputError, match="points is 4"):
+        InputSlice(points=4)

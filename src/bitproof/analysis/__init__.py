@@ -11,6 +11,7 @@ from bitproof.analysis.lipschitz import LipschitzEstimate
 from bitproof.analysis.masking import diagnose_masking
 from bitproof.analysis.sharpness import AlongError, sharpness_along
 from bitproof.analysis.shift import QuantizationShift
+from bitproof.analysis.slices import InputSlice
 from bitproof.settings import name_family
 
 EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
@@ -21,6 +22,7 @@ EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "lipschitz": LipschitzEstimate,
     "curvature": LossCurvature,
     "sharpness": AlongError,
+    "slice": InputSlice,
 }
 """By the names of their records."""
 
@@ -32,6 +34,7 @@ __all__ = [
     "ErrorAmplification",
     "Explanation",
     "GradientAlignment",
+    "InputSlice",
     "LipschitzEstimate",
     "LossCurvature",
     "QuantizationShift",

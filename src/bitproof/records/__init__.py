@@ -17,8 +17,9 @@ from bitproof.records.model import ModelRecord
 from bitproof.records.names import pack_names, unpack_names
 from bitproof.records.sharpness import LayerSharpness, Sharpness
 from bitproof.records.shift import ValueShift
+from bitproof.records.slices import LossSlice
 
-_EXPLAINED = (Attribution, Alignment, Amplification, ValueShift, Lipschitz, Curvature, Sharpness)
+_EXPLAINED = (Attribution, Alignment, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
 
 RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis} | {kind.KIND: kind for kind in _EXPLAINED}
 """Every kind of record by the name that a store and the command line have for it."""
@@ -47,6 +48,7 @@ __all__ = [
     "LayerSharpness",
     "LayerTrace",
     "Lipschitz",
+    "LossSlice",
     "ModelRecord",
     "Part",
     "Pictures",

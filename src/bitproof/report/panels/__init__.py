@@ -16,6 +16,7 @@ from bitproof.report.panels import (
     metrics,
     plots,
     same_pixels,
+    slices,
     table,
     transfers,
 )
@@ -33,6 +34,7 @@ PANELS: tuple[Panel, ...] = (
     layers.PANEL,
     alignment.PANEL,
     by_layer.PANEL,
+    slices.PANEL,
     table.PANEL,
     gallery.PANEL,
 )
