@@ -134,6 +134,12 @@ def evaluate(
             min=1, max=256, help="Conditions worked on at once, each by a process of its own.", rich_help_panel=MACHINE
         ),
     ] = 1,
+    executor: Annotated[
+        str, typer.Option(help="What works on them: processes, or ray, a cluster on this or on many machines.")
+    ] = "processes",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster that is there: auto, or host and port; else one is started.")
+    ] = None,
     device: Device = "auto",
     diagnose: Annotated[
         bool,
@@ -210,6 +216,7 @@ def evaluate(
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
         wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
+        wanted |= {"executor": executor, "address": address}
         if dry_run:
             wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
             print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)

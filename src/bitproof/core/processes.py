@@ -70,6 +70,19 @@ def worker_pool(count: int, prepare: Callable[..., None], *args: Any, threads: i
     return ProcessPoolExecutor(count, CONTEXT, _begin, (threads, prepare, args))
 
 
+UNPICKLED = pickle.PicklingError, AttributeError, TypeError, RuntimeError
+"""What pickle raises where it cannot take a value."""
+
+
+def unsendable(error: Exception) -> InputError:
+    """What one of `UNPICKLED` means to a user."""
+    return InputError(
+        f"what processes work with cannot be sent to them ({error})",
+        rule="they get copies of models and data, made by pickle, which knows no lambdas and local classes",
+        remedy="Define it at the top of a module, or do the work in this process (jobs=1, workers=0)",
+    )
+
+
 class Handed:
     """A value of any size on its way to processes that begin, where it arrives as itself: by a file without a name.
 
@@ -84,12 +97,8 @@ class Handed:
         weakref.finalize(self, file.close)
         try:
             pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
-        except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
-            raise InputError(
-                f"what processes work with cannot be sent to them ({error})",
-                rule="they get copies of models and data, made by pickle, which knows no lambdas and local classes",
-                remedy="Define it at the top of a module, or do the work in this process (jobs=1, workers=0)",
-            ) from error
+        except UNPICKLED as error:
+            raise unsendable(error) from error
         file.flush()
         self._number = file.fileno()
 
