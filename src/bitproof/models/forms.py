@@ -28,7 +28,7 @@ class Form:
     colours: bool = False
 
 
-def usual_normalisations(channels: int) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+def usual_normalisations(channels: int) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Mean and std of images with so many channels that many code bases normalise by, by what is said of them."""
     found = {"0.5 and 0.5": ((0.5,) * channels, (0.5,) * channels)}
     if channels == 3:
