@@ -108,7 +108,5 @@ def test_unknown_names_are_unknown_still(install):
     install()
     with pytest.raises(InputError, match=r"unknown condition 'darkr'.*Did you mean 'darker'"):
         parse_condition("darkr")
-    with pytest.raises(InputError, match=r"unknown executor 'x'.*known are least-first, processes"):
+    with pytest.raises(InputError, match=r"unknown executor 'x'.*known are least-first, processes, ray"):
         bp.evaluate(bp.load_model("digits_cnn"), DATA, executor="x", progress=False)
-    with pytest.raises(InputError, match=r"jobs is 2 and executor"):
-        bp.evaluate(bp.load_model("digits_cnn"), DATA, executor="processes:count=2", jobs=2, progress=False)

@@ -85,7 +85,9 @@ TINY = ModelSpec(build=tiny_net, mean=(0.5,), std=(0.5,), shape=(1, 20, 20), cla
 
 @dataclass(frozen=True, kw_only=True)
 class LeastFirst:
-    """Does the tasks here, those first that need least."""
+    """Does the tasks here, those first that need least; `count` is what --jobs says."""
+
+    count: int = 1
 
     def __call__(self, works: Sequence[Any], bench: Any, store: Any, bar: Any) -> Iterator[Any]:
         for work in sorted(works, key=lambda work: len(work.task.needs)):

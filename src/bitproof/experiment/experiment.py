@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
+from bitproof.analysis import Explanation
 from bitproof.attacks import Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
@@ -20,14 +21,14 @@ from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.analyses import Analysis, Masking, as_analysis
 from bitproof.experiment.apart import told_apart
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
 from bitproof.records import ConditionRecord, ModelRecord, Record, cell_key, name_conditions
-from bitproof.settings import describe, digest, parse
+from bitproof.settings import describe, digest
 from bitproof.store import Store
 from bitproof.subjects import Subject
 
@@ -54,7 +55,8 @@ class Experiment:
         workers: processes that make images beside this one; results do not depend on them.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
             them here.
-        executor: who does the tasks, in place of `jobs`: a text such as "processes:count=4", or of another package.
+        executor: what does them, a name in `bitproof.runner.EXECUTORS`.
+        address: of a Ray cluster that is there, such as "auto"; None = this machine.
         device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
             is. What is elsewhere is tested as a copy.
     """
@@ -69,7 +71,8 @@ class Experiment:
     crafting: str = "exact"
     workers: int = 0
     jobs: int = 1
-    executor: str | None = None
+    executor: str = "processes"
+    address: str | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -92,14 +95,13 @@ class Experiment:
                 rule="it is a number of tasks at once, of which each makes its images itself",
                 remedy="Use jobs=1 (to do one after the other), or workers=0",
             )
-        if self.executor is not None and self.jobs > 1:
+        lookup(runner.EXECUTORS, self.executor, "executor")
+        if self.address is not None and self.executor != "ray":
             raise InputError(
-                f"jobs is {self.jobs} and executor is {self.executor!r}",
-                rule="tasks are done in one way",
-                remedy="Leave one of them out",
+                f"address is {self.address!r} and executor is {self.executor!r}",
+                rule="an address is that of a Ray cluster",
+                remedy="Use executor='ray', or leave the address out",
             )
-        if self.executor is not None:
-            parse(self.executor, runner.EXECUTORS, "executor")  # checks it
         if self.device is not None:
             device_named(self.device)  # checks it
         if not -(2**63) <= self.seed < 2**63:
@@ -184,11 +186,10 @@ class Experiment:
             models = told_apart(bench, store)
             self._look(bench, models, store)
             plan = self.plan(bench, models)
-            executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
-            if self.executor is not None:
-                executor = parse(self.executor, runner.EXECUTORS, "executor")
             about = partial(environment, {subject.device for subject in bench.subjects.values()})
-            tally = runner.run(plan, bench, store, about, executor=executor, progress=progress, on_record=on_record)
+            tally = runner.run(
+                plan, bench, store, about, executor=self._executor, progress=progress, on_record=on_record
+            )
         files = self.data.files_by_id()
         if files and tally.computed:
             store.keep_files(self.data.fingerprint, files)
@@ -216,10 +217,21 @@ class Experiment:
             files={self.data.fingerprint: files} if files else {},
         )
 
+    @property
+    def _executor(self) -> runner.Executor:
+        if self.executor == "ray":
+            return runner.Ray(count=self.jobs, address=self.address)
+        if self.executor != "processes":
+            return runner.EXECUTORS[self.executor](count=self.jobs)
+        return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
-        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files.
+
+        What was quantized here gets the images that its float model gets.
+        """
         for name, model in models.items():
-            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+            if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
 
@@ -238,10 +250,11 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     jobs: int = 1,
-    executor: str | None = None,
+    executor: str = "processes",
+    address: str | None = None,
     device: str | None = None,
     diagnose: bool = False,
-    analyses: Sequence[Analysis] = (),
+    analyses: Sequence[Analysis | Explanation | str] = (),
     progress: bool = True,
     on_record: Callable[[Record], None] | None = None,
 ) -> Result:
@@ -270,14 +283,16 @@ def evaluate(
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
             share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
-        executor: who does the tasks, in place of `jobs`: "processes:count=4", or the name of one that another package
-            adds (`bitproof list executors`).
+        executor: what does the tasks: "processes" on this machine, or "ray", a Ray cluster with `jobs` processors that
+            is started here, or the one at `address`.
+        address: of a Ray cluster that is there: "auto", or host and port.
         device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
             does not hold is halved.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
-        analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
-            reported beside the results.
+        analyses: other ways to look at the models: settings of `bitproof.analysis`, their text such as "layers" or
+            "amplification:eps=1/255+8/255" (see `bitproof list analyses`), or an `Analysis` of your own; their records
+            are stored and reported beside the results.
         progress: show a progress bar on standard error.
         on_record: told of each new result once it is stored, for loggers; see `examples/loggers.py`.
 
@@ -300,7 +315,7 @@ def evaluate(
         suite=suite,
         conditions=conditions,
         transfer=transfer,
-        analyses=(*analyses, *((Masking(),) if diagnose else ())),
+        analyses=(*map(as_analysis, analyses), *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
         independent=independent,
@@ -308,6 +323,7 @@ def evaluate(
         workers=workers,
         jobs=jobs,
         executor=executor,
+        address=address,
         device=device,
     )
     if isinstance(store, Store):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bitproof.leaderboard.board import Ranking, Row
-from bitproof.report.drawing import FAINT, INK, MODELS, drawing, svg
-from bitproof.report.looks import COLOURS, MARKERS
+from bitproof.report.drawing import FAINT, INK, marker_and_colour, page_style, svg_of
+from bitproof.report.looks import COLOURS, MARKERS, Look
 from bitproof.report.text import bits, percent
 
 NAMED = 14
@@ -47,11 +47,11 @@ def front(rows: Sequence[Row], cost: Callable[[Row], float | None]) -> list[Row]
     return found
 
 
-def look(architecture: str, architectures: Sequence[str]) -> tuple[str, str, str]:
-    """Marker, its character and colour of an architecture."""
+def look(architecture: str, architectures: Sequence[str]) -> Look:
+    """Marker and colour of an architecture."""
     place = list(architectures).index(architecture)
     marker, character = MARKERS[place % len(MARKERS)]
-    return marker, character, f"m{place % COLOURS}"
+    return Look(colour=f"m{place % COLOURS}", marker=marker, character=character)
 
 
 def _kilobytes(row: Row) -> float | None:
@@ -68,7 +68,7 @@ def _figure(ranking: Ranking, architectures: Sequence[str], xlabel: str, x: Call
 
     by_size = x is _kilobytes
     best = front(ranking.rows, x if by_size else lambda row: -row.clean.value)
-    with drawing():
+    with page_style():
         canvas = Canvas(figsize=(4.6, 3.0))
         axes = canvas.subplots(gridspec_kw={"left": 0.11, "right": 0.98, "bottom": 0.16, "top": 0.97})
         points = [(x(row), 100 * row.rate.value) for row in best]
@@ -77,12 +77,10 @@ def _figure(ranking: Ranking, architectures: Sequence[str], xlabel: str, x: Call
             if (at := x(row)) is None:
                 continue
             entry, rate = row.place.entry, row.rate
-            marker, _, colour = look(entry.architecture, architectures)
+            marker, colour = marker_and_colour(look(entry.architecture, architectures))
             ends = [[100 * max(0.0, rate.value - rate.low)], [100 * max(0.0, rate.high - rate.value)]]
             size = 7 if row in best else 5
-            axes.errorbar(
-                [at], [100 * rate.value], ends, fmt=marker, color=MODELS[colour], ms=size, elinewidth=1, capsize=2
-            )
+            axes.errorbar([at], [100 * rate.value], ends, fmt=marker, color=colour, ms=size, elinewidth=1, capsize=2)
             if len(ranking.rows) <= NAMED:
                 name = "float" if entry.model.is_float else bits(entry.model.weight_bits, entry.model.act_bits)
                 axes.annotate(name, (at, 100 * rate.value), (6, 4), textcoords="offset points", size=8, color=INK)
@@ -100,7 +98,7 @@ def _figure(ranking: Ranking, architectures: Sequence[str], xlabel: str, x: Call
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
-        drawn = svg(canvas, f"{ranking.slug}{'b' if by_size else 'c'}-")
+        drawn = svg_of(canvas, f"{ranking.slug}{'b' if by_size else 'c'}-")
     named = ", ".join(f"{row.place.entry.model.name} ({percent(row.rate.value)}%)" for row in best)
     return Figure(title=f"accuracy against {xlabel}", description=f"On the front: {named}", svg=drawn)
 

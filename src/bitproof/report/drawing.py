@@ -1,20 +1,21 @@
-"""Figures as SVG inside a page: their text is text, their colours are the page's, in light and in dark."""
+"""Small plots as inline SVG whose colours are those of the page, light or dark."""
 
 import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bitproof.report.looks import COLOURS
+from bitproof.report.looks import COLOURS, Look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Matplotlib wants real colours, the page wants variables that follow light and dark: these stand in for them.
 INK, FAINT = "#00fe01", "#00fe02"
-MODELS = {f"m{i}": f"#00fd{i:02x}" for i in range(COLOURS)}
-_VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)"} | {stand_in: f"var(--{m})" for m, stand_in in MODELS.items()}
+_MODELS = {f"m{i}": f"#00fd{i:02x}" for i in range(COLOURS)}
+_VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)"} | {stand_in: f"var(--{m})" for m, stand_in in _MODELS.items()}
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small, sharp, and in the page's font
@@ -32,25 +33,39 @@ _STYLE: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """One plot: its title, what it shows, the same in words for screen readers, and the SVG."""
+
+    title: str
+    note: str
+    description: str
+    svg: str
+
+
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Inside, figures look as a page wants them, whatever the user has set for other plots."""
+def page_style() -> Iterator[None]:
+    """Matplotlib's defaults with the page's colours, whatever the user has set for other plots."""
     from matplotlib import style
 
     with style.context(["default", _STYLE]):
         yield
 
 
-def svg(figure: "Figure", prefix: str) -> str:
-    """The figure as an element of a page; `prefix` keeps its ids apart from those of other figures."""
+def marker_and_colour(look: Look) -> tuple[str, str]:
+    """A model's marker, and the colour that stands in for its own."""
+    return look.marker, _MODELS[look.colour]
+
+
+def svg_of(figure: "Figure", prefix: str) -> str:
+    """A figure for the page; `prefix` keeps its ids apart from those of other plots."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
     )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would style the whole page
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", text)
+    svg = buffer.getvalue()
+    svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)  # it would style the whole page
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
     for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    return text
+        svg = svg.replace(colour, variable)
+    return svg

@@ -9,7 +9,7 @@ import numpy as np
 from bitproof import metrics
 from bitproof.metrics import Group
 from bitproof.records import ConditionRecord, ModelRecord
-from bitproof.report.drawing import FAINT, INK, MODELS, drawing, svg
+from bitproof.report.drawing import FAINT, INK, Plot, marker_and_colour, page_style, svg_of
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import mean_accuracy
 from bitproof.report.sections import Section
@@ -25,16 +25,6 @@ _MEMBERS = {"transfer": "attacks", "corruption": "severities", "sequence": "diff
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One plot: its title, what it shows, the same in words for screen readers, and the SVG."""
-
-    title: str
-    note: str
-    description: str
-    svg: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Point:
     """An accuracy with its interval; `members` are the accuracies that it is the mean of."""
 
@@ -46,7 +36,7 @@ class _Point:
 
 def plots(section: Section) -> list[Plot]:
     """One plot a group of conditions."""
-    with drawing():
+    with page_style():
         return [_plot(section, group, f"{section.anchor}p{i}-") for i, group in enumerate(section.groups)]
 
 
@@ -70,7 +60,7 @@ def _plot(section: Section, group: Group, prefix: str) -> Plot:
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
-    return Plot(title=group.name, note=note, description=words, svg=svg(figure, prefix))
+    return Plot(title=group.name, note=note, description=words, svg=svg_of(figure, prefix))
 
 
 def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
@@ -124,7 +114,7 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
     end = 1.1 * float(np.quantile(finite, SHOWN)) if len(finite) else 1.0
     scale, words = 255 if norm == "linf" else 1, list[str]()
     for model in (m for m in section.models if m.name in cells):
-        marker, colour = _look(section, model)
+        marker, colour = marker_and_colour(section.looks[model.name])
         inside = np.unique(needed[model.name][needed[model.name] <= end])
         x = np.concatenate([[0.0], inside[inside > 0], [end]])
         y = metrics.robust_accuracy_curve(cells[model.name], x, norm)
@@ -139,16 +129,10 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
 
 
 def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:
-    marker, colour = _look(section, model)
+    marker, colour = marker_and_colour(section.looks[model.name])
     # Rounding may put an end of the interval on the wrong side by one unit in the last place.
     y = np.array([[p.value, max(0, p.value - p.low), max(0, p.high - p.value)] for p in drawn]).reshape(-1, 3).T * 100
     axes.errorbar(x, y[0], y[1:], fmt=f"{marker}-", color=colour, ms=6, linewidth=1.3, elinewidth=1.3, capsize=3)
-
-
-def _look(section: Section, model: ModelRecord) -> tuple[str, str]:
-    """The model's marker, and the colour that stands in for its own."""
-    look = section.looks[model.name]
-    return look.marker, MODELS[look.colour]
 
 
 def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
