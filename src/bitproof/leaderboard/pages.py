@@ -7,10 +7,11 @@ from typing import Any, cast
 from bitproof.leaderboard.board import Board, Place, Rate
 from bitproof.leaderboard.entry import Score
 from bitproof.records import Cell, Record
-from bitproof.report.panels import Panel, gallery, masking, matrix, plots, transfers
+from bitproof.report.panels import PANELS, Panel
 from bitproof.report.sections import Section, sections
 
-SHOWN: tuple[Panel, ...] = (plots.PANEL, matrix.PANEL, transfers.PANEL, masking.PANEL, gallery.PANEL)
+LEFT_OUT = ("findings", "same_pixels", "metrics", "distances", "table")
+"""Panels of the report whose numbers the page has in its own tables, or that are about a reference alone."""
 
 KIN = 10
 """Models on one page: those of one network, nearest in bits."""
@@ -79,7 +80,9 @@ def _detail(kin: Sequence[Place], by_model: Mapping[tuple[str, str, int], Sequen
     base = next((place.entry.model.name for place in kin if place.entry.model.is_float), None)
     (section,) = sections(renamed, base)
     section = replace(section, anchor=anchor)
-    return Detail(section=section, panels=[(p, shown) for p in SHOWN if (shown := p.shows(section))])
+    return Detail(
+        section=section, panels=[(p, shown) for p in PANELS if p.name not in LEFT_OUT and (shown := p.shows(section))]
+    )
 
 
 def _renamed(record: Record, names: Mapping[str, str]) -> Record:

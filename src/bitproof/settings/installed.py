@@ -1,4 +1,4 @@
-"""Which packages add something to bitproof: read from the metadata of what is installed, without importing any of it."""
+"""Which packages add something to bitproof, from the metadata of what is installed; none of it is imported."""
 
 import functools
 import sys
