@@ -48,12 +48,13 @@ def test_all_of_it_is_used_by_name(install, tmp_path):
     result = bp.evaluate(
         {"float": model, "powers": powers},
         DATA,
-        conditions=["darker:eps=0.1", "darker:eps=0.2", "mirrored", "eot:attack=darker(eps=0.1)"],
+        conditions=["darker:eps=0.1", "mirrored"],
         executor="least-first",
         store=tmp_path / "s.db",
         progress=False,
     )
-    assert {c.condition.kind for c in result.cells} == {"clean", "attack", "mirror"} and result.computed == 10
+    assert {c.condition.kind for c in result.cells} == {"clean", "attack", "mirror"} and result.computed == 6
+    assert parse_condition("eot:attack=darker(eps=0.1)").attack.attack.eps == 0.1
     (about,) = result.environments
     assert about["packages"]["tiny-plugin"] == "0.1.0"
     local = bp.evaluate({"float": model}, DATA, conditions=["mirrored"], store=tmp_path / "s.db", progress=False)

@@ -90,9 +90,11 @@ def _figure(ranking: Ranking, architectures: Sequence[str], xlabel: str, x: Call
             sizes = sorted({at for row in ranking.rows if (at := x(row)) is not None})
             ticks = [tick for tick in _ROUND if sizes[0] / 2 <= tick <= 2 * sizes[-1]]
             axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axes.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.4)
         else:
             low, high = axes.get_xlim()
-            axes.set_xlim(low - 2, min(high + 4, 103))
+            axes.set_xticks([tick for tick in axes.get_xticks() if low <= tick <= 100])
+            axes.set_xlim(low, high + 0.12 * (high - low))  # names stand on the right of their points
         low, high = axes.get_ylim()
         axes.set(xlabel=xlabel, ylim=(max(low, -2), min(high, 102)))
         axes.grid(linewidth=0.6)
