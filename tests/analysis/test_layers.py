@@ -14,7 +14,7 @@ from bitproof.quant.attached import compute_layers
 from bitproof.records import Attribution
 from bitproof.store import Store
 
-WORST = "features.1.0"
+WORST = "backbone.features.1.0"
 ATTACK = FGSM(eps=0.05)
 
 
@@ -83,7 +83,7 @@ def test_weights_and_inputs_are_told_apart(model, data):
 
 def test_it_is_stored_found_and_listed(models, data, tmp_path):
     with Store(tmp_path / "runs.db") as store:
-        settings = {"suite": "clean", "analyses": ["layers:attack=fgsm(eps=0.05)", "layers:way=quantized"]}
+        settings = {"suite": "clean", "analyses": ["layers:attack=fgsm", "layers:way=quantized,attack=fgsm"]}
         first = bp.evaluate(models, data, store=store, progress=False, **settings)
         again = bp.evaluate(models, data, store=store, progress=False, **settings)
         assert first.computed == 4 and again.computed == 0
@@ -94,7 +94,7 @@ def test_it_is_stored_found_and_listed(models, data, tmp_path):
 
 
 def test_what_cannot_be_asked_is_refused(model, data):
-    with pytest.raises(InputError, match=r"WhichLayer has none of float to explain .*--scheme"):
+    with pytest.raises(InputError, match=r"WhichLayer has none of float to explain.*--scheme"):
         bp.evaluate({"float": model}, data, suite="clean", analyses=["layers"], progress=False)
     with pytest.raises(InputError, match="unknown way 'up'"):
         WhichLayer(way="up")
