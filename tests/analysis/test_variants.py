@@ -78,7 +78,7 @@ def test_float_and_frozen_models_are_refused():
     model = bp.load_model("digits_cnn")
     with pytest.raises(InputError, match="the model is float"):
         forms(model)
-    with pytest.raises(InputError, match=r"float weights of backbone.features.0.0 are gone .*jobs=1"):
+    with pytest.raises(InputError, match=r"float weights of backbone.features.0.0 are gone.*jobs=1"):
         forms(bp.freeze(bp.quantize(model, "w4a32")))
     bare = bp.freeze(bp.quantize(model, "w32a4", bp.load_data("digits", limit=8)))
     assert torch.equal(forms(bare)[1].backbone.features[0][0].weight, model.backbone.features[0][0].weight)
