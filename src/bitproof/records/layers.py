@@ -100,7 +100,7 @@ class Attribution(Explained):
         ]
         names = [layer.name for layer in self.sure]
         said.append(f"{len(names)} of {len(self.layers)} layers change it beyond chance: {', '.join(names) or 'none'}.")
-        if self.way == "float" and gap > 0.2 and first.agreement.value < gap / 4:
+        if self.way == "float" and gap > 0.05 and first.agreement.value < gap / 4:
             said.append("No single layer is to blame: look at one layer at a time quantized (way=quantized).")
         return said
 
