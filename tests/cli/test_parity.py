@@ -27,6 +27,7 @@ OPTIONS = {
     "onnx": "bp.deploy.load_onnx and bp.deploy.export_onnx",
     "ptq": "bp.ptq.PostTraining, a setting that is called",
     "mixed": "bp.ptq.MixedSearch(agreement=), a setting that is called",
+    "defence": "bp.defences.Squeezing() and others, settings that are called",
     "cost": "bp.ptq.MixedSearch(cost=)",
     "twin": "bp.deploy.Twin(deployed, gradient_from=model)",
     "trust": "bp.deploy.load_deployed(file, trust=True)",

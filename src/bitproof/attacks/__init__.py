@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bitproof.attacks.adaptive import Adaptive
 from bitproof.attacks.apgd import APGD
 from bitproof.attacks.autoattack import AutoAttack
 from bitproof.attacks.base import Attack
@@ -42,6 +43,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "hopskipjump": HopSkipJump,
     "eot": EOT,
     "bpda": BPDA,
+    "adaptive": Adaptive,
 }
 name_family(Attack, "attack", ATTACKS)  # for attacks around another one: eot:attack=pgd(eps=8/255)
 
@@ -61,6 +63,7 @@ __all__ = [
     "RFGSM",
     "SPSA",
     "ZOO",
+    "Adaptive",
     "Attack",
     "AutoAttack",
     "DeepFool",

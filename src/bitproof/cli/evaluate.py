@@ -23,6 +23,7 @@ from bitproof.cli.common import (
     root_of,
     tags_of,
 )
+from bitproof.cli.defences import defended
 from bitproof.cli.options import (
     PTQ,
     CalibrationCount,
@@ -64,6 +65,10 @@ def evaluate(
         list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
     ] = None,
     ptq: PTQ = None,
+    defence: Annotated[
+        list[str] | None,
+        typer.Option(help="Also test models behind a defence, e.g. squeezing:detector=label; an ensemble is of all."),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")
     ] = None,
@@ -120,6 +125,7 @@ def evaluate(
     from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
     from bitproof.core.copying import moved
+    from bitproof.defences import parse_defence
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
@@ -133,6 +139,7 @@ def evaluate(
     for text in metric or []:
         bitproof.metrics.add_metric(text)
     labels = [label_of(wanted, ptq) for wanted in schemes]
+    defences = [parse_defence(text) for text in defence or []]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
     lookup(CRAFTING, crafting, "way to make attacks")
@@ -141,7 +148,7 @@ def evaluate(
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
-    if ptq or any(wanted.needs_calibration for wanted in schemes):
+    if ptq or any(w.needs_calibration for w in schemes) or any(d.needs_clean for d in defences):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
@@ -158,6 +165,7 @@ def evaluate(
         for wanted in schemes:
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
+        tested |= defended(tested, defences, calibration)
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
         wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}

@@ -5,6 +5,7 @@ model) and *rerun* (`Rerun`: the model is run another way). Each knows how it is
 an attack or a rerun in a file of your own.
 """
 
+from bitproof.conditions.adaptive import with_adaptive
 from bitproof.conditions.base import CONDITIONS, Condition, as_condition, as_crafted, check_names, parse_condition
 from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
@@ -23,4 +24,5 @@ __all__ = [
     "chosen_targets",
     "conditions_of",
     "parse_condition",
+    "with_adaptive",
 ]

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from bitproof import runner
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names, with_adaptive
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
+from bitproof.core.defended import defended
 from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
@@ -24,7 +25,7 @@ from bitproof.experiment.analyses import Analysis, Masking
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look, look_behind
 from bitproof.quant.coverage import coverage
 from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
 from bitproof.settings import describe, digest
@@ -100,8 +101,12 @@ class Experiment:
 
     @cached_property
     def all_conditions(self) -> tuple[Condition, ...]:
-        """The conditions in order, each once, the clean images first."""
-        given = (as_condition(c) for c in (Clean(), *self.conditions))
+        """The conditions in order, each once, the clean images first; where a model is defended, with the attacks that
+        know of its defence (`conditions.with_adaptive`)."""
+        given = [as_condition(c) for c in (Clean(), *self.conditions)]
+        behind = [model for model in self.models.values() if defended(_bare(model)) is not None]
+        if behind:
+            given = with_adaptive(given, gradients=all(Subject.of(model).gradients for model in behind))
         return tuple({digest(describe(c, sources=True)): c for c in given}.values())
 
     def bench(self) -> Bench:
@@ -138,6 +143,11 @@ class Experiment:
         needs = {"clean": self.key(record, Clean(), models)}
         if (easier := self.easier(condition)) is not None:
             needs["after"] = self.key(record, easier, models)
+        plain = condition.attack.undefended
+        if plain is not None and defended(_bare(self.models[name])) is None:
+            same = replace(condition, attack=plain)
+            if same in self.all_conditions:
+                needs = {"same": self.key(record, same, models)}
         about = self.record(condition, models)
         label = f"{name}: {condition.label}"
         return JudgeTask.of(condition, about, models, label=label, bench=bench, needs=needs)
@@ -208,11 +218,24 @@ class Experiment:
         )
 
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
-        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        """Warn of float models that seem to be used wrongly, and of what is wrong with a defence, before any work is
+        done on them.
+
+        Raises:
+            InputError: a defence whose thresholds were chosen on these images.
+        """
         for name, model in models.items():
+            if (behind := defended(bench.exact[name])) and store.missing([self.key(model, Clean(), models)]):
+                for finding in look_behind(behind, self.data, name):
+                    warnings.warn(finding, stacklevel=3)
             if model.is_float and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
+
+
+def _bare(model: Model) -> Any:
+    """The model itself, without what is known of it."""
+    return model.model if isinstance(model, Subject) else model
 
 
 def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:

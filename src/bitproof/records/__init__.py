@@ -1,7 +1,7 @@
 """What a result is: records of models, data, conditions, and of what was found. Knows nothing of torch."""
 
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
+from bitproof.records.cell import ARRAYS, FURTHER, POSSIBLE, RADIUS, REFUSED, Cell, Pictures, cell_key, name_conditions
 from bitproof.records.codec import pack, plain, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
@@ -19,7 +19,10 @@ __all__ = [
     "KINDS",
     "LEAST",
     "MISLEADING",
+    "POSSIBLE",
+    "RADIUS",
     "RECORDS",
+    "REFUSED",
     "SCHEMA",
     "Cell",
     "ConditionRecord",

@@ -5,6 +5,7 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    defences,
     distances,
     findings,
     gallery,
@@ -26,6 +27,7 @@ PANELS: tuple[Panel, ...] = (
     metrics.PANEL,
     distances.PANEL,
     transfers.PANEL,
+    defences.PANEL,
     masking.PANEL,
     table.PANEL,
     gallery.PANEL,
