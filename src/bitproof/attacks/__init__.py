@@ -16,6 +16,7 @@ from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, MadryPGD, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
+from bitproof.attacks.patch import AdversarialPatch
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
@@ -41,6 +42,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "adversarial-patch": AdversarialPatch,
     "eot": EOT,
     "bpda": BPDA,
     "adaptive": Adaptive,
@@ -64,6 +66,7 @@ __all__ = [
     "SPSA",
     "ZOO",
     "Adaptive",
+    "AdversarialPatch",
     "Attack",
     "AutoAttack",
     "DeepFool",

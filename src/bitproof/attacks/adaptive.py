@@ -43,10 +43,13 @@ class Adaptive(Attack):
     eps = same_as("attack.eps")
     asks_only = same_as("attack.asks_only")
     takes_targets = same_as("attack.takes_targets")
-    averaged = same_as("attack.averaged")
 
     def __post_init__(self) -> None:
         check_counts(self, "classes")
+
+    @property
+    def averaged(self) -> int:
+        return self.attack.averaged
 
     @property
     def undefended(self) -> Attack:

@@ -11,6 +11,7 @@ from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.suites import SUITES, conditions_of
 from bitproof.conditions.targets import chosen_targets
+from bitproof.conditions.universal import UniversalPatch, UniversalPerturbation
 
 __all__ = [
     "CONDITIONS",
@@ -18,6 +19,8 @@ __all__ = [
     "Clean",
     "Condition",
     "Crafted",
+    "UniversalPatch",
+    "UniversalPerturbation",
     "as_condition",
     "as_crafted",
     "check_names",

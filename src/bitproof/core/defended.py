@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -100,7 +101,7 @@ class Defended(nn.Module, abc.ABC):
         """How to attack it where attacking `forward` is not enough."""
 
 
-def defended(model: object) -> Defended | None:
+def defended(model: Any) -> Defended | None:
     """The model behind a defence that answers behind wrappers; None for any other model."""
     module = module_of(model) if callable(model) else None
     return module if isinstance(module, Defended) else None
