@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bitproof as bp
-from bitproof.attacks import PGD, Adaptive, AutoAttack, DeepFool, Square
+from bitproof.attacks import FMN, PGD, Adaptive, AutoAttack, DeepFool, Square
 from bitproof.conditions import Clean, Crafted, with_adaptive
 from bitproof.core.rng import Rng
 from bitproof.defences import DEFENCES, Ensemble, Squeezing, parse_defence
@@ -22,7 +22,12 @@ def test_every_attack_brings_its_adaptive_form():
     assert labels(PGD(norm="l2", eps=0.5), targets="next")[2] == "pgd-20 l2 0.5 adaptive to next"
     assert labels(Square(), PGD())[1:] == [Square().label, PGD().label, f"{PGD().label} adaptive"]
     assert labels(AutoAttack(eps=0.1), DeepFool())[1:] == [
-        *("autoattack linf 25.5/255", "pgd-100 linf 25.5/255 adaptive", DeepFool().label, "fmn-50 l2 adaptive")
+        *(
+            "autoattack linf 25.5/255",
+            "pgd-100 linf 25.5/255 adaptive",
+            DeepFool().label,
+            f"{FMN(norm='l2').label} adaptive",
+        )
     ]
     assert labels(Adaptive(attack=PGD())) == ["clean", "pgd-20 linf 8/255 adaptive", "pgd-20 linf 8/255 adaptive"]
     assert len(labels(PGD(), source="float")) == 4  # what is handed on has no adaptive form of its own

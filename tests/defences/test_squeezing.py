@@ -83,13 +83,13 @@ def test_the_adaptive_attack_passes_the_detector(detector):
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 6)).eval()
     images = torch.rand(12, 1, 4, 4)
     labels = model(images).argmax(1)
-    squeezed = Squeezing(bits=2, window=1, detector=detector, threshold=0.2 if detector == "l1" else None)(model)
-    attack, rng = PGD(eps=0.4, steps=20), Rng(0, np.arange(12))
+    squeezed = Squeezing(bits=2, window=1, detector=detector, threshold=0.05 if detector == "l1" else None)(model)
+    attack, rng = PGD(eps=0.2, steps=20), Rng(0, np.arange(12))
     plain, adaptive = (
         squeezed.examine(a(squeezed, images, labels, rng=rng)).fooled(labels)
         for a in (attack, Adaptive(attack=attack, classes=5))
     )
-    assert plain.mean() < 0.8 < adaptive.mean()
+    assert plain.mean() < 0.9 and adaptive.all()
     said = squeezed.view.logits(images)
     accepted = said.argmax(1) < 6  # where another column than the last is the largest, the detector stands by it
     examined = squeezed.examine(images)

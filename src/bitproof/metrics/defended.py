@@ -51,12 +51,9 @@ def _all_right(selection: Selection) -> Scores:
 
 
 def certified(cell: Cell) -> Float64[np.ndarray, " n"]:
-    """The radius within which the right answer is certain, 0 where it is not.
-
-    Raises:
-        KeyError: a cell of a model that certifies nothing.
-    """
-    return np.where(cell.correct & ~cell.refused, cell.values[RADIUS], 0.0).astype(np.float64)
+    """The radius within which the right answer is certain; 0 where it is not, and for models that certify nothing."""
+    radii = cell.values.get(RADIUS, np.zeros(len(cell.ids)))
+    return np.where(cell.correct & ~cell.refused, radii, 0.0).astype(np.float64)
 
 
 def certified_accuracy(cell: Cell, radii: Float[np.ndarray, " k"] | Sequence[float]) -> Float64[np.ndarray, " k"]:
