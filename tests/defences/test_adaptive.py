@@ -9,6 +9,7 @@ from bitproof.conditions import Clean, Crafted, with_adaptive
 from bitproof.core.rng import Rng
 from bitproof.defences import DEFENCES, Ensemble, Squeezing, parse_defence
 from bitproof.errors import InputError
+from bitproof.report import terminal
 from report_page import one
 
 
@@ -70,7 +71,7 @@ def test_reports_and_tables_show_both_attacks(models, data, tmp_path):
     page = one(tmp_path, result.records)
     (table,) = [t for t in page.all("table", "metrics") if "Answered" in t.text]
     assert "pgd-20 linf 8/255 adaptive" in table.text
-    (shown,) = bp.report.terminal.defence_table(result.records, "float")
+    (shown,) = terminal.defence_table(result.records, "float")
     assert {"clean: answered", "pgd-20 linf 8/255 adaptive: not fooled"} <= set(shown.columns[0]._cells)
 
 

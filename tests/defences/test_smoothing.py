@@ -89,18 +89,16 @@ def test_copies_are_certified_from_few_shared_draws():
 
 
 def test_certified_accuracy_is_stored_and_an_attack_inside_the_radius_is_told(model, data):
-    smoothed = Smoothing(sigma=0.12, draws=200, first=50)(model)
-    few = data.take(12)
-    result = bp.evaluate({"float": model, "behind": smoothed}, few, conditions=["pgd:norm=l2,eps=0.1,steps=3"])
+    smoothed, few = Smoothing(sigma=0.12, draws=100, first=20)(model), data.take(8)
+    tested, attack = {"float": model, "behind": smoothed}, ["pgd:norm=l2,eps=0.1,steps=2"]
+    result = bp.evaluate(tested, few, conditions=attack, progress=False)
     clean = next(c for c in result.cells if c.model.name == "behind" and c.condition.kind == "clean")
-    assert clean.values["radius"].shape == (12,) and clean.values["radius"].max() <= 0.12 * 2.2
-    curve = bp.metrics.certified_accuracy(clean, [0.0, 0.05, 0.2, 1.0])
+    assert clean.values["radius"].shape == (8,) and clean.values["radius"].max() <= 0.12 * 1.51  # of 100 draws
+    curve = bp.metrics.certified_accuracy(clean, [0.0, 0.05, 0.15, 1.0])
     assert (np.diff(curve) <= 0).all() and curve[0] >= 0.5 and curve[-1] == 0
-    rows = {(r["model"], r["metric"], r["condition"]): r["value"] for r in bp.metrics.summary(result.cells)}
+    rows = {(r["model"], r["metric"], r["condition"]): r["value"] for r in bp.metrics.summary(result.cells, "float")}
     assert rows["behind", "acr", ""] == pytest.approx(bp.metrics.certified(clean).mean())
-    assert rows["behind", "breaches", "pgd-3 l2 0.1 adaptive"] == 0
-    again = bp.evaluate({"behind": smoothed}, few, suite="clean", store=None, progress=False)
-    assert np.array_equal(again.cells[0].values["radius"], clean.values["radius"])
+    assert rows["behind", "breaches", "pgd-2 l2 0.1 adaptive"] == 0
 
 
 def test_a_model_that_was_not_trained_on_noise_is_told():
