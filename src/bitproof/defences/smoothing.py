@@ -36,7 +36,7 @@ LEAST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing(Defence):
-    """The most frequent answer under Gaussian noise, with its certified radius (Cohen et al. 2019).
+    """The most frequent answer under Gaussian noise, with its certified radius (Cohen et al. 2019, arXiv 1902.02918).
 
     Attributes:
         sigma: standard deviation of the noise in [0, 1] pixel units. The model has to be trained on such noise.

@@ -34,7 +34,7 @@ back where squeezing changes it, or changes the probabilities by more than a thr
 
 @dataclass(frozen=True, kw_only=True)
 class Squeezing(Defence):
-    """Images of few grey levels without small detail, instead of the images or to compare with (Xu et al. 2018).
+    """Images of few grey levels without small detail (Xu et al. 2018, arXiv 1704.01155).
 
     Attributes:
         bits: of a pixel, 1 to 8.

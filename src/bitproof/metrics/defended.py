@@ -110,7 +110,7 @@ EXPECTED = Metric(
     name="expected",
     symbol="E[AR]",
     description="expected accuracy under one attack, exactly, where chance decides which model answers",
-    source="Athalye et al. 2018, Section 4.2",
+    source="Athalye, Carlini & Wagner 2018, Section 4.2",
     needs=("attack",),
     suits=_draws,
     each=True,
@@ -145,7 +145,7 @@ BREACHES = Metric(
     symbol="BR",
     description="of the examples moved by an attack less than their certified radius, the share answered wrongly: "
     "a sound certificate fails as often as its alpha says",
-    source="Cohen et al. 2019, Theorem 1",
+    source="Cohen et al. 2019, arXiv 1902.02918, Theorem 1",
     higher_is_better=False,
     bounds=RATE,
     needs=("clean", "attack"),

@@ -14,7 +14,7 @@ from bitproof.train.objectives.cross_entropy import CrossEntropy
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBits(Objective):
-    """The mean of another objective over the members of a model that has several (Yang et al. 2024).
+    """The mean of another objective over the members of a model that has several (Yang et al. 2024, arXiv 2305.05875).
 
     Attributes:
         objective: of each member.
