@@ -103,7 +103,7 @@ class Defended(nn.Module, abc.ABC):
 
 def defended(model: Any) -> Defended | None:
     """The model behind a defence that answers behind wrappers; None for any other model."""
-    module = module_of(model) if callable(model) else None
+    module = module_of(model)
     return module if isinstance(module, Defended) else None
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bitproof.core.rng import Rng
@@ -38,6 +39,6 @@ class SharedBits(Objective):
                     remedy="Train what bitproof.train.papers.qaa2024.Surrogate makes",
                 )
             values, logits = zip(*(own(member, batch, rng) for member in members), strict=True)
-            return sum(values) / len(values), sum(logits) / len(logits)
+            return torch.stack(values).mean(), torch.stack(logits).mean(0)
 
         return loss
