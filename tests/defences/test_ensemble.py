@@ -31,7 +31,7 @@ class Table(nn.Module):
         self.member, self.classes = member, classes
 
     def forward(self, images: Tensor) -> Tensor:
-        rows = [ANSWERS[min(round(float(image.flatten()[0]), 1), 0.5)][self.member] for image in images]
+        rows = [ANSWERS[min(round(image.flatten()[0].item(), 1), 0.5)][self.member] for image in images]
         return 5.0 * nn.functional.one_hot(torch.tensor(rows), self.classes) + 0 * images.flatten(1)[:, :1]
 
 
