@@ -9,6 +9,7 @@ from bitproof import ptq
 from bitproof.attacks import ATTACKS
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
+from bitproof.defences import DEFENCES
 from bitproof.experiment import ANALYSES
 from bitproof.implants import ENGINES
 from bitproof.implants import OBJECTIVES as IMPLANTED
@@ -109,6 +110,7 @@ FAMILIES: dict[str, Family] = {
     "recipes": Family(title="Recipes", usage="`bitproof train NAME:field=value,...`", table=RECIPES),
     "objectives": Family(title="Objectives", usage="`bitproof train standard:objective=NAME`", table=OBJECTIVES),
     "penalties": Family(title="Penalties", usage="Parts of `bp.train.Recipe`.", table=PENALTIES),
+    "defences": Family(title="Defences", usage="`bitproof evaluate MODEL --defence NAME`", table=DEFENCES),
     "engines": Family(
         title="Engines of implants", usage="`bitproof implant NAME:objective=OBJECTIVE,...`", table=ENGINES
     ),

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import APGD, ATTACKS, FAB, PGD, Attack, AutoAttack
+from bitproof.attacks import APGD, ATTACKS, FAB, PGD, AdversarialPatch, Attack, AutoAttack
 from bitproof.core.balls import BALLS
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
@@ -28,12 +28,14 @@ SMALL = {
     "search_steps": 2,
     "tries": 30,
     "directions": 16,
+    "side": 3,
 }
 """Enough for a linear model of 36 pixels, wherever an attack has such a field."""
 
 VARIANTS = {
     "pgd, last image": partial(PGD, stop_at_hit=False, loss="dlr"),
     "pgd, restarts": partial(PGD, start="halfway", restarts=3, momentum=0.5, loss="margin"),
+    "patch, any place": partial(AdversarialPatch, place="any", stop_at_hit=False),
     "apgd, dlr": partial(APGD, loss="dlr", restarts=2),
     "apgd, classes": partial(APGD, loss="dlr", classes=9),
     "fab, no class": partial(FAB, classes=0, restarts=2),

@@ -28,6 +28,7 @@ OPTIONS = {
     "onnx": "bp.deploy.load_onnx and bp.deploy.export_onnx",
     "ptq": "bp.ptq.PostTraining, a setting that is called",
     "mixed": "bp.ptq.MixedSearch(agreement=), a setting that is called",
+    "defence": "bp.defences.Squeezing() and others, settings that are called",
     "cost": "bp.ptq.MixedSearch(cost=)",
     "deployed_mean": "bp.models.normalized(session, mean, std)",
     "deployed_std": "bp.models.normalized(session, mean, std)",

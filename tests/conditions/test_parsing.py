@@ -5,7 +5,7 @@ from bitproof.experiment import Clean
 from bitproof.records import KINDS
 from bitproof.shifts import RELEASED, GaussianNoise
 
-FILLED = {name: f"{name}:attack=pgd(steps=3)" for name in ("crafted", "eot", "bpda")}
+FILLED = {name: f"{name}:attack=pgd(steps=3)" for name in ("crafted", "eot", "bpda", "adaptive")}
 """Conditions that hold another one."""
 
 

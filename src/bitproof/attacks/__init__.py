@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bitproof.attacks.adaptive import Adaptive
 from bitproof.attacks.apgd import APGD
 from bitproof.attacks.autoattack import AutoAttack
 from bitproof.attacks.base import Attack
@@ -15,6 +16,7 @@ from bitproof.attacks.fmn import FMN
 from bitproof.attacks.gradient import BIM, FGSM, MIFGSM, PGD, RFGSM, MadryPGD, UnitStepPGD
 from bitproof.attacks.hopskipjump import HopSkipJump
 from bitproof.attacks.noise import Noise
+from bitproof.attacks.patch import AdversarialPatch
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
@@ -40,8 +42,10 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "spsa": SPSA,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "adversarial-patch": AdversarialPatch,
     "eot": EOT,
     "bpda": BPDA,
+    "adaptive": Adaptive,
 }
 # For attacks around another one: eot:attack=pgd(eps=8/255).
 name_family(Attack, "attack", Table(ATTACKS, "bitproof.attacks"))
@@ -62,6 +66,8 @@ __all__ = [
     "RFGSM",
     "SPSA",
     "ZOO",
+    "Adaptive",
+    "AdversarialPatch",
     "Attack",
     "AutoAttack",
     "DeepFool",

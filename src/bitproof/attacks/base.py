@@ -55,6 +55,11 @@ class Attack(abc.ABC):
         return 1
 
     @property
+    def undefended(self) -> "Attack | None":
+        """The attack that this one is on models without a defence, where it is another one."""
+        return None
+
+    @property
     @abc.abstractmethod
     def label(self) -> str:
         """Short form for people, e.g. "pgd-20 linf 8/255"."""

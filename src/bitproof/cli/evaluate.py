@@ -24,6 +24,7 @@ from bitproof.cli.common import (
     root_of,
     tags_of,
 )
+from bitproof.cli.defences import defended
 from bitproof.cli.options import (
     DATA,
     DEPLOYED,
@@ -75,6 +76,13 @@ def evaluate(
         ),
     ] = None,
     ptq: PTQ = None,
+    defence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also test models behind a defence, e.g. squeezing:detector=label; an ensemble is of all.",
+            rich_help_panel=TESTED,
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option(
@@ -171,6 +179,7 @@ def evaluate(
     from bitproof.conditions import as_crafted, check_names
     from bitproof.conditions.suites import conditions_of
     from bitproof.core.copying import moved
+    from bitproof.defences import parse_defence
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
@@ -190,6 +199,7 @@ def evaluate(
     for text in metric or []:
         bitproof.metrics.add_metric(text)
     labels = [label_of(wanted, ptq) for wanted in schemes]
+    defences = [parse_defence(text) for text in defence or []]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
     analyses = [bitproof.experiment.as_analysis(text) for text in analysis or []]
@@ -199,7 +209,7 @@ def evaluate(
     if suite is not None or not (conditions or attacks):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
-    if ptq or any(wanted.needs_calibration for wanted in schemes):
+    if ptq or any(w.needs_calibration for w in schemes) or any(d.needs_clean for d in defences):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
@@ -217,6 +227,7 @@ def evaluate(
         for wanted in schemes:
             label, quantized = quantized_copy(original, wanted, ptq, calibration)
             tested[label] = quantized
+        tested |= defended(tested, defences, calibration)
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
         wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}

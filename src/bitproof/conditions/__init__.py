@@ -5,11 +5,13 @@ model) and *rerun* (`Rerun`: the model is run another way). Each knows how it is
 an attack or a rerun in a file of your own.
 """
 
+from bitproof.conditions.adaptive import with_adaptive
 from bitproof.conditions.base import CONDITIONS, Condition, as_condition, as_crafted, check_names, parse_condition
 from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.suites import SUITES, conditions_of
 from bitproof.conditions.targets import chosen_targets
+from bitproof.conditions.universal import UniversalPatch, UniversalPerturbation
 
 __all__ = [
     "CONDITIONS",
@@ -17,10 +19,13 @@ __all__ = [
     "Clean",
     "Condition",
     "Crafted",
+    "UniversalPatch",
+    "UniversalPerturbation",
     "as_condition",
     "as_crafted",
     "check_names",
     "chosen_targets",
     "conditions_of",
     "parse_condition",
+    "with_adaptive",
 ]

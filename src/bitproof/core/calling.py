@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bitproof.core.devices import exact
 from bitproof.errors import InputError, kind_of
 
+T = TypeVar("T")
 Model = Callable[[Tensor], Tensor]
 """Images in [0, 1] to logits."""
 
@@ -100,6 +101,11 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
 
 def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
+    return answering(model, name, images, logits_of)
+
+
+def answering(model: Model, name: str, images: Tensor, ask: Callable[[Model, Tensor], T]) -> T:
+    """What `ask` gets from a model for images; where it cannot take them, an `InputError` says so under its `name`."""
     if device_of(module_of(model)).type == "meta":
         raise InputError(
             f"model {name!r} has weights on the device 'meta'",
@@ -107,7 +113,7 @@ def forward(model: Model, images: Tensor, name: str) -> Tensor:
             remedy="Load its weights, or make it outside torch.device('meta')",
         )
     try:
-        return logits_of(model, images)
+        return ask(model, images)
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # models of other people raise what they like

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bitproof.core.calling import logits_of
+from bitproof.core.calling import Model, logits_of
 
 
 @dataclass
@@ -21,18 +21,30 @@ class Counted:
         backwards: examples whose logits received a gradient so far.
     """
 
-    model: Callable[[Tensor], Tensor]
+    model: Model
     advance: Callable[[int], None] = lambda passes: None
     forwards: int = field(default=0, init=False)
     backwards: int = field(default=0, init=False)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        self.forwards += len(inputs)
-        self.advance(len(inputs))
-        logits = logits_of(self.model, inputs)
-        if logits.requires_grad:
-            logits.register_hook(self._count_backward)
-        return logits
+        return self.through(self.model)(inputs)
+
+    def through(self, function: Model) -> Model:
+        """Another function of the same model, whose passes count here too."""
+
+        def counted(inputs: Tensor) -> Tensor:
+            self.note(len(inputs))
+            logits = logits_of(function, inputs)
+            if logits.requires_grad:
+                logits.register_hook(self._count_backward)
+            return logits
+
+        return counted
+
+    def note(self, forwards: int) -> None:
+        """Count forward passes that are made elsewhere."""
+        self.forwards += forwards
+        self.advance(forwards)
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from bitproof import runner
 from bitproof.analysis import Explanation
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
+from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names, with_adaptive
 from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
+from bitproof.core.defended import defended
 from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
@@ -26,7 +27,7 @@ from bitproof.experiment.apart import told_apart
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look, look_behind
 from bitproof.records import ConditionRecord, ModelRecord, Record, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
@@ -109,8 +110,12 @@ class Experiment:
 
     @cached_property
     def all_conditions(self) -> tuple[Condition, ...]:
-        """The conditions in order, each once, the clean images first."""
-        given = (as_condition(c) for c in (Clean(), *self.conditions))
+        """The conditions in order, each once, the clean images first; where a model is defended, with the attacks that
+        know of its defence (`conditions.with_adaptive`)."""
+        given = [as_condition(c) for c in (Clean(), *self.conditions)]
+        behind = [model for model in self.models.values() if defended(_bare(model)) is not None]
+        if behind:
+            given = with_adaptive(given, gradients=all(Subject.of(model).gradients for model in behind))
         return tuple({digest(describe(c, sources=True)): c for c in given}.values())
 
     def bench(self) -> Bench:
@@ -147,6 +152,11 @@ class Experiment:
         needs = {"clean": self.key(record, Clean(), models)}
         if (easier := self.easier(condition)) is not None:
             needs["after"] = self.key(record, easier, models)
+        plain = condition.attack.undefended
+        if plain is not None and defended(_bare(self.models[name])) is None:
+            same = replace(condition, attack=plain)
+            if same in self.all_conditions:
+                needs = {"same": self.key(record, same, models)}
         about = self.record(condition, models)
         label = f"{name}: {condition.label}"
         return JudgeTask.of(condition, about, models, label=label, bench=bench, needs=needs)
@@ -226,14 +236,26 @@ class Experiment:
         return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
 
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
-        """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files.
+        """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files, and
+        of what is wrong with a defence.
 
         What was quantized here gets the images that its float model gets.
+
+        Raises:
+            InputError: a defence whose thresholds were chosen on these images.
         """
         for name, model in models.items():
+            if (behind := defended(bench.exact[name])) and store.missing([self.key(model, Clean(), models)]):
+                for finding in look_behind(behind, self.data, name):
+                    warnings.warn(finding, stacklevel=3)
             if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
+
+
+def _bare(model: Model) -> Any:
+    """The model itself, without what is known of it."""
+    return model.model if isinstance(model, Subject) else model
 
 
 def evaluate(

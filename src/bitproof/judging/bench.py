@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import nn
 
 from bitproof.core.calling import device_of
+from bitproof.core.defended import defended
 from bitproof.core.devices import sent
 from bitproof.core.layout import channels_last
 from bitproof.core.room import Room
@@ -73,11 +74,14 @@ class Bench:
 
     @cached_property
     def crafted_on(self) -> dict[str, nn.Module]:
-        """What attacks see of each model."""
+        """What attacks see of each model; of defended ones always these themselves, as attacks look behind defences."""
         if self.crafting == "exact":
             return self.exact
         images = next(self.data.inputs(2))
-        return {name: crafting_model(model, self.crafting, images) for name, model in self.exact.items()}
+        return {
+            name: model if defended(model) else crafting_model(model, self.crafting, images)
+            for name, model in self.exact.items()
+        }
 
     @cached_property
     def probes(self) -> dict[str, Probe]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.core.balls import BALLS
-from bitproof.core.calling import ROUNDING, check_logits, device_of, forward, module_of
+from bitproof.core.calling import ROUNDING, answering, check_logits, device_of, module_of
+from bitproof.core.defended import Examined, examined
 from bitproof.core.devices import sent
 from bitproof.core.room import Room
 from bitproof.data import Data
@@ -87,28 +88,34 @@ def check_steady(attack: Attack, probe: Probe, name: str) -> None:
 
 
 @torch.no_grad()
-def predict(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Float[Tensor, "n k"]:
-    """Logits in float32, checked: one row an image, a column for every class and no others, finite."""
-    logits = forward(model, inputs, name)
-    check_logits(logits, inputs, f"model {name!r}")
-    check_outputs(logits.shape[1], data, name)
-    check_no_probabilities(logits, name)
-    return logits
+def examine(model: Callable[[Tensor], Tensor], inputs: Tensor, data: Data, name: str) -> Examined:
+    """All that a model says, checked: logits in float32, one row an image, a column for every class and no others,
+    finite."""
+    found = answering(model, name, inputs, examined)
+    check_logits(found.logits, inputs, f"model {name!r}")
+    check_outputs(found.logits.shape[1], data, name)
+    check_no_probabilities(found.logits, name)
+    return found
 
 
-def predict_in(
-    room: Room | None, model: Callable[[Tensor], Tensor], images: Tensor, data: Data, name: str
-) -> Float[Tensor, "n k"]:
-    """`predict` of images from anywhere on the model's device, in as many passes as it has room for.
+def examine_in(room: Room | None, model: Callable[[Tensor], Tensor], images: Tensor, data: Data, name: str) -> Examined:
+    """`examine` of a model for images from anywhere, on its device, in as many passes as it has room for.
 
     Without a room, where the batch decides what is answered, they go through it together.
     """
     device = device_of(module_of(model))
 
-    def ask(size: int) -> Tensor:
-        return torch.cat([predict(model, sent(part, device), data, name) for part in images.split(size)])
+    def ask(size: int) -> Examined:
+        return Examined.joined([examine(model, sent(part, device), data, name) for part in images.split(size)])
 
     return ask(len(images)) if room is None else room.fit(ask)
+
+
+def predict_in(
+    room: Room | None, model: Callable[[Tensor], Tensor], images: Tensor, data: Data, name: str
+) -> Float[Tensor, "n k"]:
+    """The logits alone."""
+    return examine_in(room, model, images, data, name).logits
 
 
 def check_hidden(model: nn.Module, name: str) -> None:

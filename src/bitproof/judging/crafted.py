@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,7 +24,7 @@ from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.judging.believing import believed_images, check_repeated, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import check_budget, check_steady, predict_in
+from bitproof.judging.checks import check_budget, check_steady, examine_in, predict_in
 from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
@@ -55,7 +55,7 @@ def judge_crafted(
         about: how the cells name it.
         models: the names of those to test, and what they are.
         needed: "clean", the cell of the attacked model on the clean images; "after", its cell under the same attack
-            with a smaller budget, where there is one.
+            with a smaller budget, where there is one; or "same", its cell under an attack that is the same on it.
         advance: told of every batch's passes, and at the end of those that were spared.
 
     Raises:
@@ -63,6 +63,9 @@ def judge_crafted(
             is randomised and the attack does not expect that, or the attack changes the model, or draws random numbers
             that are not keyed.
     """
+    if "same" in needed:
+        advance(len(bench.data) * crafted.passes)
+        return [replace(needed["same"], model=record, condition=about) for record in models.values()]
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
     check_steady(crafted.attack, bench.probes[name], name)
@@ -105,8 +108,8 @@ def _attacked(
         inputs = sent(data.images(rows), device)
         adversarial = craft(attack, crafting, inputs, data, rows, targets, rng, room)
         for part in chunks(np.arange(len(rows)), batch_size):
-            logits = predict_in(room, counted, adversarial[part], data, name)
-            draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], logits)
+            found = examine_in(room, counted, adversarial[part], data, name)
+            draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], found)
         if models.crafting is not models.exact:
             standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
             for part in chunks(standing, batch_size):
@@ -115,8 +118,8 @@ def _attacked(
                     part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
                 if len(part):
                     again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, room)
-                    logits = predict_in(room, counted, again, data, name)
-                    draft.fill(rows[part], measured(inputs[part], again), again, logits)
+                    found = examine_in(room, counted, again, data, name)
+                    draft.fill(rows[part], measured(inputs[part], again), again, found)
         models.forwards += counted.forwards + crafting.forwards
         models.backwards += counted.backwards + crafting.backwards
         advance(len(rows) * (attack.passes + 1) - _passes(counted) - _passes(crafting))
@@ -196,7 +199,7 @@ def _transferred(
                 for part in chunks(np.arange(len(rows)), batch_size):
                     tested = adversarial[part].to(there)
                     distances = measured(inputs[part].to(there), tested)
-                    draft.fill(rows[part], distances, tested, predict_in(room, counted, tested, data, name))
+                    draft.fill(rows[part], distances, tested, examine_in(room, counted, tested, data, name))
                 draft.forwards += counted.forwards
                 draft.seconds += time.perf_counter() - start + seconds
                 advance(counted.forwards)
@@ -279,15 +282,18 @@ def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | N
 def _to_attack(
     crafted: Crafted, data: Data, needed: Mapping[str, Cell], targets: NDArray[np.int64] | None
 ) -> NDArray[np.bool_]:
-    """Which examples are attacked: right on the clean image, or all, but none that a smaller budget broke."""
+    """Which examples are attacked: not fooled by the clean image, or all, but none that a smaller budget fooled."""
     clean = needed["clean"]
     chosen = np.zeros(len(data), bool)
-    chosen[np.isin(data.ids, clean.ids)] = clean.correct | (crafted.examples == "all")
+    chosen[np.isin(data.ids, clean.ids)] = (clean.fooled < 1) | (crafted.examples == "all")
     if targets is not None:
         chosen &= targets >= 0
     if "after" in needed:
-        before = Draft.like(needed["after"], data)
-        chosen &= before.read & ~_reached(before.predictions, data.labels, targets, np.arange(len(data)))
+        after = needed["after"]
+        before = Draft.like(after, data)
+        reached = _reached(before.predictions, data.labels, targets, np.arange(len(data)))
+        reached[np.isin(data.ids, after.ids)] &= after.fooled == 1
+        chosen &= before.read & ~reached
     return chosen
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.balls import BALLS
+from bitproof.core.defended import Examined
 from bitproof.data import Data
-from bitproof.records import Cell, ConditionRecord, ModelRecord, Pictures
+from bitproof.records import REFUSED, Cell, ConditionRecord, ModelRecord, Pictures
 
 PICTURES = 8
 """How many of the first examples each cell keeps as pictures for the gallery."""
@@ -37,6 +38,7 @@ class Draft:
     frames: NDArray[np.int64] | None = None
     digests: NDArray[np.uint64] | None = None
     targets: NDArray[np.int64] | None = None
+    values: dict[str, NDArray[Any]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     forwards: int = 0
     backwards: int = 0
@@ -65,14 +67,17 @@ class Draft:
         draft.read = np.isin(data.ids, cell.ids)
         for name in FILLED:
             getattr(draft, name)[draft.read] = getattr(cell, name)
+        for name, values in cell.values.items():
+            draft._value(name, values.dtype)[draft.read] = values
         draft.images[draft.read[: len(draft.images)]] = cell.pictures.images
         draft.left_out = dict(cell.data.left_out)
         return draft
 
     def fill(
-        self, rows: NDArray[np.int64], distances: Mapping[str, NDArray[np.float32]], tested: Tensor, logits: Tensor
+        self, rows: NDArray[np.int64], distances: Mapping[str, NDArray[np.float32]], tested: Tensor, found: Examined
     ) -> None:
         """Note what a model says to the images `tested` of the examples at `rows`."""
+        logits = found.logits
         for norm, values in distances.items():
             getattr(self, norm)[rows] = values
         probabilities, labels = logits.softmax(1), torch.from_numpy(self.data.labels[rows]).to(logits.device)
@@ -84,8 +89,16 @@ class Draft:
         self.losses[rows] = torch.nn.functional.cross_entropy(logits, labels, reduction="none").cpu().numpy()
         self.ranks[rows] = torch.where(prediction == labels, 0, before).cpu().numpy()
         self.squares[rows] = probabilities.square().sum(1).cpu().numpy()
+        refused = {} if found.refused is None else {REFUSED: found.refused}
+        for name, values in {**refused, **found.values}.items():
+            numbers = values.cpu().numpy()
+            self._value(name, numbers.dtype)[rows] = numbers
         shown = rows < len(self.images)
         self.images[rows[shown]] = tested[torch.from_numpy(shown)].cpu().numpy().astype(np.float16)
+
+    def _value(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
+        """The further numbers of all examples under this name."""
+        return self.values.setdefault(name, np.zeros(len(self.predictions), kind))
 
     def film(self, rows: NDArray[np.int64], predictions: NDArray[np.int64]) -> None:
         """Note the predictions [m, f] in the frames of the examples at `rows`."""
@@ -107,6 +120,7 @@ class Draft:
             ids=data.ids[self.read],
             labels=data.labels[self.read],
             **arrays,
+            values={name: array[self.read] for name, array in self.values.items()},
             forwards=self.forwards,
             backwards=self.backwards,
             seconds=self.seconds,

@@ -12,7 +12,7 @@ from bitproof.core.calling import device_of
 from bitproof.core.rng import Rng
 from bitproof.judging.believing import believed_rerun, left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import predict_in
+from bitproof.judging.checks import examine_in
 from bitproof.judging.draft import Draft
 from bitproof.records import Cell, ConditionRecord, ModelRecord
 from bitproof.shifts.base import Rerun, Shift
@@ -81,11 +81,11 @@ def _judge(
             if len(batch.rows):
                 images = batch.frames.flatten(0, 1)
                 room = None if record.of_batch else bench.room
-                logits = predict_in(room, model, images, data, name).unflatten(0, batch.frames.shape[:2])
+                found, frames = examine_in(room, model, images, data, name), batch.frames.shape[1]
                 draft.forwards += len(images)
-                draft.fill(batch.rows, batch.distances, batch.frames[:, 0], logits[:, 0])
-                if batch.frames.shape[1] > 1:
-                    draft.film(batch.rows, logits.argmax(2).cpu().numpy())
+                draft.fill(batch.rows, batch.distances, batch.frames[:, 0], found[::frames])
+                if frames > 1:
+                    draft.film(batch.rows, found.logits.argmax(1).unflatten(0, (-1, frames)).cpu().numpy())
             draft.seconds += time.perf_counter() - start
             advance(len(batch.read))
     aims = None

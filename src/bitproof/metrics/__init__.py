@@ -12,6 +12,18 @@ from bitproof.metrics.calibration import ECE
 from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.comparisons import compare
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
+from bitproof.metrics.defended import (
+    ACR,
+    ANSWERED,
+    ANSWERED_ATTACKED,
+    BREACHES,
+    DEFENCE_ACCURACY,
+    EXPECTED,
+    WORST_DRAW,
+    certified,
+    certified_accuracy,
+    defences,
+)
 from bitproof.metrics.disparity import Disparity, class_accuracy, disparity
 from bitproof.metrics.family import Verdict, family, tested_lines, verdicts
 from bitproof.metrics.groups import Group, group_conditions
@@ -47,15 +59,21 @@ __all__ = [
     "AAI",
     "ACCURACY",
     "ACC_S",
+    "ACR",
     "AGREEMENT",
+    "ANSWERED",
+    "ANSWERED_ATTACKED",
     "AR",
     "ASR",
+    "BREACHES",
     "BRIER",
     "CHANGE",
     "COLLATERAL",
     "DEBIASED_SPREAD",
+    "DEFENCE_ACCURACY",
     "DROP",
     "ECE",
+    "EXPECTED",
     "FP",
     "LIFT",
     "LOG_LOSS",
@@ -80,6 +98,7 @@ __all__ = [
     "WCAR",
     "WCAR_BUDGET",
     "WORST_CLASS",
+    "WORST_DRAW",
     "Disparity",
     "Group",
     "Metric",
@@ -87,8 +106,11 @@ __all__ = [
     "Statistic",
     "Verdict",
     "add_metric",
+    "certified",
+    "certified_accuracy",
     "class_accuracy",
     "compare",
+    "defences",
     "difference",
     "difference_above",
     "disparity",

@@ -9,6 +9,15 @@ from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
+from bitproof.metrics.defended import (
+    ACR,
+    ANSWERED,
+    ANSWERED_ATTACKED,
+    BREACHES,
+    DEFENCE_ACCURACY,
+    EXPECTED,
+    WORST_DRAW,
+)
 from bitproof.metrics.metric import Metric, counted, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
 from bitproof.metrics.reference import AGREEMENT, NFR
@@ -24,6 +33,7 @@ _ALL = (
     *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, WORST_CLASS, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
     *(MNR, NCI, NCI_CORRUPTION, FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
     *(TRIGGERED, TRIGGERED_ALL, LIFT, COLLATERAL),
+    *(ANSWERED, ANSWERED_ATTACKED, DEFENCE_ACCURACY, EXPECTED, WORST_DRAW, ACR, BREACHES),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

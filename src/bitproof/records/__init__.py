@@ -3,7 +3,18 @@
 from bitproof.records.alignment import Alignment
 from bitproof.records.amplification import Amplification
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, LaterPictures, Pictures, cell_key, name_conditions
+from bitproof.records.cell import (
+    ARRAYS,
+    FURTHER,
+    POSSIBLE,
+    RADIUS,
+    REFUSED,
+    Cell,
+    LaterPictures,
+    Pictures,
+    cell_key,
+    name_conditions,
+)
 from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
@@ -30,7 +41,10 @@ __all__ = [
     "KINDS",
     "LEAST",
     "MISLEADING",
+    "POSSIBLE",
+    "RADIUS",
     "RECORDS",
+    "REFUSED",
     "SCHEMA",
     "Alignment",
     "Amplification",

@@ -24,6 +24,15 @@ ARRAYS = ("ids", "labels", "predictions", "confidences", "linf", "l2", "l1")
 FURTHER = ("losses", "ranks", "squares", "frames", "digests", "targets")
 """The arrays that a cell may have beside them."""
 
+REFUSED = "refused"
+"""The name among a cell's `values` of what a defence says: it takes the answer to the example back."""
+
+POSSIBLE = "possible: "
+"""How the names begin under which a cell has the answers of the models of which chance decides which is asked."""
+
+RADIUS = "radius"
+"""The name among a cell's `values` of certified radii in l2, 0 where there is none."""
+
 
 def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
     """The content address of a cell: 32 hexadecimal digits over everything that determines its arrays."""
@@ -135,6 +144,23 @@ class Cell:
     def correct(self) -> Bool[np.ndarray, " n"]:
         """bool [n]: there is a prediction, and it equals the label."""
         return (self.predictions == self.labels) & (self.predictions >= 0)
+
+    @property
+    def refused(self) -> Bool[np.ndarray, " n"]:
+        """bool [n]: a defence took the answer back."""
+        return np.asarray(self.values.get(REFUSED, np.zeros(len(self.ids))), bool)
+
+    @property
+    def possible(self) -> Int64[np.ndarray, "n a"]:
+        """int64 [n, a]: the classes that may be answered where chance decides which; else the predictions alone."""
+        drawn = [values for name, values in self.values.items() if name.startswith(POSSIBLE)]
+        return np.stack(drawn or [self.predictions], 1).astype(np.int64)
+
+    @property
+    def fooled(self) -> Float64[np.ndarray, " n"]:
+        """float64 [n]: the share of the answers that may be given which are wrong and not taken back; 1 or 0 where
+        chance has no part."""
+        return np.where(self.refused, 0.0, (self.possible != self.labels[:, None]).mean(1))
 
     @property
     def label_probabilities(self) -> Float64[np.ndarray, " n"]:

@@ -13,6 +13,7 @@ KINDS = {
     "sequence": "Sequences",
     "systematic": "Systematic shifts",
     "triggered": "Triggers",
+    "universal": "Universal perturbations and patches",
 }
 """What a condition can be, in the order of reports, with the heading there. Metrics select cells by kind. "minimum": an
 attack without a budget, whose result is the distance that it needs; it breaks almost every example, so it has no place

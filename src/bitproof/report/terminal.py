@@ -81,6 +81,16 @@ def distance_table(found: Sequence[Record], reference: str) -> list[Table]:
     return _models_across("distance within which half of the images have a wrong one [95% interval]", "attack", entries)
 
 
+def defence_table(found: Sequence[Record], reference: str) -> list[Table]:
+    """What defences do under each condition, models side by side."""
+    entries = [
+        (f"{row['condition']}: {text}", row["model"], shown)
+        for row in metrics.defences(_cells(found))
+        for text, shown in _defence(row)
+    ]
+    return _models_across("defences, in % [95% interval]", "condition", entries)
+
+
 def masking_tables(found: Sequence[Record], reference: str) -> list[Table]:
     """A table a model: signals of masked gradients down, with their numbers in words; the verdict below."""
     return [_masking_table(record) for record in found if isinstance(record, Diagnosis)]
@@ -95,6 +105,7 @@ TABLES: tuple[Callable[[Sequence[Record], str], list[Table]], ...] = (
     comparison,
     metrics_table,
     distance_table,
+    defence_table,
     masking_tables,
     explanation_tables,
 )
@@ -171,6 +182,21 @@ def _mean(line: Group, model: str, cells: Mapping[tuple[str, str], Cell], verdic
         return ""
     scores = np.mean([cell.correct[np.argsort(cell.ids)] for cell in own], axis=0)
     return _with_interval(verdict, float(scores.mean()), *metrics.mean_interval(scores))
+
+
+def _defence(row: Row) -> list[tuple[str, str]]:
+    """What a defence does under a condition, as far as it has such a number."""
+    said = [
+        (text, f"{100 * row[name]:.2f} [dim]\\[{100 * row[f'{name}_low']:.1f}, {100 * row[f'{name}_high']:.1f}][/dim]")
+        for name, text in (("answered", "answered"), ("right", "right of these"), ("stands", "not fooled"))
+        if row[name] is not None
+    ]
+    if row["expected"] is not None:
+        values = " / ".join(f"{100 * row[name]:.2f}" for name in ("expected", "worst", "best"))
+        said.append(("expected / worst / best", values))
+    if row["radius"] is not None:
+        said.append(("certified, mean radius", f"{100 * row['certified']:.2f}, {row['radius']:.4f}"))
+    return said
 
 
 def _with_interval(row: Row | None, accuracy: float, low: float, high: float) -> str:

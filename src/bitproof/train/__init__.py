@@ -15,6 +15,7 @@ from bitproof.train.objectives import (
     Matching,
     Objective,
     RandomBudget,
+    SharedBits,
     SquaredHinge,
     Trades,
 )
@@ -30,6 +31,7 @@ from bitproof.train.papers import (
     pact2018,
     xiao2023,
 )
+from bitproof.train.papers.qaa2024 import Surrogate
 from bitproof.train.penalties import PENALTIES, ClippingLevels, Orthogonality, Penalty
 from bitproof.train.quantization import Quantization
 from bitproof.train.recipe import Recipe
@@ -79,7 +81,9 @@ __all__ = [
     "Quantization",
     "RandomBudget",
     "Recipe",
+    "SharedBits",
     "SquaredHinge",
+    "Surrogate",
     "Trades",
     "changed",
     "qat",

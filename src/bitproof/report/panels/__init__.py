@@ -7,6 +7,7 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 from bitproof.report.panels import (
     alignment,
     by_layer,
+    defences,
     distances,
     findings,
     gallery,
@@ -30,6 +31,7 @@ PANELS: tuple[Panel, ...] = (
     metrics.PANEL,
     distances.PANEL,
     transfers.PANEL,
+    defences.PANEL,
     masking.PANEL,
     layers.PANEL,
     alignment.PANEL,

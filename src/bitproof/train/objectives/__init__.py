@@ -14,6 +14,7 @@ from bitproof.train.objectives.free import Free
 from bitproof.train.objectives.matching import Matching
 from bitproof.train.objectives.n_fgsm import NFGSM
 from bitproof.train.objectives.random_budget import RandomBudget
+from bitproof.train.objectives.shared_bits import SharedBits
 from bitproof.train.objectives.squared_hinge import SquaredHinge
 from bitproof.train.objectives.trades import Trades
 
@@ -31,6 +32,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "random-budget": RandomBudget,
     "free": Free,
     "trades": Trades,
+    "shared-bits": SharedBits,
 }
 name_family(Objective, "objective", OBJECTIVES)
 
@@ -46,6 +48,7 @@ __all__ = [
     "Matching",
     "Objective",
     "RandomBudget",
+    "SharedBits",
     "SquaredHinge",
     "Trades",
     "as_objective",
