@@ -16,6 +16,8 @@ from bitproof.models import MODELS
 from bitproof.quant import METHODS, split_outliers
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
+from bitproof.tables import TABLES
+from bitproof.tables.costs import told
 from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
 
 
@@ -114,6 +116,12 @@ FAMILIES: dict[str, Family] = {
         line=_metric_line,
     ),
     "data": Family(title="Data sets", usage="`--data NAME:ROOT`", table=DATA),
+    "tables": Family(
+        title="Tables of the papers",
+        usage="`bitproof reproduce PAPER TABLE`",
+        table={table.name: table for table in TABLES},
+        line=told,
+    ),
     "models": Family(
         title="Networks",
         usage="`bitproof evaluate NAME`",

@@ -16,6 +16,7 @@ from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
+from bitproof.cli.reproduce import reproduce
 from bitproof.cli.run import run
 from bitproof.cli.stores import diff, merge
 from bitproof.cli.train import train
@@ -54,6 +55,7 @@ COMMANDS = {
     "train": train,
     "implant": implant,
     "gallery": gallery,
+    "reproduce": reproduce,
     "report": report,
     "check": check,
     "export": export,

@@ -1,0 +1,430 @@
+"""The tables of RobustMQ (Xiao et al. 2023, arXiv 2308.02350): DoReFa, PACT and LSQ under attacks, corruptions, noises.
+
+    smoke      digits, w2a2 and w8a8, a short fine-tuning of a small network, the large budget
+    reduced    CIFAR-10, a trained ResNet20 that is given, one epoch of fine-tuning on 5,000 images
+    full       ImageNet, the four networks with given weights; how they are trained is ours, as the paper does not say
+
+Where the paper prints a mean over severities or noises, so do we. FGSM, which is weak, stands beside PGD and, as `AR
+strong`, APGD.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from bitproof.attacks import APGD, FGSM, PGD, AutoAttack
+from bitproof.conditions import Condition
+from bitproof.conditions.suites import ROBUSTART_STEP, corruptions, noises, robustmq_attacks, sequences
+from bitproof.data import Data
+from bitproof.metrics import AAI, ACC_S, ACCURACY, AR, FP, MFP, MNR, NCI, SNI, SR, WCAR
+from bitproof.shifts import IMAGENET_C
+from bitproof.tables.claims import Claim, pairs
+from bitproof.tables.making import Given, Making, Trained
+from bitproof.tables.readings import Reading, reading
+from bitproof.tables.table import CLEAN, SCALES, Measured, Study, Table
+from bitproof.train import standard
+from bitproof.train.papers.xiao2023 import BITS, quantized, scheme_of
+
+PAPER = "xiao2023"
+METHODS = {"DoReFa": "dorefa", "PACT": "pact", "LSQ": "lsq"}
+NETWORKS = {
+    "ResNet18": ("torchvision:resnet18", 1_814_000_000),
+    "ResNet50": ("torchvision:resnet50", 4_089_000_000),
+    "RegNetX600M": ("timm:regnetx_006", 606_000_000),
+    "MobileNetV2": ("torchvision:mobilenet_v2", 301_000_000),
+}
+"""The paper's four, and the multiply-accumulates of a pass."""
+
+CORRUPTIONS = dict(
+    zip(
+        (
+            *("Gauss", "Shot", "Impulse", "Defocus", "Glass", "Motion", "Zoom"),
+            *("Snow", "Frost", "Fog", "Bright", "Contrast", "Elastic", "Pixel", "JPEG"),
+        ),
+        IMAGENET_C.values(),
+        strict=True,
+    )
+)
+SEQUENCES = ("Gauss", "Shot", "Motion", "Zoom", "Snow", "Bright", "Translate", "Rotate", "Tilt", "Scale")
+NOISES = (
+    *(f"Pillow {mode}" for mode in ("Bilinear", "Nearest", "Box", "Hamming", "Cubic", "Lanczos")),
+    *(f"OpenCV {mode}" for mode in ("Bilinear", "Nearest", "Area", "Cubic", "Lanczos")),
+    *(f"decoder {name}" for name in ("Pillow", "OpenCV", "FFmpeg")),
+)
+
+Conditions = Callable[[Data], Mapping[str, Any]]
+
+
+def _rows(bits: Sequence[int]) -> dict[str, tuple[str, int]]:
+    return {f"{name} w{b}a{b}": (method, b) for name, method in METHODS.items() for b in bits}
+
+
+def _models(start: Making, architecture: str, bits: Sequence[int], **short: Any) -> dict[str, Making]:
+    return {
+        "float": start,
+        **{
+            row: Trained(
+                recipe=quantized(scheme=scheme_of(method, b), **short), architecture=architecture, start="float"
+            )
+            for row, (method, b) in _rows(bits).items()
+        },
+    }
+
+
+def smoke(conditions: Conditions, images: int, _: str) -> Study:
+    """On the digits."""
+    network = "digits_cnn"
+    start = Given(
+        architecture=network, otherwise=Trained(recipe=standard(epochs=6, batch_size=50), architecture=network)
+    )
+    short = {"epochs": 1, "batch_size": 50, "augmentation": "none", "learning_rate": 0.01}
+    models = _models(start, network, (2, 8), **short)
+    return Study(
+        data="digits",
+        images=images,
+        training=500,
+        network=network,
+        macs=820_000,
+        models=models,
+        tested=tuple(models),
+        conditions=conditions,
+        differs=("other images", "another network", "other weights"),
+    )
+
+
+def reduced(conditions: Conditions, images: int, _: str) -> Study:
+    """On CIFAR-10."""
+    network = "resnet20"
+    short = {"epochs": 1, "batch_size": 64, "learning_rate": 0.005}
+    models = _models(Given(architecture=network), network, BITS, **short)
+    return Study(
+        data="cifar10",
+        images=images,
+        training=5_000,
+        network=network,
+        macs=41_000_000,
+        models=models,
+        tested=tuple(models),
+        conditions=conditions,
+        differs=("other images", "another network", "a short fine-tuning"),
+        differs_in={"WCAR": "a lighter AutoAttack"},
+    )
+
+
+def full(conditions: Conditions, _: int, setting: str) -> Study:
+    """On ImageNet."""
+    network, macs = NETWORKS[setting]
+    models = _models(Given(architecture=network), network, BITS)
+    return Study(
+        data="imagenet",
+        images=None,
+        network=network,
+        macs=macs,
+        models=models,
+        tested=tuple(models),
+        conditions=conditions,
+        training_size=1_281_167,
+        test_size=50_000,
+    )
+
+
+def _scales(conditions: Mapping[str, Conditions] | Conditions, images: tuple[int, int]) -> dict[str, Any]:
+    """A study at every scale, with the same conditions or those of a scale."""
+    builders = {"smoke": smoke, "reduced": reduced, "full": full}
+    counts = {"smoke": images[0], "reduced": images[1], "full": 0}
+    of = conditions if isinstance(conditions, Mapping) else dict.fromkeys(builders, conditions)
+    return {scale: partial(build, of[scale], counts[scale]) for scale, build in builders.items()}
+
+
+def _lower_bits(measured: Measured, columns: Sequence[str], *, higher: bool) -> list[tuple[Any, Any]]:
+    """Of every method, the fewest bits above the most, or below."""
+    found: list[tuple[str, str]] = []
+    for method in METHODS:
+        own = [name for name in measured.models if name.startswith(f"{method} ")]
+        if len(own) > 1:
+            found.append((own[0], own[-1]) if higher else (own[-1], own[0]))
+    return list(pairs(found, columns))
+
+
+def _against_float(measured: Measured, column: str, *, above: bool) -> tuple[Any, ...]:
+    others = [name for name in measured.models if name != "float"]
+    return pairs([(name, "float") if above else ("float", name) for name in others], [column])
+
+
+# ---- accuracy and attacks
+
+
+def _clean(_: Data) -> dict[str, Any]:
+    return {}
+
+
+def _accuracy(measured: Measured) -> list[Reading]:
+    return [reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)) for model in measured.models]
+
+
+def _accuracy_claims(measured: Measured) -> list[Claim]:
+    return [
+        Claim(
+            text="2 bits cost accuracy: with every method, less than 8 bits have",
+            source="Section 4.1",
+            pairs=tuple(_lower_bits(measured, ["ACC"], higher=False)),
+        )
+    ]
+
+
+def _attack(kind: str, eps: float, data: Data) -> dict[str, Any]:
+    weak = FGSM(eps=eps) if kind == "fgsm" else PGD(eps=eps, steps=20, rel_step_size=ROBUSTART_STEP)
+    return {"attack": weak, "strong": APGD(eps=eps, steps=50)}
+
+
+def _attacked(measured: Measured) -> list[Reading]:
+    found: list[Reading] = []
+    for model in measured.models:
+        found += [
+            reading(model, "AR", AR, measured.under(model, "attack")),
+            reading(model, "AAI", AAI, measured.under(model, CLEAN, "attack")),
+            reading(model, "AR strong", AR, measured.under(model, "strong")),
+        ]
+    return found
+
+
+def _attack_claims(measured: Measured, column: str = "AR", also: str | None = "AR strong") -> list[Claim]:
+    claims = [
+        Claim(
+            text="quantized models are more robust than the float one",
+            source="Section 4.2 (1)",
+            pairs=_against_float(measured, column, above=True),
+        ),
+        Claim(
+            text="with every method, robustness grows as bits fall: 2 bits above 8",
+            source="Section 4.2 (1), Figure 1",
+            pairs=tuple(_lower_bits(measured, [column], higher=True)),
+        ),
+    ]
+    if also:
+        claims.append(
+            Claim(
+                text="the same under the stronger attack (ours): 2 bits above 8",
+                source="Section 4.2 (1)",
+                pairs=tuple(_lower_bits(measured, [also], higher=True)),
+            )
+        )
+    return claims
+
+
+def _worst(budget: str, data: Data, *, steps: int = 100, queries: int = 5_000) -> dict[str, Any]:
+    """RobustMQ's five attacks, the last of them AutoAttack, at small scales with fewer steps and queries."""
+    *others, strongest = robustmq_attacks(data, budget)
+    lighter = AutoAttack(eps=strongest.eps, steps=steps, queries=queries)
+    return {attack.label: attack for attack in (*others, lighter)}
+
+
+def _worst_case(measured: Measured) -> list[Reading]:
+    names = [name for name in measured.named("") if name != CLEAN]
+    return [reading(model, "WCAR", WCAR, measured.under(model, *names)) for model in measured.models]
+
+
+# ---- corruptions and sequences
+
+
+def _corrupted(severities: tuple[int, ...], data: Data) -> dict[str, Condition]:
+    made = corruptions(data, CORRUPTIONS.values(), severities)
+    names = [f"{name} {severity}" for name in CORRUPTIONS for severity in severities]
+    return dict(zip(names, made, strict=True))  # pyright: ignore - corruptions are conditions
+
+
+def _natural(each: bool, measured: Measured) -> list[Reading]:
+    found: list[Reading] = []
+    names = [name for name in measured.named("") if name != CLEAN]
+    for model in measured.models:
+        if each:
+            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
+            found += [
+                reading(model, kind, MNR, measured.under(model, *measured.named(f"{kind} "))) for kind in CORRUPTIONS
+            ]
+        found.append(reading(model, "mNR", MNR, measured.under(model, *names)))
+        found.append(reading(model, "NCI", NCI, measured.under(model, CLEAN, *names)))
+    return found
+
+
+def _natural_claims(measured: Measured) -> list[Claim]:
+    return [
+        Claim(
+            text="2 bits lose a larger part of their accuracy to corruptions than the float model",
+            source="Section 4.3 (1)",
+            pairs=pairs([(name, "float") for name in measured.models if "w2a2" in name], ["NCI"]),
+        ),
+        Claim(
+            text="with every method, natural robustness grows with the bits: 8 above 2",
+            source="Section 4.3 (1), Figure 2",
+            pairs=tuple(_lower_bits(measured, ["mNR"], higher=False)),
+        ),
+    ]
+
+
+def _framed(data: Data) -> dict[str, Any]:
+    return dict(zip(SEQUENCES, sequences(data), strict=True))
+
+
+def _flips(each: bool, measured: Measured) -> list[Reading]:
+    found: list[Reading] = []
+    for model in measured.models:
+        if each:
+            found += [reading(model, name, FP, measured.under(model, name)) for name in SEQUENCES]
+        found.append(reading(model, "mFP", MFP, measured.under(model, *SEQUENCES)))
+    return found
+
+
+def _flip_claims(measured: Measured) -> list[Claim]:
+    return [
+        Claim(
+            text="2 bits flip more often along a sequence than the float model",
+            source="Section 4.3 (1), dynamic corruptions",
+            pairs=pairs([(name, "float") for name in measured.models if "w2a2" in name], ["mFP"]),
+        ),
+        Claim(
+            text="with every method, predictions are steadier with more bits: 2 bits flip more than 8",
+            source="Section 4.3 (1), Figure 4",
+            pairs=tuple(_lower_bits(measured, ["mFP"], higher=True)),
+        ),
+    ]
+
+
+# ---- decoders and resizes
+
+
+def _noised(data: Data) -> dict[str, Any]:
+    return dict(zip(NOISES, noises(data), strict=True))
+
+
+def _systematic(each: bool, measured: Measured) -> list[Reading]:
+    found: list[Reading] = []
+    for model in measured.models:
+        if each:
+            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
+            found += [reading(model, name, ACC_S, measured.under(model, name)) for name in NOISES]
+        found.append(reading(model, "ACCs", ACC_S, measured.under(model, *NOISES)))
+        if not each:
+            found.append(reading(model, "SNI", SNI, measured.under(model, CLEAN, *NOISES)))
+        found.append(reading(model, "SR", SR, measured.under(model, *NOISES)))
+    return found
+
+
+def _systematic_claims(measured: Measured) -> list[Claim]:
+    return [
+        Claim(
+            text="2 bits are less accurate over decoders and resizes than 8, with every method",
+            source="Section 4.4 (1)",
+            pairs=tuple(_lower_bits(measured, ["ACCs"], higher=False)),
+        )
+    ]
+
+
+_ALL = tuple(NETWORKS)
+_SMALL, _SMOKE_EPS = 0.5 / 255, 16 / 255
+_FGSM, _PGD = (
+    {scale: partial(_attack, kind, _SMOKE_EPS if scale == "smoke" else _SMALL) for scale in SCALES}
+    for kind in ("fgsm", "pgd")
+)
+_WORST = {
+    "smoke": partial(_worst, "large", steps=5, queries=20),
+    "reduced": partial(_worst, "small", steps=20, queries=500),
+    "full": partial(_worst, "small"),
+}
+_CORRUPTED = {
+    "smoke": partial(_corrupted, (3,)),
+    "reduced": partial(_corrupted, (1, 2, 3, 4, 5)),
+    "full": partial(_corrupted, (1, 2, 3, 4, 5)),
+}
+
+_table = partial(Table, paper=PAPER)
+
+TABLES = (
+    _table(
+        number="table1",
+        title="Accuracy on clean images, by method and bits",
+        settings=_ALL,
+        study=_scales(_clean, (60, 1_000)),
+        read=_accuracy,
+        claims=_accuracy_claims,
+    ),
+    _table(
+        number="table2",
+        title="Worst-case robustness under all five attacks at the small budget",
+        settings=_ALL,
+        study=_scales(_WORST, (30, 100)),
+        read=_worst_case,
+        claims=partial(_attack_claims, column="WCAR", also=None),
+    ),
+    _table(
+        number="table3",
+        title="Robustness to FGSM, and what it costs of the accuracy",
+        settings=_ALL,
+        study=_scales(_FGSM, (60, 500)),
+        read=_attacked,
+        claims=_attack_claims,
+        figures=("figure1",),
+    ),
+    _table(
+        number="table4",
+        title="Robustness to PGD, and what it costs of the accuracy",
+        settings=_ALL,
+        study=_scales(_PGD, (60, 500)),
+        read=_attacked,
+        claims=_attack_claims,
+        figures=("figure1",),
+    ),
+    _table(
+        number="table5",
+        title="Mean accuracy under fifteen corruptions, and what they cost",
+        settings=_ALL,
+        study=_scales(_CORRUPTED, (60, 200)),
+        read=partial(_natural, False),
+        claims=_natural_claims,
+    ),
+    _table(
+        number="table6",
+        title="Accuracy under each corruption",
+        settings=("ResNet18",),
+        study=_scales(_CORRUPTED, (60, 200)),
+        read=partial(_natural, True),
+        claims=_natural_claims,
+        figures=("figure2", "figure3"),
+    ),
+    _table(
+        number="table7",
+        title="Mean share of frames at which a prediction flips",
+        settings=_ALL,
+        study=_scales(_framed, (20, 100)),
+        read=partial(_flips, False),
+        claims=_flip_claims,
+        unit="fraction",
+    ),
+    _table(
+        number="table8",
+        title="Flips along each of ten sequences",
+        settings=("ResNet18",),
+        study=_scales(_framed, (20, 100)),
+        read=partial(_flips, True),
+        claims=_flip_claims,
+        figures=("figure4", "figure5"),
+        unit="fraction",
+    ),
+    _table(
+        number="table9",
+        title="Mean accuracy over fourteen decoders and resizes, what they cost, and its spread",
+        settings=_ALL,
+        study=_scales(_noised, (60, 500)),
+        read=partial(_systematic, False),
+        claims=_systematic_claims,
+    ),
+    _table(
+        number="table10",
+        title="Accuracy under each decoder and resize",
+        settings=("ResNet18",),
+        study=_scales(_noised, (60, 500)),
+        read=partial(_systematic, True),
+        claims=_systematic_claims,
+        figures=("figure6", "figure7"),
+    ),
+)
