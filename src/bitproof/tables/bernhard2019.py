@@ -322,10 +322,6 @@ def _aligned_claims(measured: Measured) -> Iterator[Claim]:
     )
 
 
-def _listed(claims: Callable[..., Iterator[Claim]], *given: Any) -> Callable[[Measured], list[Claim]]:
-    return lambda measured: list(claims(*given, measured))
-
-
 # ---- tables
 
 _table = partial(Table, paper=PAPER, settings=SETTINGS, unit="fraction")
@@ -342,7 +338,7 @@ def _transfer_tables() -> Iterator[Table]:
                 title=f"Transfer of adversarial images from {source} to the float and {words} models",
                 study=_scales(_from, names, (30, 60), ATTACKS, (source,)),
                 read=partial(_transferred, source, targets),
-                claims=_listed(_transfer_claims, source),
+                claims=partial(_transfer_claims, source),
                 figures=("figure1", "figure2") if place == half == 0 else (),
             )
 
@@ -353,42 +349,42 @@ TABLES = (
         title="Accuracy of the nine models",
         study=_scales(_direct, ALL, (100, 1_000), ()),
         read=_accuracies,
-        claims=_listed(_accuracy_claims),
+        claims=_accuracy_claims,
     ),
     _table(
         number="table3",
         title="Attacks on the float and the fully quantized models, and how far they go",
         study=_scales(_direct, FULL, (30, 60), (*ATTACKS, STRONG)),
         read=_attacked,
-        claims=_listed(_direct_claims),
+        claims=_direct_claims,
     ),
     _table(
         number="table4",
         title="Attacks on the float and the weight-quantized models, and how far they go",
         study=_scales(_direct, WEIGHTS, (30, 60), (*ATTACKS, STRONG)),
         read=_attacked,
-        claims=_listed(_weight_claims),
+        claims=_weight_claims,
     ),
     _table(
         number="table5",
         title="How often the other four models agree with a source",
         study=_scales(_from, FULL, (100, 1_000), ("FGSM",), FULL),
         read=partial(agreements, "FGSM"),
-        claims=_listed(_agreement_claims),
+        claims=_agreement_claims,
     ),
     _table(
         number="table6",
         title="An ensemble of five that answers where enough agree: how often, and how often rightly",
         study=_scales(_direct, FULL, (100, 1_000), ()),
         read=partial(answered, AGREE),
-        claims=_listed(_ensemble_clean_claims),
+        claims=_ensemble_clean_claims,
     ),
     _table(
         number="table7",
         title="The ensemble under images made on one of its members",
         study=_scales(_from, FULL, (30, 60), _ENSEMBLE, FULL),
         read=partial(defended, AGREE, _ENSEMBLE),
-        claims=_listed(_ensemble_claims),
+        claims=_ensemble_claims,
     ),
     *_transfer_tables(),
     _table(
@@ -401,6 +397,6 @@ TABLES = (
         title="Cosines of the models' input gradients, pair by pair",
         study=_scales(_direct, ALL, (60, 500), ()),
         read=_aligned,
-        claims=_listed(_aligned_claims),
+        claims=_aligned_claims,
     ),
 )

@@ -1,11 +1,17 @@
 """All tables, by paper and number."""
 
 from bitproof.errors import lookup
-from bitproof.tables import bernhard2019, xiao2023
+from bitproof.tables import bernhard2019, hong2021, li2024, lin2019, xiao2023
 from bitproof.tables.papers import PAPERS
 from bitproof.tables.table import Table
 
-TABLES: tuple[Table, ...] = (*bernhard2019.TABLES, *xiao2023.TABLES)
+TABLES: tuple[Table, ...] = (
+    *bernhard2019.TABLES,
+    *hong2021.TABLES,
+    *li2024.TABLES,
+    *lin2019.TABLES,
+    *xiao2023.TABLES,
+)
 """In the order of the papers' names and numbers."""
 
 

@@ -15,7 +15,7 @@ ACROSS = 4
 
 
 def draw(outcome: Outcome) -> "Figure":
-    """Our numbers beside the paper's as a matplotlib figure: rows down, a panel for each column: a dot with its interval is ours, a ring is the paper's."""
+    """Rows down, a panel for each column, as a matplotlib figure: dots and intervals are ours, rings the paper's."""
     from matplotlib.figure import Figure
 
     rows = list(dict.fromkeys(entry.row for entry in outcome.entries))

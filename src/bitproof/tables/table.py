@@ -1,6 +1,6 @@
 """A table or a figure of a paper as a value: what is measured for it, how its numbers follow, what it concludes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bitproof.attacks import Attack
@@ -93,7 +93,7 @@ class Measured:
         return [condition for model, condition in self.cells if model == first and condition.startswith(start)]
 
 
-def nothing_claimed(_: Measured) -> Sequence[Claim]:
+def nothing_claimed(_: Measured) -> Iterable[Claim]:
     """A table without a conclusion that is an order of its numbers."""
     return ()
 
@@ -121,7 +121,7 @@ class Table:
     settings: tuple[str, ...] = ("",)
     study: Mapping[str, Callable[[str], Study]] = field(default_factory=dict)
     read: Callable[[Measured], Sequence[Reading]] | None = None
-    claims: Callable[[Measured], Sequence[Claim]] = nothing_claimed
+    claims: Callable[[Measured], Iterable[Claim]] = nothing_claimed
     figures: tuple[str, ...] = ()
     needs: str = ""
     unit: str = "percent"

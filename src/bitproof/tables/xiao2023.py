@@ -13,20 +13,30 @@ from functools import partial
 from typing import Any
 
 from bitproof.attacks import APGD, FGSM, PGD, AutoAttack
-from bitproof.conditions import Condition
-from bitproof.conditions.suites import ROBUSTART_STEP, corruptions, noises, robustmq_attacks, sequences
+from bitproof.conditions.suites import ROBUSTART_STEP, robustmq_attacks
 from bitproof.data import Data
-from bitproof.metrics import AAI, ACC_S, ACCURACY, AR, FP, MFP, MNR, NCI, SNI, SR, WCAR
-from bitproof.shifts import IMAGENET_C
+from bitproof.metrics import AAI, ACCURACY, AR, WCAR
 from bitproof.tables.claims import Claim, pairs
 from bitproof.tables.making import Given, Making, Trained
 from bitproof.tables.readings import Reading, reading
 from bitproof.tables.table import CLEAN, SCALES, Measured, Study, Table
+from bitproof.tables.xiao2023_natural import (
+    METHODS,
+    corrupted,
+    flip_claims,
+    flips,
+    framed,
+    lower_bits,
+    natural,
+    natural_claims,
+    noised,
+    systematic,
+    systematic_claims,
+)
 from bitproof.train import standard
 from bitproof.train.papers.xiao2023 import BITS, quantized, scheme_of
 
 PAPER = "xiao2023"
-METHODS = {"DoReFa": "dorefa", "PACT": "pact", "LSQ": "lsq"}
 NETWORKS = {
     "ResNet18": ("torchvision:resnet18", 1_814_000_000),
     "ResNet50": ("torchvision:resnet50", 4_089_000_000),
@@ -34,23 +44,6 @@ NETWORKS = {
     "MobileNetV2": ("torchvision:mobilenet_v2", 301_000_000),
 }
 """The paper's four, and the multiply-accumulates of a pass."""
-
-CORRUPTIONS = dict(
-    zip(
-        (
-            *("Gauss", "Shot", "Impulse", "Defocus", "Glass", "Motion", "Zoom"),
-            *("Snow", "Frost", "Fog", "Bright", "Contrast", "Elastic", "Pixel", "JPEG"),
-        ),
-        IMAGENET_C.values(),
-        strict=True,
-    )
-)
-SEQUENCES = ("Gauss", "Shot", "Motion", "Zoom", "Snow", "Bright", "Translate", "Rotate", "Tilt", "Scale")
-NOISES = (
-    *(f"Pillow {mode}" for mode in ("Bilinear", "Nearest", "Box", "Hamming", "Cubic", "Lanczos")),
-    *(f"OpenCV {mode}" for mode in ("Bilinear", "Nearest", "Area", "Cubic", "Lanczos")),
-    *(f"decoder {name}" for name in ("Pillow", "OpenCV", "FFmpeg")),
-)
 
 Conditions = Callable[[Data], Mapping[str, Any]]
 
@@ -136,16 +129,6 @@ def _scales(conditions: Mapping[str, Conditions] | Conditions, images: tuple[int
     return {scale: partial(build, of[scale], counts[scale]) for scale, build in builders.items()}
 
 
-def _lower_bits(measured: Measured, columns: Sequence[str], *, higher: bool) -> list[tuple[Any, Any]]:
-    """Of every method, the fewest bits above the most, or below."""
-    found: list[tuple[str, str]] = []
-    for method in METHODS:
-        own = [name for name in measured.models if name.startswith(f"{method} ")]
-        if len(own) > 1:
-            found.append((own[0], own[-1]) if higher else (own[-1], own[0]))
-    return list(pairs(found, columns))
-
-
 def _against_float(measured: Measured, column: str, *, above: bool) -> tuple[Any, ...]:
     others = [name for name in measured.models if name != "float"]
     return pairs([(name, "float") if above else ("float", name) for name in others], [column])
@@ -167,7 +150,7 @@ def _accuracy_claims(measured: Measured) -> list[Claim]:
         Claim(
             text="2 bits cost accuracy: with every method, less than 8 bits have",
             source="Section 4.1",
-            pairs=tuple(_lower_bits(measured, ["ACC"], higher=False)),
+            pairs=lower_bits(measured, ["ACC"], higher=False),
         )
     ]
 
@@ -198,7 +181,7 @@ def _attack_claims(measured: Measured, column: str = "AR", also: str | None = "A
         Claim(
             text="with every method, robustness grows as bits fall: 2 bits above 8",
             source="Section 4.2 (1), Figure 1",
-            pairs=tuple(_lower_bits(measured, [column], higher=True)),
+            pairs=lower_bits(measured, [column], higher=True),
         ),
     ]
     if also:
@@ -206,7 +189,7 @@ def _attack_claims(measured: Measured, column: str = "AR", also: str | None = "A
             Claim(
                 text="the same under the stronger attack (ours): 2 bits above 8",
                 source="Section 4.2 (1)",
-                pairs=tuple(_lower_bits(measured, [also], higher=True)),
+                pairs=lower_bits(measured, [also], higher=True),
             )
         )
     return claims
@@ -224,102 +207,6 @@ def _worst_case(measured: Measured) -> list[Reading]:
     return [reading(model, "WCAR", WCAR, measured.under(model, *names)) for model in measured.models]
 
 
-# ---- corruptions and sequences
-
-
-def _corrupted(severities: tuple[int, ...], data: Data) -> dict[str, Condition]:
-    made = corruptions(data, CORRUPTIONS.values(), severities)
-    names = [f"{name} {severity}" for name in CORRUPTIONS for severity in severities]
-    return dict(zip(names, made, strict=True))  # pyright: ignore - corruptions are conditions
-
-
-def _natural(each: bool, measured: Measured) -> list[Reading]:
-    found: list[Reading] = []
-    names = [name for name in measured.named("") if name != CLEAN]
-    for model in measured.models:
-        if each:
-            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
-            found += [
-                reading(model, kind, MNR, measured.under(model, *measured.named(f"{kind} "))) for kind in CORRUPTIONS
-            ]
-        found.append(reading(model, "mNR", MNR, measured.under(model, *names)))
-        found.append(reading(model, "NCI", NCI, measured.under(model, CLEAN, *names)))
-    return found
-
-
-def _natural_claims(measured: Measured) -> list[Claim]:
-    return [
-        Claim(
-            text="2 bits lose a larger part of their accuracy to corruptions than the float model",
-            source="Section 4.3 (1)",
-            pairs=pairs([(name, "float") for name in measured.models if "w2a2" in name], ["NCI"]),
-        ),
-        Claim(
-            text="with every method, natural robustness grows with the bits: 8 above 2",
-            source="Section 4.3 (1), Figure 2",
-            pairs=tuple(_lower_bits(measured, ["mNR"], higher=False)),
-        ),
-    ]
-
-
-def _framed(data: Data) -> dict[str, Any]:
-    return dict(zip(SEQUENCES, sequences(data), strict=True))
-
-
-def _flips(each: bool, measured: Measured) -> list[Reading]:
-    found: list[Reading] = []
-    for model in measured.models:
-        if each:
-            found += [reading(model, name, FP, measured.under(model, name)) for name in SEQUENCES]
-        found.append(reading(model, "mFP", MFP, measured.under(model, *SEQUENCES)))
-    return found
-
-
-def _flip_claims(measured: Measured) -> list[Claim]:
-    return [
-        Claim(
-            text="2 bits flip more often along a sequence than the float model",
-            source="Section 4.3 (1), dynamic corruptions",
-            pairs=pairs([(name, "float") for name in measured.models if "w2a2" in name], ["mFP"]),
-        ),
-        Claim(
-            text="with every method, predictions are steadier with more bits: 2 bits flip more than 8",
-            source="Section 4.3 (1), Figure 4",
-            pairs=tuple(_lower_bits(measured, ["mFP"], higher=True)),
-        ),
-    ]
-
-
-# ---- decoders and resizes
-
-
-def _noised(data: Data) -> dict[str, Any]:
-    return dict(zip(NOISES, noises(data), strict=True))
-
-
-def _systematic(each: bool, measured: Measured) -> list[Reading]:
-    found: list[Reading] = []
-    for model in measured.models:
-        if each:
-            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
-            found += [reading(model, name, ACC_S, measured.under(model, name)) for name in NOISES]
-        found.append(reading(model, "ACCs", ACC_S, measured.under(model, *NOISES)))
-        if not each:
-            found.append(reading(model, "SNI", SNI, measured.under(model, CLEAN, *NOISES)))
-        found.append(reading(model, "SR", SR, measured.under(model, *NOISES)))
-    return found
-
-
-def _systematic_claims(measured: Measured) -> list[Claim]:
-    return [
-        Claim(
-            text="2 bits are less accurate over decoders and resizes than 8, with every method",
-            source="Section 4.4 (1)",
-            pairs=tuple(_lower_bits(measured, ["ACCs"], higher=False)),
-        )
-    ]
-
-
 _ALL = tuple(NETWORKS)
 _SMALL, _SMOKE_EPS = 0.5 / 255, 16 / 255
 _FGSM, _PGD = (
@@ -332,9 +219,9 @@ _WORST = {
     "full": partial(_worst, "small"),
 }
 _CORRUPTED = {
-    "smoke": partial(_corrupted, (3,)),
-    "reduced": partial(_corrupted, (1, 2, 3, 4, 5)),
-    "full": partial(_corrupted, (1, 2, 3, 4, 5)),
+    "smoke": partial(corrupted, (3,)),
+    "reduced": partial(corrupted, (1, 2, 3, 4, 5)),
+    "full": partial(corrupted, (1, 2, 3, 4, 5)),
 }
 
 _table = partial(Table, paper=PAPER)
@@ -379,34 +266,34 @@ TABLES = (
         title="Mean accuracy under fifteen corruptions, and what they cost",
         settings=_ALL,
         study=_scales(_CORRUPTED, (60, 200)),
-        read=partial(_natural, False),
-        claims=_natural_claims,
+        read=partial(natural, False),
+        claims=natural_claims,
     ),
     _table(
         number="table6",
         title="Accuracy under each corruption",
         settings=("ResNet18",),
         study=_scales(_CORRUPTED, (60, 200)),
-        read=partial(_natural, True),
-        claims=_natural_claims,
+        read=partial(natural, True),
+        claims=natural_claims,
         figures=("figure2", "figure3"),
     ),
     _table(
         number="table7",
         title="Mean share of frames at which a prediction flips",
         settings=_ALL,
-        study=_scales(_framed, (20, 100)),
-        read=partial(_flips, False),
-        claims=_flip_claims,
+        study=_scales(framed, (20, 100)),
+        read=partial(flips, False),
+        claims=flip_claims,
         unit="fraction",
     ),
     _table(
         number="table8",
         title="Flips along each of ten sequences",
         settings=("ResNet18",),
-        study=_scales(_framed, (20, 100)),
-        read=partial(_flips, True),
-        claims=_flip_claims,
+        study=_scales(framed, (20, 100)),
+        read=partial(flips, True),
+        claims=flip_claims,
         figures=("figure4", "figure5"),
         unit="fraction",
     ),
@@ -414,17 +301,17 @@ TABLES = (
         number="table9",
         title="Mean accuracy over fourteen decoders and resizes, what they cost, and its spread",
         settings=_ALL,
-        study=_scales(_noised, (60, 500)),
-        read=partial(_systematic, False),
-        claims=_systematic_claims,
+        study=_scales(noised, (60, 500)),
+        read=partial(systematic, False),
+        claims=systematic_claims,
     ),
     _table(
         number="table10",
         title="Accuracy under each decoder and resize",
         settings=("ResNet18",),
-        study=_scales(_noised, (60, 500)),
-        read=partial(_systematic, True),
-        claims=_systematic_claims,
+        study=_scales(noised, (60, 500)),
+        read=partial(systematic, True),
+        claims=systematic_claims,
         figures=("figure6", "figure7"),
     ),
 )
