@@ -1,7 +1,7 @@
 """The tables of RobustMQ (Xiao et al. 2023, arXiv 2308.02350): DoReFa, PACT and LSQ under attacks, corruptions, noises.
 
     smoke      digits, w2a2 and w8a8, a short fine-tuning of a small network, the large budget
-    reduced    CIFAR-10, a trained ResNet20 that is given, one epoch of fine-tuning on 5,000 images
+    reduced    CIFAR-10, a trained ResNet20 that is given, an epoch of fine-tuning on 2,000 images
     full       ImageNet, the four networks with given weights; how they are trained is ours, as the paper does not say
 
 Where the paper prints a mean over severities or noises, so do we. FGSM, which is weak, stands beside PGD and, as `AR
@@ -93,7 +93,7 @@ def reduced(conditions: Conditions, images: int, _: str) -> Study:
     return Study(
         data="cifar10",
         images=images,
-        training=5_000,
+        training=2_000,
         network=network,
         macs=41_000_000,
         models=models,

@@ -1,0 +1,214 @@
+"""From a name to a page: models made once, cells found again, numbers beside the paper's."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from torch import nn
+
+import bitproof as bp
+from bitproof.attacks import FGSM
+from bitproof.errors import InputError
+from bitproof.metrics import ACCURACY
+from bitproof.tables import Claim, Study, Table, draw, published, read_outcome, reproduce, study_of, table_of
+from bitproof.tables.claims import pairs
+from bitproof.tables.making import Making, Quantized, Trained, Workshop
+from bitproof.tables.pages import anchor, gathered, heading, html, markdown, write_pages
+from bitproof.tables.readings import reading
+from bitproof.tables.reproduce import every
+from bitproof.tables.table import CLEAN
+from bitproof.train import Diverged, Recipe
+
+BUILT: list[str] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here(Making):
+    """A model that is there; counts how often it is asked for."""
+
+    of: nn.Module
+
+    def __call__(self, shop: Workshop) -> nn.Module:
+        BUILT.append("float")
+        return self.of
+
+    def passes(self, training: int) -> int:
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost(Making):
+    """A model that does not converge."""
+
+    def __call__(self, shop: Workshop) -> nn.Module:
+        raise Diverged("loss is nan", epoch=2, model=shop.model("float"), rule="", remedy="")
+
+    def passes(self, training: int) -> int:
+        return 0
+
+
+@pytest.fixture
+def table(model, monkeypatch):
+    """A made-up table on a trained network: float, 2 bits, and one that does not converge."""
+
+    def study(setting: str) -> Study:
+        models = {
+            "float": Here(of=model),
+            "LSQ w2a2": Quantized(of="float", scheme=bp.Scheme(weight_bits=2, act_bits=2)),
+            "PACT w2a2": Lost(),
+        }
+        return Study(
+            data="digits",
+            images=40,
+            training=64,
+            network="digits_cnn",
+            macs=1,
+            models=models,
+            tested=tuple(models),
+            conditions=lambda _: {"attack": FGSM(eps=0.1)},
+            differs_in={"AR": "another attack"},
+        )
+
+    def read(measured):
+        for name in measured.models:
+            yield reading(name, "ACC", ACCURACY, measured.under(name, CLEAN))
+            yield reading(name, "AR", ACCURACY, measured.under(name, "attack"))
+
+    claim = Claim(text="float is better", source="Section 1", pairs=pairs([("float", "LSQ w2a2")], ["ACC"]))
+    found = Table(
+        paper="xiao2023",
+        number="table1",
+        title="Made up",
+        settings=("ResNet18", "ResNet50"),
+        study={"smoke": study},
+        read=read,
+        claims=lambda _: [claim],
+        figures=("figure9",),
+    )
+    needy = Table(paper="xiao2023", number="figure8", title="Not there", needs="a machine")
+    monkeypatch.setattr("bitproof.tables.catalogue.TABLES", (found, needy))
+    monkeypatch.setattr("bitproof.tables.pages.TABLES", (found, needy))
+    return found
+
+
+def test_our_numbers_stand_beside_the_papers(table, tmp_path):
+    outcome = reproduce("xiao2023", "1", store=tmp_path / "s.db", progress=False)
+    entries = {(entry.row, entry.column): entry for entry in outcome.entries}
+    ours = entries["float", "ACC"]
+    assert ours.printed == "71.06" and ours.unit == "percent" and ours.n == 40
+    assert ours.difference == pytest.approx(ours.value - 71.06) and ours.low <= ours.value <= ours.high
+    assert ours.verdict == "not comparable" and ours.reason == "fewer images (n = 40)"
+    assert entries["float", "AR"].reason == "not in the paper"
+    lost = entries["PACT w2a2", "ACC"]
+    assert (lost.value, lost.printed, lost.verdict, lost.reason) == (None, "NC", "consistent", "neither converged")
+    assert outcome.diverged == {"PACT w2a2": 2}
+    printed = published("xiao2023", "table1")["ResNet18"]
+    assert outcome.unmeasured == sum(value.value is not None for value in printed.values()) - 2
+    (claim,) = outcome.claims
+    assert claim.text == "float is better" and claim.pairs[0].difference == pytest.approx(
+        (ours.value - entries["LSQ w2a2", "ACC"].value) / 100
+    )
+
+
+def test_what_is_in_the_store_is_not_computed_again(table, tmp_path):
+    BUILT.clear()
+    first = reproduce("xiao2023", "table1", store=tmp_path / "s.db", progress=False)
+    before = (tmp_path / "s.db").read_bytes()
+    again = reproduce("xiao2023", "figure9", store=tmp_path / "s.db", progress=False)
+    assert again.entries == first.entries and len(BUILT) == 2  # one a call, however many models are made of it
+    with bp.Store(tmp_path / "s.db", readonly=True) as store:
+        assert len(store.environments()) == 1  # only the first call had anything to compute
+    assert before
+    other = reproduce("xiao2023", "table1", setting="ResNet50", images=20, progress=False)
+    assert other.setting == "ResNet50" and {entry.n for entry in other.entries if entry.n} == {20}
+
+
+def test_outcomes_are_kept_and_make_pages(table, tmp_path):
+    outcome = reproduce("xiao2023", "table1", progress=False)
+    folder = tmp_path / "reproduced"
+    folder.mkdir()
+    path = outcome.save(folder)
+    assert path.name == "xiao2023-table1-ResNet18-smoke.json"
+    assert read_outcome(path) == replace(outcome, environment=dict(outcome.environment))
+    page, site = write_pages(folder)
+    assert page == tmp_path / "reproduced.md" and site == tmp_path / "reproduced.html"
+    text = page.read_text()
+    assert f"](#{anchor(outcome)})" in text and f"## {heading(outcome)}" in text
+    assert anchor(outcome) == "xiao2023-table1-resnet18-smoke"
+    for said in ("figure8, not there: needs a machine", "71.06", "neither converged", "Visual Intelligence"):
+        assert said in text and said.replace("not there", "Not there") in site.read_text()
+    assert "http" not in site.read_text() and "data:image/png" in site.read_text()
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({**said, "schema": 0}))
+    with pytest.raises(InputError, match="cannot be read \\(version 0\\)"):
+        gathered(folder)
+
+
+def test_what_a_stranger_writes_is_text(table):
+    outcome = replace(reproduce("xiao2023", "table1", progress=False), title="<script>", network="<b>")
+    assert "<script>" not in html([outcome]) and "&lt;script&gt;" in html([outcome])
+    assert len(markdown([outcome]).splitlines()) > len(outcome.entries)
+
+
+def test_the_picture_has_a_panel_a_column(table):
+    figure = draw(reproduce("xiao2023", "table1", progress=False))
+    assert [axes.get_title() for axes in figure.axes] == ["ACC", "AR"]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["float", "LSQ w2a2", "PACT w2a2"]
+
+
+def test_mistakes_are_named(table):
+    for arguments, words in (
+        (("xiao2024", "table1"), "unknown paper 'xiao2024'"),
+        (("xiao2023", "table99"), "unknown table of xiao2023 'table99'"),
+        (("xiao2023", "figure8"), "xiao2023 figure8 cannot be reproduced yet: it needs a machine"),
+    ):
+        with pytest.raises(InputError, match=words):
+            reproduce(*arguments)
+    for how, words in (
+        ({"scale": "huge"}, "unknown scale"),
+        ({"setting": "x"}, "unknown setting"),
+        ({"scale": "full"}, ""),
+    ):
+        with pytest.raises(InputError, match=words):
+            reproduce("xiao2023", "table1", **how)
+
+
+def test_weights_that_a_table_starts_from_are_asked_for():
+    study = study_of(table_of("xiao2023", "table3"), "reduced")
+    data = bp.load_data("digits", limit=4)
+    shop = Workshop(makings=study.models, train=data, test=data, folder=None, weights={}, seed=0, progress=False)
+    with pytest.raises(InputError, match="no weights of resnet20.*Pass --weights resnet20=FILE"):
+        shop.model("LSQ w4a4")
+
+
+def test_models_are_made_once_and_found_by_other_tables(tmp_path):
+    recipe = Recipe(optimisation=replace(Recipe().optimisation, epochs=1, batch_size=32))
+    makings = {"float": Trained(recipe=recipe, architecture="digits_cnn")}
+    data = bp.load_data("digits", split="train", limit=64)
+    how = {"makings": makings, "train": data, "test": data, "folder": tmp_path, "weights": {}, "progress": False}
+    one, two = (Workshop(**how, seed=0).model("float") for _ in range(2))
+    assert len(list(tmp_path.glob("*/record.json"))) == 1
+    assert all(np.array_equal(a.detach(), b.detach()) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+# ---- the papers' own, at the smallest scale
+
+QUICK = (("xiao2023", "table1", 20), ("bernhard2019", "table6", 20))
+
+
+@pytest.mark.parametrize(("paper", "number", "images"), QUICK)
+def test_a_table_at_the_smoke_scale(paper, number, images, tmp_path):
+    outcome = reproduce(paper, number, images=images, store=tmp_path / "s.db", progress=False)
+    compared = [entry for entry in outcome.entries if entry.difference is not None]
+    assert compared and all(entry.verdict == "not comparable" and "images" in entry.reason for entry in compared)
+    assert outcome.claims and all(claim.pairs for claim in outcome.claims)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", every("smoke"), ids=lambda table: table.name)
+def test_every_table_at_the_smoke_scale(table, tmp_path_factory):
+    store = tmp_path_factory.getbasetemp() / "all.db"
+    outcome = reproduce(table.paper, table.number, store=store, progress=False)
+    assert outcome.entries and all(claim.pairs for claim in outcome.claims)
