@@ -272,7 +272,7 @@ def _accuracy_claims(measured: Measured) -> Iterator[Claim]:
     yield Claim(
         text="fewer bits cost students accuracy: most bits above fewest",
         source="Appendix B",
-        pairs=pairs_across(rows, f"{found[-1]} accuracy", f"{found[0]} accuracy"),
+        pairs=pairs_across(rows, f"{found[-1]} accuracy", f"{found[0]} accuracy") if found else (),
     )
 
 

@@ -88,7 +88,8 @@ def reproduce(
         )
         measured = _measured(study, shop, stack.enter_context(Store(store)), device, setting)
         assert chosen.read is not None
-        readings = {found.key: found for found in chosen.read(measured)}
+        readings = {found.key: found for found in chosen.read(measured)} if measured.models else {}
+        claims = chosen.claims(measured) if measured.models else ()
     printed = chosen.printed(setting)
     entries = [*_entries(readings, printed, chosen, study), *_not_converged(readings, printed, measured, study)]
     return Outcome(
@@ -103,7 +104,7 @@ def reproduce(
         network=study.network,
         differs=study.differs,
         entries=tuple(entries),
-        claims=tuple(judge(claim, readings) for claim in chosen.claims(measured)),
+        claims=tuple(judge(claim, readings) for claim in claims),
         unmeasured=sum(value.value is not None for value in printed.values())
         - sum(entry.difference is not None for entry in entries),
         diverged=measured.diverged,
@@ -156,11 +157,7 @@ def _measured(study: Study, shop: Workshop, store: Store, device: str | None, se
             diverged[name] = nc.epoch
     given = {CLEAN: Clean(), **study.conditions(shop.test)}
     wanted = {name: as_condition(condition) for name, condition in given.items()}
-    usable = {
-        name: condition
-        for name, condition in wanted.items()
-        if (condition.record().source or next(iter(models))) in models
-    }
+    usable = {name: condition for name, condition in wanted.items() if condition.record().source in (None, *models)}
     cells = dict[tuple[str, str], Cell]()
     if models:
         experiment = Experiment(
