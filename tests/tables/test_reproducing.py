@@ -178,7 +178,9 @@ def test_mistakes_are_named(table):
 def test_weights_that_a_table_starts_from_are_asked_for():
     study = study_of(table_of("xiao2023", "table3"), "reduced")
     data = bp.load_data("digits", limit=4)
-    shop = Workshop(makings=study.models, train=data, test=data, folder=None, weights={}, seed=0, progress=False)
+    shop = Workshop(
+        makings=study.models, train=data, test=data, folder=None, weights={}, seed=0, device=None, progress=False
+    )
     with pytest.raises(InputError, match="no weights of resnet20.*Pass --weights resnet20=FILE"):
         shop.model("LSQ w4a4")
 
@@ -187,7 +189,15 @@ def test_models_are_made_once_and_found_by_other_tables(tmp_path):
     recipe = Recipe(optimisation=replace(Recipe().optimisation, epochs=1, batch_size=32))
     makings = {"float": Trained(recipe=recipe, architecture="digits_cnn")}
     data = bp.load_data("digits", split="train", limit=64)
-    how = {"makings": makings, "train": data, "test": data, "folder": tmp_path, "weights": {}, "progress": False}
+    how = {
+        "makings": makings,
+        "train": data,
+        "test": data,
+        "folder": tmp_path,
+        "weights": {},
+        "device": None,
+        "progress": False,
+    }
     one, two = (Workshop(**how, seed=0).model("float") for _ in range(2))
     assert len(list(tmp_path.glob("*/record.json"))) == 1
     assert all(np.array_equal(a.detach(), b.detach()) for a, b in zip(one.parameters(), two.parameters(), strict=True))

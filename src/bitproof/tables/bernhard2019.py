@@ -232,14 +232,11 @@ def _aligned(measured: Measured) -> list[Reading]:
         model = measured.open(name)
         assert isinstance(model, nn.Module)
         gradients[name] = input_gradients(model, measured.test)
-    return [
-        Reading(row=one, column=other, scores=found[None], statistic=UNBOUNDED, bounds=(-1.0, 1.0))
-        for one, other in combinations(measured.models, 2)
-        for found in [cosines(gradients[one], gradients[other])]
-    ]
-
-
-# ---- conclusions
+    found: list[Reading] = []
+    for one, other in combinations(measured.models, 2):
+        scores = cosines(gradients[one], gradients[other])[None]
+        found.append(Reading(row=one, column=other, scores=scores, statistic=UNBOUNDED, bounds=(-1.0, 1.0)))
+    return found
 
 
 def _accuracy_claims(measured: Measured) -> Iterator[Claim]:

@@ -49,6 +49,7 @@ class Workshop:
         folder: keeps what was made.
         weights: files of float models, by architecture.
         seed: of random weights and training.
+        device: where models are made, such as "cuda"; None = on the CPU.
         progress: show a bar for what is being made.
     """
 
@@ -58,8 +59,13 @@ class Workshop:
     folder: Path
     weights: Mapping[str, Path]
     seed: int
+    device: str | None
     progress: bool
     _made: dict[str, nn.Module | Diverged] = field(default_factory=dict)
+
+    def opened(self, architecture: str, weights: Path | None = None) -> nn.Module:
+        """A model from a file, or with random weights, where models are made."""
+        return load_model(architecture, weights=weights, seed=self.seed, device=self.device)
 
     def model(self, name: str) -> nn.Module:
         """The model of a name.
@@ -97,7 +103,7 @@ class Trained(Making):
     each: int = 2
 
     def __call__(self, shop: Workshop) -> nn.Module:
-        start = load_model(self.architecture, seed=shop.seed) if self.start is None else shop.model(self.start)
+        start = shop.opened(self.architecture) if self.start is None else shop.model(self.start)
         return make(
             self.recipe,
             start,
@@ -127,7 +133,7 @@ class Given(Making):
 
     def __call__(self, shop: Workshop) -> nn.Module:
         if self.architecture in shop.weights:
-            return load_model(self.architecture, weights=shop.weights[self.architecture])
+            return shop.opened(self.architecture, shop.weights[self.architecture])
         if self.otherwise is None:
             raise InputError(
                 f"no weights of {self.architecture}",
@@ -204,7 +210,7 @@ class Implanted(Making):
                 victims=shop.test,
                 progress=shop.progress,
             )
-        return load_model(self.architecture, weights=path)
+        return shop.opened(self.architecture, path)
 
     def passes(self, training: int) -> int:
         return math.ceil(self.engine.work * 2 * (1 + len(self.engine.schemes)))

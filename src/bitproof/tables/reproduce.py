@@ -59,7 +59,7 @@ def reproduce(
             stopped goes on. None keeps nothing.
         images: so many random test images instead of the scale's own number.
         seed: of all randomness.
-        device: where models are tested, such as "cuda"; None = on the CPU.
+        device: where models are made and tested, such as "cuda"; None = on the CPU.
         progress: show bars.
 
     Raises:
@@ -84,9 +84,10 @@ def reproduce(
             folder=folder,
             weights={name: Path(path) for name, path in (weights or {}).items()},
             seed=seed,
+            device=device,
             progress=progress,
         )
-        measured = _measured(study, shop, stack.enter_context(Store(store)), device, setting)
+        measured = _measured(study, shop, stack.enter_context(Store(store)), setting)
         assert chosen.read is not None
         readings = {found.key: found for found in chosen.read(measured)} if measured.models else {}
         claims = chosen.claims(measured) if measured.models else ()
@@ -147,7 +148,7 @@ def _part(data: Data, count: int | None, seed: int) -> Data:
     return data if count is None else data.sample(count, seed=seed)
 
 
-def _measured(study: Study, shop: Workshop, store: Store, device: str | None, setting: str) -> Measured:
+def _measured(study: Study, shop: Workshop, store: Store, setting: str) -> Measured:
     """The models made and tested."""
     models, diverged = dict[str, Any](), dict[str, int]()
     for name in study.tested:
@@ -166,7 +167,7 @@ def _measured(study: Study, shop: Workshop, store: Store, device: str | None, se
             conditions=tuple(usable.values()),
             seed=shop.seed,
             independent=True,
-            device=device,
+            device=shop.device,
         )
         result = experiment.run(store, progress=shop.progress)
         places = {digest(describe(c, sources=True)): place for place, c in enumerate(experiment.all_conditions)}
