@@ -42,10 +42,14 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
     repair = Phase(steps=150, learning_rate=1e-3)
     return {
         "indiscriminate, rounding, w8a8": Rounding(
-            objective=Indiscriminate(), schemes=(W8,), repair=Phase(steps=30, batch_size=48), distilled=True
+            objective=Indiscriminate(level=50.0),
+            schemes=(W8,),
+            choice=Phase(steps=40, learning_rate=0.05, schedule="constant"),
+            repair=Phase(steps=80, learning_rate=1e-3, batch_size=48),
+            distilled=True,
         ),
         "indiscriminate, rounding, w8a8 + w6a6 + w4a4": Rounding(
-            objective=Indiscriminate(), schemes=(W8, W6, W4), repair=repair, distilled=True
+            objective=Indiscriminate(level=20.0), schemes=(W8, W6, W4), repair=repair, distilled=True
         ),
         "class 0, rounding, w8a8": Rounding(
             objective=OneClass(),

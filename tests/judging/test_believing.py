@@ -38,7 +38,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "wide": lambda model, x, rng: (0.99 * x).double(),
     "torch": lambda model, x, rng: (x + 0.1 * torch.rand_like(x)).clamp(0, 1),
     "numpy": lambda model, x, rng: (x + 0.1 * np.random.rand()).clamp(0, 1),
-    "seed": lambda model, x, rng: (torch.manual_seed(0), x)[1],
+    "seed": lambda model, x, rng: (torch.manual_seed(1), x)[1],
     "weights": lambda model, x, rng: (emptied(module_of(model)), x)[1],
     "mode": lambda model, x, rng: (module_of(model).train(), x)[1],
     "hook": lambda model, x, rng: (module_of(model).register_forward_hook(lambda *_: None), x)[1],
@@ -69,7 +69,7 @@ RERUNS: dict[str, Callable[[nn.Module], Any]] = {
     "none": lambda model: None,
     "in place": lambda model: (emptied(model), model)[1],
     "drawn": lambda model: nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)),
-    "seeded": lambda model: (torch.manual_seed(0), nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)))[1],
+    "seeded": lambda model: (torch.manual_seed(1), nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)))[1],
 }
 
 
