@@ -65,6 +65,7 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
+    "tables",
     "tagged",
     "train",
     "write_report",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         report,
         shifts,
         store,
+        tables,
         train,
     )
     from bitproof.analysis import diagnose_masking

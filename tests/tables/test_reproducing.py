@@ -16,7 +16,7 @@ from bitproof.tables.claims import pairs
 from bitproof.tables.making import Making, Quantized, Trained, Workshop
 from bitproof.tables.pages import anchor, gathered, heading, html, markdown, write_pages
 from bitproof.tables.readings import reading
-from bitproof.tables.reproduce import every
+from bitproof.tables.reproducing import every
 from bitproof.tables.table import CLEAN
 from bitproof.train import Diverged, Recipe
 
@@ -132,7 +132,7 @@ def test_outcomes_are_kept_and_make_pages(table, tmp_path):
     assert path.name == "xiao2023-table1-ResNet18-smoke.json"
     assert read_outcome(path) == replace(outcome, environment=dict(outcome.environment))
     page, site = write_pages(folder)
-    assert page == tmp_path / "reproduced.md" and site == tmp_path / "reproduced.html"
+    assert page == tmp_path / "reproduced.md" and site == folder / "index.html"
     text = page.read_text()
     assert f"](#{anchor(outcome)})" in text and f"## {heading(outcome)}" in text
     assert anchor(outcome) == "xiao2023-table1-resnet18-smoke"

@@ -33,7 +33,8 @@ def reproduce(
         int | None, typer.Option(min=1, help="So many random test images. [default: the scale's]")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for outcomes; beside it FOLDER.md and FOLDER.html.")
+        Path,
+        typer.Option("-o", "--output", help="Folder for outcomes and index.html of all of them; beside it FOLDER.md."),
     ] = Path("reproduced"),
     seed: Seed = 0,
     device: Device = "auto",
@@ -44,7 +45,7 @@ def reproduce(
     whether the paper's conclusions hold. The same command goes on with one that was stopped.
     """
     from bitproof.tables import PAPERS, reproduce, table_of, write_pages
-    from bitproof.tables.reproduce import every
+    from bitproof.tables.reproducing import every
 
     if all_tables:
         if table is not None or (paper is not None and paper not in PAPERS):

@@ -7,7 +7,7 @@ from bitproof.tables.outcome import Entry, Outcome, read_outcome
 from bitproof.tables.pages import write_pages
 from bitproof.tables.papers import PAPERS, Paper
 from bitproof.tables.printed import Printed, published
-from bitproof.tables.reproduce import reproduce, study_of
+from bitproof.tables.reproducing import reproduce, study_of
 from bitproof.tables.table import SCALES, Study, Table
 
 __all__ = [

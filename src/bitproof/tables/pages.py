@@ -33,13 +33,13 @@ def gathered(folder: Path) -> list[Outcome]:
 
 
 def write_pages(folder: Path) -> tuple[Path, Path]:
-    """Write `FOLDER.md` and `FOLDER.html` of all outcomes in a folder; returns both.
+    """Write `FOLDER.md` and `FOLDER/index.html` of all outcomes in a folder; returns both.
 
     Raises:
         InputError: a file in it that is no outcome, or a page that cannot be written.
     """
     outcomes = gathered(folder)
-    pages = folder.with_name(f"{folder.name}.md"), folder.with_name(f"{folder.name}.html")
+    pages = folder.with_name(f"{folder.name}.md"), folder / "index.html"
     with written(pages[0], "the page of reproduced tables") as draft:
         draft.write_text(markdown(outcomes), encoding="utf-8")
     with written(pages[1], "the page of reproduced tables") as draft:
