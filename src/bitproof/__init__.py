@@ -65,7 +65,6 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
-    "tables",
     "tagged",
     "train",
     "write_report",
@@ -86,7 +85,6 @@ if TYPE_CHECKING:
         report,
         shifts,
         store,
-        tables,
         train,
     )
     from bitproof.analysis import diagnose_masking
