@@ -127,7 +127,6 @@ def test_what_is_in_the_store_is_not_computed_again(table, tmp_path):
 def test_outcomes_are_kept_and_make_pages(table, tmp_path):
     outcome = reproduce("xiao2023", "table1", progress=False)
     folder = tmp_path / "reproduced"
-    folder.mkdir()
     path = outcome.save(folder)
     assert path.name == "xiao2023-table1-ResNet18-smoke.json"
     assert read_outcome(path) == replace(outcome, environment=dict(outcome.environment))

@@ -97,7 +97,8 @@ class Outcome:
         return ", ".join(f"{count} {word}" if len(words) > 1 else word for word, count in counts.items())
 
     def save(self, folder: Path) -> Path:
-        """Write it as JSON; returns the file."""
+        """Write it as JSON into a folder, made if it is missing; returns the file."""
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
         with written(path, "an outcome") as draft:
             draft.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

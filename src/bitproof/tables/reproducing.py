@@ -27,7 +27,7 @@ from bitproof.tables.outcome import Entry, Outcome
 from bitproof.tables.papers import PAPERS
 from bitproof.tables.printed import UNITS, Key, Printed
 from bitproof.tables.readings import Reading
-from bitproof.tables.table import CLEAN, SCALES, Measured, Study, Table
+from bitproof.tables.table import CLEAN, SCALES, Measured, Study, Table, source_of
 from bitproof.tables.verdicts import judge_number
 from bitproof.train import Diverged
 
@@ -158,7 +158,7 @@ def _measured(study: Study, shop: Workshop, store: Store, setting: str) -> Measu
             diverged[name] = nc.epoch
     given = {CLEAN: Clean(), **study.conditions(shop.test)}
     wanted = {name: as_condition(condition) for name, condition in given.items()}
-    usable = {name: condition for name, condition in wanted.items() if condition.record().source in (None, *models)}
+    usable = {name: condition for name, condition in wanted.items() if source_of(condition) in (None, *models)}
     cells = dict[tuple[str, str], Cell]()
     if models:
         experiment = Experiment(

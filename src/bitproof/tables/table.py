@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bitproof.attacks import Attack
-from bitproof.conditions import Clean, Condition
-from bitproof.conditions.base import as_condition
+from bitproof.conditions import Condition, Crafted
 from bitproof.data import Data
 from bitproof.records import Cell
 from bitproof.tables.claims import Claim
@@ -135,25 +134,10 @@ class Table:
         """What the paper prints of a setting."""
         return published(self.paper, self.number).get(setting, {})
 
-    def passes(self, scale: str) -> int:
-        """The cost of its first setting, about: of making all models and testing them, at most."""
-        study = self.study[scale](self.settings[0])
-        training = study.training or study.training_size
-        made = sum(making.passes(training) for making in study.models.values())
-        return made + (study.images or study.test_size) * _each(study)
 
-
-def _each(study: Study) -> int:
-    """Passes that a test image costs on all models together, at most, as they are for images like the digits."""
-    from bitproof.data import load_data
-
-    conditions = [as_condition(c) for c in (Clean(), *study.conditions(load_data("digits", limit=2)).values())]
-    crafted_once = [condition.record().source is not None for condition in conditions]
-    models = len(study.tested)
-    return sum(
-        condition.passes + models if once else models * condition.passes
-        for condition, once in zip(conditions, crafted_once, strict=True)
-    )
+def source_of(condition: Condition) -> str | None:
+    """The one model that images are made on, where they are given to all."""
+    return condition.source if isinstance(condition, Crafted) else None
 
 
 def state(table: Table) -> str:
