@@ -101,10 +101,8 @@ def one_of_each_kind(tables):
 
 @pytest.mark.parametrize("table", one_of_each_kind(t for t in HAD if t.name not in LOOKS))
 def test_numbers_stand_where_the_paper_prints_them_and_conclusions_are_about_them(table, digits):
-    scales = ("smoke", "full")
-    found = {
-        scale: {reading.key: reading for reading in table.read(pretended(table, scale, digits))} for scale in scales
-    }
+    measured = {scale: pretended(table, scale, digits) for scale in ("smoke", "full")}
+    found = {scale: {reading.key: reading for reading in table.read(of)} for scale, of in measured.items()}
     printed = {key for key, value in table.printed(table.settings[0]).items() if value.note != "not applicable"}
     assert printed - set(found["full"]) == set()
     for scale, readings in found.items():
