@@ -60,7 +60,7 @@ def table(model, monkeypatch):
         }
         return Study(
             data="digits",
-            images=40,
+            images=20,
             training=64,
             network="digits_cnn",
             macs=1,
@@ -96,9 +96,9 @@ def test_our_numbers_stand_beside_the_papers(table, tmp_path):
     outcome = reproduce("xiao2023", "1", store=tmp_path / "s.db", progress=False)
     entries = {(entry.row, entry.column): entry for entry in outcome.entries}
     ours = entries["float", "ACC"]
-    assert ours.printed == "71.06" and ours.unit == "percent" and ours.n == 40
+    assert ours.printed == "71.06" and ours.unit == "percent" and ours.n == 20
     assert ours.difference == pytest.approx(ours.value - 71.06) and ours.low <= ours.value <= ours.high
-    assert ours.verdict == "not comparable" and ours.reason == "fewer images (n = 40)"
+    assert ours.verdict == "not comparable" and ours.reason == "fewer images (n = 20)"
     assert entries["float", "AR"].reason == "not in the paper"
     lost = entries["PACT w2a2", "ACC"]
     assert (lost.value, lost.printed, lost.verdict, lost.reason) == (None, "NC", "consistent", "neither converged")
@@ -120,8 +120,8 @@ def test_what_is_in_the_store_is_not_computed_again(table, tmp_path):
     with bp.Store(tmp_path / "s.db", readonly=True) as store:
         assert len(store.environments()) == 1  # only the first call had anything to compute
     assert before
-    other = reproduce("xiao2023", "table1", setting="ResNet50", images=20, progress=False)
-    assert other.setting == "ResNet50" and {entry.n for entry in other.entries if entry.n} == {20}
+    other = reproduce("xiao2023", "table1", setting="ResNet50", images=10, progress=False)
+    assert other.setting == "ResNet50" and {entry.n for entry in other.entries if entry.n} == {10}
 
 
 def test_outcomes_are_kept_and_make_pages(table, tmp_path):
@@ -200,6 +200,38 @@ def test_models_are_made_once_and_found_by_other_tables(tmp_path):
     one, two = (Workshop(**how, seed=0).model("float") for _ in range(2))
     assert len(list(tmp_path.glob("*/record.json"))) == 1
     assert all(np.array_equal(a.detach(), b.detach()) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+# ---- on the command line
+
+
+def test_a_command_prints_the_table_and_writes_its_pages(table, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("reproduce", "xiao2023", "table1", "--images", 12, "--device", "cpu")
+    assert code == 0 and "71.06" in out and "fewer images (n = 12)" in out and ": float is better (Section 1)" in out
+    assert {path.name for path in tmp_path.iterdir()} >= {"reproduced", "reproduced.md", "reproduced.db"}
+    code, out, _ = run("reproduce", "--all", "--images", 12, "--device", "cpu")
+    assert code == 0 and out.startswith(
+        "xiao2023 table1 ResNet18 (smoke): 1 consistent, 4 not comparable; conclusions:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "no table"),
+        ("xiao2023", "no table"),
+        ("xiao2023 table1 --all", "--all with table1"),
+        ("xiao2023 table1 --weights resnet20", "--weights resnet20: it is NETWORK=FILE"),
+        ("xiao2023 table1 --scale large", "unknown scale 'large'"),
+        ("xiao2023 figure8", "it needs a machine"),
+        ("xiao2023 tabel1", "Did you mean 'table1'?"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(table, run, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("reproduce", *words.split())
+    assert code == 2 and said in err
 
 
 # ---- the papers' own, at the smallest scale
