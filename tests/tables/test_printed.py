@@ -121,6 +121,16 @@ def test_a_model_that_does_not_converge_leaves_the_rest_of_a_table(table, digits
         assert all(judge(claim, readings).reason for claim in table.claims(measured))
 
 
+def test_columns_are_named_after_the_conditions_that_they_show(digits):
+    study = table_of("xiao2023", "table10").study["smoke"]("ResNet18")
+    for name, made in study.conditions(digits).items():
+        part = made.decoder if name.startswith("decoder") else made.resize.removesuffix("4")
+        assert name.lower().replace("decoder ", "").replace(" ", "-") == part
+    for number in ("table6", "table8"):
+        for name, made in table_of("xiao2023", number).study["smoke"]("ResNet18").conditions(digits).items():
+            assert made.name.lower().startswith(name.split(" ")[0].lower()), name
+
+
 @pytest.mark.parametrize("table", one_of_each_kind(HAD))
 def test_a_weak_attack_has_a_strong_one_beside_it(table, digits):
     for scale in SCALES:

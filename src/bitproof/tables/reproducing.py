@@ -64,12 +64,6 @@ def reproduce(
 
     Raises:
         InputError: an unknown table, scale or setting, one that cannot be had yet, or data or weights that are missing.
-
-    Example:
-        >>> reproduce("xiao2023", "figure99")
-        Traceback (most recent call last):
-        ...
-        bitproof.errors.InputError: unknown table of xiao2023 'figure99': ...
     """
     chosen = table_of(paper, table)
     study = study_of(chosen, scale, setting)

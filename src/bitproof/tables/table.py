@@ -1,6 +1,6 @@
 """A table or a figure of a paper as a value: what is measured for it, how its numbers follow, what it concludes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bitproof.attacks import Attack
@@ -119,7 +119,7 @@ class Table:
     title: str
     settings: tuple[str, ...] = ("",)
     study: Mapping[str, Callable[[str], Study]] = field(default_factory=dict)
-    read: Callable[[Measured], Sequence[Reading]] | None = None
+    read: Callable[[Measured], Iterable[Reading]] | None = None
     claims: Callable[[Measured], Iterable[Claim]] = nothing_claimed
     figures: tuple[str, ...] = ()
     needs: str = ""

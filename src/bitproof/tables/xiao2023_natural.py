@@ -7,7 +7,7 @@ from bitproof.conditions import Condition
 from bitproof.conditions.suites import corruptions, noises, sequences
 from bitproof.data import Data
 from bitproof.metrics import ACC_S, ACCURACY, FP, MFP, MNR, NCI, SNI, SR
-from bitproof.shifts import IMAGENET_C
+from bitproof.shifts import IMAGENET_C, Pipeline
 from bitproof.tables.claims import Claim, pairs
 from bitproof.tables.printed import Key
 from bitproof.tables.readings import Reading, reading
@@ -27,11 +27,7 @@ CORRUPTIONS = dict(
     )
 )
 SEQUENCES = ("Gauss", "Shot", "Motion", "Zoom", "Snow", "Bright", "Translate", "Rotate", "Tilt", "Scale")
-NOISES = (
-    *(f"Pillow {mode}" for mode in ("Bilinear", "Nearest", "Box", "Hamming", "Cubic", "Lanczos")),
-    *(f"OpenCV {mode}" for mode in ("Bilinear", "Nearest", "Area", "Cubic", "Lanczos")),
-    *(f"decoder {name}" for name in ("Pillow", "OpenCV", "FFmpeg")),
-)
+LIBRARIES = {"pillow": "Pillow", "opencv": "OpenCV", "ffmpeg": "FFmpeg"}
 
 
 def lower_bits(measured: Measured, columns: Sequence[str], *, higher: bool) -> tuple[tuple[Key, Key], ...]:
@@ -119,22 +115,31 @@ def flip_claims(measured: Measured) -> list[Claim]:
 # ---- decoders and resizes
 
 
-def noised(data: Data) -> dict[str, Any]:
-    """The fourteen noises."""
-    return dict(zip(NOISES, noises(data), strict=True))
+def noised(data: Data) -> dict[str, Pipeline]:
+    """The fourteen noises by the names of Table 10."""
+    return {_noise(made): made for made in noises(data) if isinstance(made, Pipeline)}
+
+
+def _noise(made: Pipeline) -> str:
+    """The resize or decoder that is another one, as the paper writes it: "OpenCV Lanczos", "decoder FFmpeg"."""
+    if made.axis == "decoder":
+        return f"decoder {LIBRARIES[made.decoder]}"
+    library, _, mode = made.resize.partition("-")
+    return f"{LIBRARIES[library]} {mode.rstrip('4').capitalize()}"
 
 
 def systematic(each: bool, measured: Measured) -> list[Reading]:
     """Tables 9 and 10: means and spread, and each noise."""
+    names = [name for name in measured.named("") if name != CLEAN]
     found: list[Reading] = []
     for model in measured.models:
         if each:
             found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
-            found += [reading(model, name, ACC_S, measured.under(model, name)) for name in NOISES]
-        found.append(reading(model, "ACCs", ACC_S, measured.under(model, *NOISES)))
+            found += [reading(model, name, ACC_S, measured.under(model, name)) for name in names]
+        found.append(reading(model, "ACCs", ACC_S, measured.under(model, *names)))
         if not each:
-            found.append(reading(model, "SNI", SNI, measured.under(model, CLEAN, *NOISES)))
-        found.append(reading(model, "SR", SR, measured.under(model, *NOISES)))
+            found.append(reading(model, "SNI", SNI, measured.under(model, CLEAN, *names)))
+        found.append(reading(model, "SR", SR, measured.under(model, *names)))
     return found
 
 
