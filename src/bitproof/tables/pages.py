@@ -57,7 +57,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     missing = [table for table in TABLES if table.needs]
     if missing:
         lines += ["", "Cannot be reproduced yet:", ""]
-        lines += [f"- {table.name}, {table.title.lower()}: {state(table)}" for table in missing]
+        lines += [f"- {table.name}, {table.title[0].lower()}{table.title[1:]}: {state(table)}" for table in missing]
     return "\n".join([*lines, "", *(section(o) for o in outcomes)])
 
 
