@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 from torch import nn
 
@@ -11,14 +10,13 @@ import bitproof as bp
 from bitproof.attacks import FGSM
 from bitproof.errors import InputError
 from bitproof.metrics import ACCURACY
-from bitproof.tables import Claim, Study, Table, draw, published, read_outcome, reproduce, study_of, table_of
+from bitproof.tables import Claim, Study, Table, draw, published, read_outcome, reproduce
 from bitproof.tables.claims import pairs
-from bitproof.tables.making import Making, Quantized, Trained, Workshop
+from bitproof.tables.making import Making, Quantized, Workshop
 from bitproof.tables.pages import anchor, gathered, heading, html, markdown, write_pages
 from bitproof.tables.readings import reading
-from bitproof.tables.reproducing import every
 from bitproof.tables.table import CLEAN
-from bitproof.train import Diverged, Recipe
+from bitproof.train import Diverged
 
 BUILT: list[str] = []
 
@@ -48,8 +46,8 @@ class Lost(Making):
         return 0
 
 
-@pytest.fixture
-def table(model, monkeypatch):
+@pytest.fixture(scope="module")
+def table(model):
     """A made-up table on a trained network: float, 2 bits, and one that does not converge."""
 
     def study(setting: str) -> Study:
@@ -87,13 +85,23 @@ def table(model, monkeypatch):
         figures=("figure9",),
     )
     needy = Table(paper="xiao2023", number="figure8", title="Not there", needs="a machine")
-    monkeypatch.setattr("bitproof.tables.catalogue.TABLES", (found, needy))
-    monkeypatch.setattr("bitproof.tables.pages.TABLES", (found, needy))
-    return found
+    with pytest.MonkeyPatch.context() as patched:
+        for place in ("catalogue", "pages", "reproducing"):
+            patched.setattr(f"bitproof.tables.{place}.TABLES", (found, needy))
+        yield found
 
 
-def test_our_numbers_stand_beside_the_papers(table, tmp_path):
-    outcome = reproduce("xiao2023", "1", store=tmp_path / "s.db", progress=False)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables") / "s.db"
+
+
+@pytest.fixture(scope="module")
+def outcome(table, store):
+    return reproduce("xiao2023", "1", store=store, progress=False)
+
+
+def test_our_numbers_stand_beside_the_papers(outcome):
     entries = {(entry.row, entry.column): entry for entry in outcome.entries}
     ours = entries["float", "ACC"]
     assert ours.printed == "71.06" and ours.unit == "percent" and ours.n == 20
@@ -111,21 +119,17 @@ def test_our_numbers_stand_beside_the_papers(table, tmp_path):
     )
 
 
-def test_what_is_in_the_store_is_not_computed_again(table, tmp_path):
+def test_what_is_in_the_store_is_not_computed_again(outcome, store):
     BUILT.clear()
-    first = reproduce("xiao2023", "table1", store=tmp_path / "s.db", progress=False)
-    before = (tmp_path / "s.db").read_bytes()
-    again = reproduce("xiao2023", "figure9", store=tmp_path / "s.db", progress=False)
-    assert again.entries == first.entries and len(BUILT) == 2  # one a call, however many models are made of it
-    with bp.Store(tmp_path / "s.db", readonly=True) as store:
-        assert len(store.environments()) == 1  # only the first call had anything to compute
-    assert before
+    again = reproduce("xiao2023", "figure9", store=store, progress=False)
+    assert again.entries == outcome.entries and len(BUILT) == 1  # however many models are made of it
+    with bp.Store(store, readonly=True) as opened:
+        assert len(opened.environments()) == 1  # only the first call had anything to compute
     other = reproduce("xiao2023", "table1", setting="ResNet50", images=10, progress=False)
     assert other.setting == "ResNet50" and {entry.n for entry in other.entries if entry.n} == {10}
 
 
-def test_outcomes_are_kept_and_make_pages(table, tmp_path):
-    outcome = reproduce("xiao2023", "table1", progress=False)
+def test_outcomes_are_kept_and_make_pages(outcome, tmp_path):
     folder = tmp_path / "reproduced"
     path = outcome.save(folder)
     assert path.name == "xiao2023-table1-ResNet18-smoke.json"
@@ -144,14 +148,14 @@ def test_outcomes_are_kept_and_make_pages(table, tmp_path):
         gathered(folder)
 
 
-def test_what_a_stranger_writes_is_text(table):
-    outcome = replace(reproduce("xiao2023", "table1", progress=False), title="<script>", network="<b>")
+def test_what_a_stranger_writes_is_text(outcome):
+    outcome = replace(outcome, title="<script>", network="<b>")
     assert "<script>" not in html([outcome]) and "&lt;script&gt;" in html([outcome])
     assert len(markdown([outcome]).splitlines()) > len(outcome.entries)
 
 
-def test_the_picture_has_a_panel_a_column(table):
-    figure = draw(reproduce("xiao2023", "table1", progress=False))
+def test_the_picture_has_a_panel_a_column(outcome):
+    figure = draw(outcome)
     assert [axes.get_title() for axes in figure.axes] == ["ACC", "AR"]
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["float", "LSQ w2a2", "PACT w2a2"]
@@ -172,34 +176,6 @@ def test_mistakes_are_named(table):
     ):
         with pytest.raises(InputError, match=words):
             reproduce("xiao2023", "table1", **how)
-
-
-def test_weights_that_a_table_starts_from_are_asked_for():
-    study = study_of(table_of("xiao2023", "table3"), "reduced")
-    data = bp.load_data("digits", limit=4)
-    shop = Workshop(
-        makings=study.models, train=data, test=data, folder=None, weights={}, seed=0, device=None, progress=False
-    )
-    with pytest.raises(InputError, match="no weights of resnet20.*Pass --weights resnet20=FILE"):
-        shop.model("LSQ w4a4")
-
-
-def test_models_are_made_once_and_found_by_other_tables(tmp_path):
-    recipe = Recipe(optimisation=replace(Recipe().optimisation, epochs=1, batch_size=32))
-    makings = {"float": Trained(recipe=recipe, architecture="digits_cnn")}
-    data = bp.load_data("digits", split="train", limit=64)
-    how = {
-        "makings": makings,
-        "train": data,
-        "test": data,
-        "folder": tmp_path,
-        "weights": {},
-        "device": None,
-        "progress": False,
-    }
-    one, two = (Workshop(**how, seed=0).model("float") for _ in range(2))
-    assert len(list(tmp_path.glob("*/record.json"))) == 1
-    assert all(np.array_equal(a.detach(), b.detach()) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
 # ---- on the command line
@@ -232,24 +208,3 @@ def test_a_wrong_command_says_what_is_wrong(table, run, tmp_path, monkeypatch, w
     monkeypatch.chdir(tmp_path)
     code, _, err = run("reproduce", *words.split())
     assert code == 2 and said in err
-
-
-# ---- the papers' own, at the smallest scale
-
-QUICK = (("xiao2023", "table1", 20), ("bernhard2019", "table6", 20))
-
-
-@pytest.mark.parametrize(("paper", "number", "images"), QUICK)
-def test_a_table_at_the_smoke_scale(paper, number, images, tmp_path):
-    outcome = reproduce(paper, number, images=images, store=tmp_path / "s.db", progress=False)
-    compared = [entry for entry in outcome.entries if entry.difference is not None]
-    assert compared and all(entry.verdict == "not comparable" and "images" in entry.reason for entry in compared)
-    assert outcome.claims and all(claim.pairs for claim in outcome.claims)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("table", every("smoke"), ids=lambda table: table.name)
-def test_every_table_at_the_smoke_scale(table, tmp_path_factory):
-    store = tmp_path_factory.getbasetemp() / "all.db"
-    outcome = reproduce(table.paper, table.number, store=store, progress=False)
-    assert outcome.entries and all(claim.pairs for claim in outcome.claims)
