@@ -44,7 +44,7 @@ from bitproof.tables.making import Making, Trained
 from bitproof.tables.readings import Reading, reading
 from bitproof.tables.table import CLEAN, Measured, Study, Table
 from bitproof.train import Recipe
-from bitproof.train.objectives import as_objective
+from bitproof.train.objectives.adversarial import fgsm, pgd, r_fgsm
 from bitproof.train.papers.lin2019 import activations_quantized
 
 PAPER = "lin2019"
@@ -135,7 +135,7 @@ _FLOAT, _TANH, _ = _TRAINED
 
 def _tanh(scale: str, _: str) -> Study:
     eps = EPS[scale]
-    objective = as_objective(f"pgd(eps={eps},steps={3 if scale == 'smoke' else 7})")
+    objective = pgd(eps=eps, steps=3 if scale == "smoke" else 7)
     rows = {
         row: recipe_of(
             scale,
@@ -166,11 +166,8 @@ _ONE_STEP, _RANDOM_STEP = "Adversarial FGSM training", "Adversarial R+FGSM train
 
 def _one_step(scale: str, _: str) -> Study:
     eps = EPS[scale]
-    names = {_ONE_STEP: "fgsm", _RANDOM_STEP: "r+fgsm"}
-    rows = {
-        row: recipe_of(scale, None, 0.0, objective=as_objective(f"{name}(eps={eps})"), alarm=None)
-        for row, name in names.items()
-    }
+    objectives = {_ONE_STEP: fgsm(eps=eps), _RANDOM_STEP: r_fgsm(eps=eps)}
+    rows = {row: recipe_of(scale, None, 0.0, objective=how, alarm=None) for row, how in objectives.items()}
     return _with_substitute(scale, {"smoke": 60, "reduced": 500}, rows, {"FGSM 8": FGSM(eps=eps)}, 4)
 
 
