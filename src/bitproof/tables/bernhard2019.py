@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from bitproof.analysis.alignment import cosines, input_gradients
 from bitproof.attacks import APGD, BIM, CW, FGSM, SPSA, ZOO, Attack
 from bitproof.conditions import Crafted
 from bitproof.data import Data
@@ -25,6 +24,7 @@ from bitproof.metrics import ACCURACY, SHARE, Metric, Selection, Statistic
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.statistic import UNBOUNDED
 from bitproof.records import Cell
+from bitproof.tables.alignment import cosines, input_gradients
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.ensemble import agreements, answered, defended
 from bitproof.tables.making import Making, Trained

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from bitproof.analysis.amplification import layer_distances
 from bitproof.attacks import FGSM
 from bitproof.core.rng import Rng
 from bitproof.metrics import ACCURACY
 from bitproof.metrics.statistic import UNBOUNDED
 from bitproof.quant import freeze
+from bitproof.tables.amplification import layer_distances
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.lin2019_bits import NETWORKS, bits_and_betas_claims, by_beta, recipe_of
 from bitproof.tables.making import Trained

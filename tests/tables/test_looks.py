@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.analysis.alignment import cosines, input_gradients
-from bitproof.analysis.amplification import layer_distances
+from bitproof.tables.alignment import cosines, input_gradients
+from bitproof.tables.amplification import layer_distances
 
 
 @pytest.fixture(scope="module")
