@@ -35,7 +35,7 @@ ELSEWHERE = ("tables",)
 
 def page() -> str:
     """The whole page."""
-    shown = (family for name, family in FAMILIES.items() if name not in ELSEWHERE)
+    shown = (family for name, family in FAMILIES.items() if family.table and name not in ELSEWHERE)
     return "\n".join([HEAD, *map(section, shown)])
 
 

@@ -13,11 +13,13 @@ from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.imagenet import wnids, words
+from explained_samples import make_explanations
 from samples import make_cell, make_diagnosis
 
 MODEL = ModelRecord(
     name="w4a4",
     fingerprint="ab",
+    bytes=1000,
     scheme={"method": "lsq", "bits": [4, 4]},
     weight_bits=4,
     act_bits=4,
@@ -64,7 +66,11 @@ def full_cell() -> Any:
     )
 
 
-SAMPLES = {"cell": full_cell(), "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL)}
+SAMPLES = {
+    "cell": full_cell(),
+    "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL),
+    **make_explanations(MODEL, MODEL, DATA),
+}
 
 
 def same(a: Any, b: Any) -> bool:

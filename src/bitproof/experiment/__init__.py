@@ -2,7 +2,7 @@
 
 from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
 from bitproof.conditions.suites import SUITES
-from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.analyses import ANALYSES, Analysis, Masking, as_analysis
 from bitproof.experiment.estimate import Estimate, estimate
 from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
 from bitproof.experiment.implanting import implant
@@ -12,6 +12,7 @@ from bitproof.experiment.stores import compare_stores, merge
 from bitproof.experiment.training import train
 
 __all__ = [
+    "ANALYSES",
     "CONDITIONS",
     "SUITES",
     "Analysis",
@@ -23,6 +24,7 @@ __all__ = [
     "Made",
     "Masking",
     "Result",
+    "as_analysis",
     "compare_stores",
     "estimate",
     "evaluate",

@@ -7,6 +7,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
+from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.metric import Metric, counted, difference, estimate_selection, select
 from bitproof.metrics.pairing import by_model_and_condition, condition_identity
@@ -20,7 +21,7 @@ from bitproof.records import Cell
 from bitproof.settings import imported
 
 _ALL = (
-    *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
+    *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, WORST_CLASS, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
     *(MNR, NCI, NCI_CORRUPTION, FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
     *(TRIGGERED, TRIGGERED_ALL, LIFT, COLLATERAL),
 )
@@ -33,7 +34,7 @@ def add_metric(given: "Metric | str") -> Metric:
     """Put a metric into `METRICS` for this process: one's own, or its text `package.module:NAME`.
 
     Raises:
-        InputError: something that is no metric.
+        InputError: something that is no metric, or one with the name of a built-in one.
     """
     found: Any = given
     if isinstance(given, str):
@@ -44,6 +45,12 @@ def add_metric(given: "Metric | str") -> Metric:
             f"{given!r} is a {type(found).__name__}",
             rule="a metric of your own is a bitproof.metrics.Metric in your own module",
             remedy="Write --metric module:NAME with the name that it is assigned to",
+        )
+    if any(found.name == built_in.name and found is not built_in for built_in in _ALL):
+        raise InputError(
+            f"a metric of your own that is called {found.name!r}",
+            rule="names tell metrics apart, and bitproof has one of this name",
+            remedy="Give it another name",
         )
     METRICS[found.name] = found
     return found

@@ -5,7 +5,7 @@ functions, the functions, classes and values that they name in their module, wha
 and so on from there. So it is the same in a file, a notebook and a bare interpreter, comments do not count, and another
 minor version of Python makes it another. Installed packages and bitproof itself are only named, but for what was put
 into their classes at run time: they have versions, and a class of bitproof a `revision`, which is raised when what it
-computes changes.
+computes changes. Of packages that add something to bitproof (`plugins`), the version counts.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bitproof.errors import InputError
+from bitproof.settings.installed import provided_by
 
 _LIBRARY = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _PACKAGES = {"site-packages", "dist-packages"}
@@ -38,6 +39,16 @@ Special = Callable[["Reader", Any], bool]
 def is_own(kind: type) -> bool:
     """Whether a class is bitproof's."""
     return kind.__module__.split(".")[0] == "bitproof"
+
+
+def holds_foreign(value: Any) -> bool:
+    """Whether a setting's class, or a setting or function in its fields, is not bitproof's."""
+    if isinstance(value, (tuple, list, Mapping)):
+        return any(map(holds_foreign, value.values() if isinstance(value, Mapping) else value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inside = (getattr(value, field.name) for field in dataclasses.fields(value))
+        return not is_own(type(value)) or any(map(holds_foreign, inside))
+    return callable(value) and (getattr(value, "__module__", None) or "").split(".")[0] != "bitproof"
 
 
 def revision_of(kind: type) -> int:
@@ -99,7 +110,7 @@ def is_installed(module: str) -> bool:
     while name:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is not None:
-            return _is_library(file)
+            return is_library(file)
         name = name.rpartition(".")[0]  # parts of compiled packages have no file of their own
     return top in sys.stdlib_module_names
 
@@ -191,6 +202,11 @@ class Reader:
         for part in parts:
             self.value(part)
 
+    def _provider(self, module: str | None) -> None:
+        """The version of the package where it adds something to bitproof: another one may compute something else."""
+        if module and (provider := provided_by(module)):
+            self.text("provider", provider)
+
     def _apart(self, thing: Any) -> str:
         """The hash of one thing by itself."""
         hasher = hashlib.blake2b(digest_size=16)
@@ -204,6 +220,7 @@ class Reader:
 
     def _class(self, kind: type) -> None:
         self.text("class", f"{kind.__module__}.{kind.__qualname__}")
+        self._provider(kind.__module__)
         if is_own(kind) and revision_of(kind) > 1:
             self.text("revision", str(revision_of(kind)))
         if is_installed(kind.__module__):
@@ -226,6 +243,7 @@ class Reader:
 
     def _function(self, function: types.FunctionType) -> None:
         self.text("function", f"{function.__module__}.{function.__qualname__}")
+        self._provider(function.__module__)
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         home = function.__globals__.get("__name__", "builtins")  # a wrapper says that it is from where the wrapped is
         if is_installed(home):
@@ -306,12 +324,13 @@ def _own_module(name: str) -> types.ModuleType | None:
     """The module of that name, imported as by the function that does so; None if it is installed or cannot be found."""
     try:
         spec = None if is_installed(name) else importlib.util.find_spec(name)
-        return importlib.import_module(name) if spec is not None and not _is_library(spec.origin) else None
+        return importlib.import_module(name) if spec is not None and not is_library(spec.origin) else None
     except Exception:  # it is somebody's code that runs here, and will say so when it is run in earnest
         return None
 
 
-def _is_library(file: str | None) -> bool:
+def is_library(file: str | None) -> bool:
+    """Whether a file is one of the standard library or of an installed package."""
     return file is not None and (file.startswith(_LIBRARY) or not _PACKAGES.isdisjoint(PurePath(file).parts))
 
 

@@ -5,14 +5,18 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    alignment,
+    by_layer,
     distances,
     findings,
     gallery,
+    layers,
     masking,
     matrix,
     metrics,
     plots,
     same_pixels,
+    slices,
     table,
     transfers,
 )
@@ -27,6 +31,10 @@ PANELS: tuple[Panel, ...] = (
     distances.PANEL,
     transfers.PANEL,
     masking.PANEL,
+    layers.PANEL,
+    alignment.PANEL,
+    by_layer.PANEL,
+    slices.PANEL,
     table.PANEL,
     gallery.PANEL,
 )
