@@ -29,9 +29,14 @@ docstring or the head of its file names, which say more: which equations, and wh
 """
 
 
+ELSEWHERE = ("tables",)
+"""Families that have a page of their own."""
+
+
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(section(family) for family in FAMILIES.values() if family.table)])
+    shown = (family for name, family in FAMILIES.items() if family.table and name not in ELSEWHERE)
+    return "\n".join([HEAD, *map(section, shown)])
 
 
 def section(family: Family) -> str:

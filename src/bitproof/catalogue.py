@@ -19,6 +19,8 @@ from bitproof.quant import METHODS, split_outliers
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
 from bitproof.runner import EXECUTORS
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
+from bitproof.tables import TABLES
+from bitproof.tables.costs import told
 from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
 
 
@@ -123,6 +125,12 @@ FAMILIES: dict[str, Family] = {
     ),
     "analyses": Family(title="Analyses", usage="`--analysis NAME:field=value,...`", table=ANALYSES),
     "data": Family(title="Data sets", usage="`--data NAME:ROOT`", table=DATA),
+    "tables": Family(
+        title="Tables of the papers",
+        usage="`bitproof reproduce PAPER TABLE`",
+        table={table.name: table for table in TABLES},
+        line=told,
+    ),
     "models": Family(
         title="Networks",
         usage="`bitproof evaluate NAME`",

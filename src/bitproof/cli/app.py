@@ -17,6 +17,7 @@ from bitproof.cli.leaderboard import leaderboard, submit
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.report import report
+from bitproof.cli.reproduce import reproduce
 from bitproof.cli.run import run
 from bitproof.cli.stores import diff, merge
 from bitproof.cli.train import train
@@ -55,6 +56,7 @@ COMMANDS = {
     "train": train,
     "implant": implant,
     "gallery": gallery,
+    "reproduce": reproduce,
     "report": report,
     "leaderboard": leaderboard,
     "submit": submit,

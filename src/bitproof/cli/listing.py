@@ -1,5 +1,6 @@
 """`bitproof list`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,11 @@ def list_names(
     """What there is, by name; with a store, the models that were made for it."""
     from bitproof.catalogue import FAMILIES
 
-    families = {name: _names(family) for name, family in FAMILIES.items()}
-    families |= {"made": _made(store)} if store else {}
+    families = {name: partial(_names, family) for name, family in FAMILIES.items()}
+    families |= {"made": partial(_made, store)} if store else {}
     chosen = families if what is None else {what: lookup(families, what, "family")}
-    for family, table in chosen.items():
+    for family, names in chosen.items():
+        table = names()
         print(family)
         width = max(map(len, table), default=0)
         for name, text in table.items():

@@ -117,12 +117,13 @@ class Grid:
                     models[name] = _post_training(starts[start], bits, data)
                 else:
                     taught = starts["robust"] if way == "matching" else None
-                    models[name] = make_one(self._recipe(way, start, bits), starts[start], taught)
+                    models[name] = make_one(self.recipe(way, start, bits), starts[start], taught)
             except Diverged as nc:
                 diverged[name] = nc
         return models, diverged
 
-    def _recipe(self, way: str, start: str, bits: int) -> Recipe:
+    def recipe(self, way: str, start: str, bits: int) -> Recipe:
+        """What trains the model of a cell."""
         recipe = self.recipes[way]
         if start == "random":
             recipe = changed(recipe, epochs=self.scratch_epochs)

@@ -1,0 +1,398 @@
+"""The tables of Bernhard, Moellic & Dutertre 2019 (arXiv 1909.12741): nine models, five attacks, an ensemble.
+
+    smoke      digits, a small network trained for a few epochs, eps 0.1, attacks of few steps
+    reduced    CIFAR-10, ResNet20 (with HardTanh for w1a1) trained for 6 epochs on 10,000 images, slow attacks cut short
+    full       CIFAR-10 or SVHN, the paper's CNN; rate and epochs are ours, as the paper states none
+
+FGSM and BIM, which gradients may mislead, stand beside CW, SPSA, ZOO, and APGD, which is ours. Attacks go to their ends
+on all images, right or wrong, as in the paper.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bitproof.attacks import APGD, BIM, CW, FGSM, SPSA, ZOO, Attack
+from bitproof.conditions import Crafted
+from bitproof.data import Data
+from bitproof.metrics import ACCURACY, SHARE, Metric, Selection, Statistic
+from bitproof.metrics.intervals import Scores
+from bitproof.metrics.statistic import UNBOUNDED
+from bitproof.records import Cell
+from bitproof.tables.alignment import cosines, input_gradients
+from bitproof.tables.claims import Claim, pairs, pairs_across
+from bitproof.tables.ensemble import agreements, answered, defended
+from bitproof.tables.making import Making, Trained
+from bitproof.tables.readings import Reading, reading
+from bitproof.tables.table import CLEAN, Measured, Study, Table
+from bitproof.train.papers.bernhard2019 import full as float_recipe
+from bitproof.train.papers.bernhard2019 import fully_quantized, quantized, weights_quantized
+
+PAPER = "bernhard2019"
+FULL = ("full", "w1a1", "w2a2", "w3a3", "w4a4")
+WEIGHTS = ("full", "w1a32", "w2a32", "w3a32", "w4a32")
+ALL = tuple(dict.fromkeys((*FULL, *WEIGHTS)))
+SETTINGS = ("CIFAR10", "SVHN")
+AGREE = {"CIFAR10": 4, "SVHN": 5}
+"""How many of the five members have to agree (Section 6.1)."""
+ATTACKS = ("FGSM", "BIM", "CWl2", "SPSA", "ZOO")
+STRONG = "APGD"
+_ENSEMBLE = ATTACKS[:4]
+
+Conditions = Callable[[Data], Mapping[str, Any]]
+
+# ---- models
+
+
+def _models(plain: str, binary: str, names: Sequence[str], **short: Any) -> dict[str, Making]:
+    found: dict[str, Making] = {}
+    for name in names:
+        bits = 32 if name == "full" else int(name[1])
+        if name == "full":
+            recipe = float_recipe(**short)
+        else:
+            scheme = fully_quantized(bits) if name.endswith(f"a{bits}") else weights_quantized(bits)
+            recipe = quantized(scheme=scheme, **short)
+        found[name] = Trained(recipe=recipe, architecture=binary if name == "w1a1" else plain)
+    return found
+
+
+def smoke(attacked: Conditions, names: Sequence[str], images: int, _: str) -> Study:
+    """On the digits."""
+    models = _models("digits_cnn", "digits_cnn_hardtanh", names, epochs=4, batch_size=50, learning_rate=3e-3)
+    return Study(
+        data="digits",
+        images=images,
+        training=500,
+        network="digits_cnn",
+        macs=820_000,
+        models=models,
+        tested=tuple(names),
+        conditions=attacked,
+        differs=("other images", "another network", "attacks of other strength"),
+    )
+
+
+def reduced(attacked: Conditions, names: Sequence[str], images: int, _: str) -> Study:
+    """On CIFAR-10."""
+    models = _models("resnet20", "resnet20_hardtanh", names, epochs=6, batch_size=64, augmentation="crop-flip")
+    return Study(
+        data="cifar10",
+        images=images,
+        training=10_000,
+        network="resnet20",
+        macs=41_000_000,
+        models=models,
+        tested=tuple(names),
+        conditions=attacked,
+        differs=("another network", "a short training"),
+        differs_in={"CWl2": "fewer steps", "SPSA": "fewer steps", "ZOO": "fewer steps"},
+    )
+
+
+def full(attacked: Conditions, names: Sequence[str], _: int, setting: str) -> Study:
+    """On the paper's data."""
+    middle = "_svhn" * (setting == "SVHN")
+    network = f"bernhard2019{middle}_cnn"
+    return Study(
+        data=setting.lower(),
+        images=1_000,
+        network=network,
+        macs=616_000_000,
+        models=_models(network, f"{network}_hardtanh", names),
+        tested=tuple(names),
+        conditions=attacked,
+        differs_in={"CWl2": "CW's search is not CleverHans'"},
+        printed_images=1_000,
+    )
+
+
+def _attacks(scale: str) -> dict[str, Attack]:
+    if scale == "smoke":
+        eps = 0.1
+        made: dict[str, Attack] = {
+            "FGSM": FGSM(eps=eps),
+            "BIM": BIM(eps=eps, steps=10),
+            "CWl2": CW(steps=20, search_steps=2, learning_rate=0.1, initial_constant=0.9),
+            "SPSA": SPSA(eps=eps, steps=5, samples=8),
+            "ZOO": ZOO(steps=10, search_steps=1, coordinates=16),
+            STRONG: APGD(eps=eps, steps=20),
+        }
+    elif scale == "reduced":
+        made = {
+            "FGSM": FGSM(eps=0.03),
+            "BIM": BIM(eps=0.03),
+            "CWl2": CW(steps=50, search_steps=4, learning_rate=0.1, initial_constant=0.9),
+            "SPSA": SPSA(steps=20, samples=32),
+            "ZOO": ZOO(steps=20, search_steps=1, coordinates=64),
+            STRONG: APGD(eps=0.03, steps=50),
+        }
+    else:
+        made = {
+            "FGSM": FGSM(eps=0.03),
+            "BIM": BIM(eps=0.03),
+            "CWl2": CW(steps=100, search_steps=10, learning_rate=0.1, initial_constant=0.9),
+            "SPSA": SPSA(),
+            "ZOO": ZOO(),
+            STRONG: APGD(eps=0.03),
+        }
+    return {name: attack.to_the_end() for name, attack in made.items()}
+
+
+def _direct(scale: str, names: Sequence[str], _: Data) -> dict[str, Any]:
+    made = _attacks(scale)
+    return {name: Crafted(attack=made[name], examples="all") for name in names}
+
+
+def _from(scale: str, names: Sequence[str], sources: Sequence[str], _: Data) -> dict[str, Any]:
+    """Images made on each source; CW goes beyond the border (kappa), less on binarized sources (Section 5.2)."""
+    made = _attacks(scale)
+    found: dict[str, Any] = {}
+    for source in sources:
+        for name in names:
+            attack = made[name]
+            if isinstance(attack, CW):
+                attack = replace(attack, kappa=5.0 if source in ("w1a1", "w1a32") else 10.0)
+            found[f"{name} from {source}"] = Crafted(attack=attack, examples="all", source=source)
+    return found
+
+
+def _scales(
+    conditions: Callable[..., Any], models: Sequence[str], images: tuple[int, int], *given: Any
+) -> dict[str, Callable[[str], Study]]:
+    """A study at every scale: of these models, under the conditions of the scale with these attacks (and sources)."""
+    builders = {"smoke": smoke, "reduced": reduced, "full": full}
+    counts = {"smoke": images[0], "reduced": images[1], "full": 0}
+    return {
+        scale: partial(build, partial(conditions, scale, *given), models, counts[scale])
+        for scale, build in builders.items()
+    }
+
+
+# ---- numbers
+
+
+def _moved(norm: str) -> Metric:
+    def scores(selection: Selection) -> Scores:
+        (cell,) = selection.cells
+        deceived = (cell.linf > 0) & ~cell.correct
+        return np.stack([deceived, deceived * getattr(cell, norm).astype(float)])
+
+    return Metric(
+        name=f"moved-{norm}",
+        symbol=norm,
+        description=f"mean {norm} distance of the changed images that the model gets wrong",
+        source="Bernhard et al. 2019, Section 4.3",
+        higher_is_better=True,
+        bounds=(0.0, np.inf),
+        needs=("attack",),
+        scores=scores,
+        statistic=Statistic(value=SHARE.value, among=SHARE.among),
+    )
+
+
+MOVED = {norm: _moved(norm) for norm in ("l2", "linf")}
+
+
+def _of_attack(row: str, name: str, cell: Cell) -> list[Reading]:
+    parts = [reading(row, f"{name} {norm}", metric, [cell]) for norm, metric in MOVED.items()]
+    return [reading(row, f"{name} acc", ACCURACY, [cell]), *(parts if name != STRONG else [])]
+
+
+def _accuracies(measured: Measured) -> list[Reading]:
+    return [reading(model, "clean acc", ACCURACY, measured.under(model, CLEAN)) for model in measured.models]
+
+
+def _attacked(measured: Measured) -> list[Reading]:
+    found = _accuracies(measured)
+    for model in measured.models:
+        for name in (*ATTACKS, STRONG):
+            found += _of_attack(model, name, measured.cells[model, name])
+    return found
+
+
+def _transferred(source: str, targets: Sequence[str], measured: Measured) -> list[Reading]:
+    found: list[Reading] = []
+    for model in (model for model in measured.models if model in targets or model == source):
+        for name in ATTACKS:
+            if (model, f"{name} from {source}") in measured.cells:
+                found += _of_attack(model, name, measured.cells[model, f"{name} from {source}"])
+    return found
+
+
+def _aligned(measured: Measured) -> list[Reading]:
+    """Figure 4: cosines of the input gradients of each pair of models, mean over the images."""
+    gradients: dict[str, Any] = {}
+    for name in measured.models:
+        model = measured.open(name)
+        assert isinstance(model, nn.Module)
+        gradients[name] = input_gradients(model, measured.test)
+    found: list[Reading] = []
+    for one, other in combinations(measured.models, 2):
+        scores = cosines(gradients[one], gradients[other])[None]
+        found.append(Reading(row=one, column=other, scores=scores, statistic=UNBOUNDED, bounds=(-1.0, 1.0)))
+    return found
+
+
+def _accuracy_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="binarizing weights and activations costs accuracy: w1a1 is below the float model",
+        source="Section 5.1.1",
+        pairs=pairs([("full", "w1a1")], ["clean acc"]),
+    )
+
+
+def _direct_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="the fully binarized model looks more robust to FGSM and BIM than the float one",
+        source="Section 5.1.1",
+        pairs=pairs([("w1a1", "full")], ["FGSM acc", "BIM acc"]),
+    )
+    yield Claim(
+        text="CW breaks the fully binarized model far more often than FGSM does",
+        source="Section 5.1.1",
+        pairs=pairs_across(["w1a1"], "FGSM acc", "CWl2 acc"),
+    )
+    yield Claim(
+        text="quantized activations mask gradients: ZOO, which only asks, breaks fewer images of these models than CW",
+        source="Section 5.1.2",
+        pairs=pairs_across(["w2a2", "w3a3", "w4a4"], "ZOO acc", "CWl2 acc"),
+    )
+    yield Claim(
+        text="SPSA, which only asks, breaks the fully binarized model more often than BIM",
+        source="Section 5.1.2",
+        pairs=pairs_across(["w1a1"], "BIM acc", "SPSA acc"),
+    )
+
+
+def _weight_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="quantized weights alone make no model robust: CW takes accuracy from each",
+        source="Section 5.1.1",
+        pairs=pairs_across([m for m in measured.models if m != "full"], "clean acc", "CWl2 acc"),
+    )
+
+
+def _transfer_claims(source: str, measured: Measured) -> Iterator[Claim]:
+    others = [m for m in measured.models if m != source]
+    yield Claim(
+        text="images of FGSM and BIM transfer badly: the other models withstand them better than their source",
+        source="Section 5.2.1",
+        pairs=pairs([(m, source) for m in others], ["FGSM acc", "BIM acc"]),
+    )
+
+
+def _agreement_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="models agree more on adversarial images that fail on their source than on those that deceive it",
+        source="Section 6.1",
+        pairs=pairs_across(measured.models, "FGSM unsuccessful", "FGSM successful"),
+    )
+
+
+def _ensemble_clean_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="where enough members agree, the ensemble is more often right than the float model",
+        source="Section 6.1",
+        pairs=pairs([("ensemble", "full")], ["clean acc"]),
+    )
+
+
+def _ensemble_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="the ensemble fares best where images were made on the binarized model, better than from the float one",
+        source="Section 6.2",
+        pairs=pairs([("w1a1", "full")], [f"{name} d_acc" for name in _ENSEMBLE]),
+    )
+
+
+def _aligned_claims(measured: Measured) -> Iterator[Claim]:
+    yield Claim(
+        text="gradients of the fully binarized model agree least with those of the float one",
+        source="Section 5.2.3",
+        pairs=tuple((("full", other), ("full", "w1a1")) for other in measured.models if other not in ("full", "w1a1")),
+    )
+
+
+# ---- tables
+
+_table = partial(Table, paper=PAPER, settings=SETTINGS, unit="fraction")
+
+
+def _transfer_tables() -> Iterator[Table]:
+    """Tables 17 to 34: from each source to the fully quantized models, and to those of quantized weights."""
+    for place, source in enumerate(("full", "w1a1", "w1a32", "w2a2", "w2a32", "w3a3", "w3a32", "w4a4", "w4a32")):
+        for half, (targets, words) in enumerate(((FULL, "fully quantized"), (WEIGHTS, "weight-quantized"))):
+            names = tuple(dict.fromkeys((*targets, source)))
+            yield _table(
+                number=f"table{17 + 2 * place + half}",
+                title=f"Transfer of adversarial images from {source} to the float and {words} models",
+                study=_scales(_from, names, (30, 60), ATTACKS, (source,)),
+                read=partial(_transferred, source, targets),
+                claims=partial(_transfer_claims, source),
+                figures=("figure1", "figure2") if place == half == 0 else (),
+            )
+
+
+TABLES = (
+    _table(
+        number="table2",
+        title="Accuracy of the nine models",
+        study=_scales(_direct, ALL, (100, 1_000), ()),
+        read=_accuracies,
+        claims=_accuracy_claims,
+    ),
+    _table(
+        number="table3",
+        title="Attacks on the float and the fully quantized models, and how far they go",
+        study=_scales(_direct, FULL, (30, 60), (*ATTACKS, STRONG)),
+        read=_attacked,
+        claims=_direct_claims,
+    ),
+    _table(
+        number="table4",
+        title="Attacks on the float and the weight-quantized models, and how far they go",
+        study=_scales(_direct, WEIGHTS, (30, 60), (*ATTACKS, STRONG)),
+        read=_attacked,
+        claims=_weight_claims,
+    ),
+    _table(
+        number="table5",
+        title="How often the other four models agree with a source",
+        study=_scales(_from, FULL, (100, 1_000), ("FGSM",), FULL),
+        read=partial(agreements, "FGSM"),
+        claims=_agreement_claims,
+    ),
+    _table(
+        number="table6",
+        title="An ensemble of five that answers where enough agree: how often, and how often rightly",
+        study=_scales(_direct, FULL, (100, 1_000), ()),
+        read=partial(answered, AGREE),
+        claims=_ensemble_clean_claims,
+    ),
+    _table(
+        number="table7",
+        title="The ensemble under images made on one of its members",
+        study=_scales(_from, FULL, (30, 60), _ENSEMBLE, FULL),
+        read=partial(defended, AGREE, _ENSEMBLE),
+        claims=_ensemble_claims,
+    ),
+    *_transfer_tables(),
+    _table(
+        number="figure3",
+        title="A toy network in which rounding weights undoes an adversarial image",
+        needs="the analysis of shifted values: which activations and weights land on the code of their clean ones",
+    ),
+    _table(
+        number="figure4",
+        title="Cosines of the models' input gradients, pair by pair",
+        study=_scales(_direct, ALL, (60, 500), ()),
+        read=_aligned,
+        claims=_aligned_claims,
+    ),
+)

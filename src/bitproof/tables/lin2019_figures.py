@@ -1,0 +1,101 @@
+"""The figures of lin2019 that no table shows: without the regulariser (1), along the layers (3), by its weight (6)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from bitproof.attacks import FGSM
+from bitproof.core.rng import Rng
+from bitproof.metrics import ACCURACY
+from bitproof.metrics.statistic import UNBOUNDED
+from bitproof.quant import freeze
+from bitproof.tables.amplification import layer_distances
+from bitproof.tables.claims import Claim, pairs, pairs_across
+from bitproof.tables.lin2019_bits import NETWORKS, bits_and_betas_claims, by_beta, recipe_of
+from bitproof.tables.making import Trained
+from bitproof.tables.readings import Reading, reading
+from bitproof.tables.table import Measured, Study
+from bitproof.train.papers.lin2019 import activations_quantized
+
+_PICTURES = 128
+"""As many as the paper has (Section 3)."""
+
+
+def vanilla(scale: str, setting: str) -> Study:
+    """Figure 1: the first row of Table 1, on two networks."""
+    study = by_beta(scale, setting)
+    models = {name: making for name, making in study.models.items() if name.startswith("vanilla ")}
+    if scale == "full" and setting.endswith("VGG-16"):
+        swapped = {n: replace(m, architecture="vgg16_bn") for n, m in models.items() if isinstance(m, Trained)}
+        return replace(study, models=swapped, tested=tuple(swapped), network="vgg16_bn", macs=313_000_000)
+    return replace(study, models=models, tested=tuple(models))
+
+
+def vanilla_claims(measured: Measured) -> Iterator[Claim]:
+    """What Section 3 says of it."""
+    yield next(bits_and_betas_claims(measured))
+
+
+def amplified(measured: Measured) -> list[Reading]:
+    """Figure 3 (b): the relative distance at the input of each layer, images made on each model by FGSM at 8/255."""
+    found: list[Reading] = []
+    for name in measured.models:
+        model = measured.open(name)
+        assert isinstance(model, nn.Module)
+        images = measured.test.images(range(min(_PICTURES, len(measured.test))))
+        labels = torch.from_numpy(measured.test.labels[: len(images)])
+        moved = FGSM(eps=8 / 255)(freeze(model), images, labels, rng=Rng(0, measured.test.ids[: len(images)]))
+        for place, scores in enumerate(layer_distances(model, images, moved).values(), 1):
+            column = f"layer {place}"
+            found.append(
+                Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, np.inf))
+            )
+    return found
+
+
+def amplified_claims(measured: Measured) -> Iterator[Claim]:
+    """What Section 3 says of it."""
+    yield Claim(
+        text="the relative distance grows along the layers: at the fourth it is above that of the image",
+        source="Section 3, Figure 3b",
+        pairs=pairs_across(measured.models, "layer 4", "layer 1"),
+    )
+
+
+def sweep(scale: str, setting: str) -> Study:
+    """Figure 6: 4 bits, ever more of the regulariser."""
+    betas = {"smoke": ("0", "1e-3", "1e-2"), "reduced": ("0", "5e-4", "2e-3")}.get(
+        scale, ("0", "5e-4", "1e-3", "2e-3", "3e-3", "4e-3")
+    )
+    study = by_beta(scale, setting)
+    plain, convex = NETWORKS[scale]
+    models = {
+        f"beta {beta}": Trained(
+            recipe=recipe_of(scale, activations_quantized(4), float(beta)),
+            architecture=convex if beta != "0" else plain,
+        )
+        for beta in betas
+    }
+    return replace(study, models=models, tested=tuple(models))
+
+
+def swept(measured: Measured) -> list[Reading]:
+    """Clean, and under both attacks."""
+    return [
+        reading(model, name, ACCURACY, measured.under(model, name))
+        for model in measured.models
+        for name in measured.named("")
+    ]
+
+
+def sweep_claims(measured: Measured) -> Iterator[Claim]:
+    """What Appendix B says of it."""
+    none, *some = measured.models
+    yield Claim(
+        text="some of the regulariser makes 4-bit activations more robust than none",
+        source="Appendix B, Figure 6",
+        pairs=pairs([(some[len(some) // 2], none)], ["FGSM", "APGD"]) if some else (),
+    )
