@@ -3,8 +3,8 @@
 from bitproof.records.alignment import Alignment
 from bitproof.records.amplification import Amplification
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
-from bitproof.records.codec import pack, plain, unpack
+from bitproof.records.cell import ARRAYS, FURTHER, Cell, LaterPictures, Pictures, cell_key, name_conditions
+from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.curvature import Curvature, LayerTrace
@@ -43,6 +43,7 @@ __all__ = [
     "DataRecord",
     "Diagnosis",
     "Explained",
+    "LaterPictures",
     "LayerEffect",
     "LayerNorm",
     "LayerSharpness",
@@ -53,6 +54,7 @@ __all__ = [
     "Part",
     "Pictures",
     "Record",
+    "Shared",
     "Sharpness",
     "Signal",
     "ValueShift",
@@ -65,6 +67,7 @@ __all__ = [
     "pack",
     "pack_names",
     "plain",
+    "plain_data",
     "unpack",
     "unpack_names",
 ]
