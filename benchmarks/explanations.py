@@ -22,7 +22,7 @@ from bitproof.records import Alignment, Amplification, Attribution
 from common import record
 
 GOAL = 25
-ASKED = ("layers", "alignment", "amplification")
+ASKED = ("layers", "alignment", "amplification:eps=1/255+8/255")
 
 
 def time_ratio(quantized: torch.nn.Module, images: torch.Tensor) -> dict[str, float]:

@@ -44,7 +44,9 @@ def make_explanations(model: ModelRecord, other: ModelRecord, data: DataRecord, 
                     place=place,
                     weight_bits=4,
                     act_bits=3,
-                    agreement=Change(value=0.4 - 0.3 * place, low=0.3 - 0.3 * place, high=0.5, p_holm=0.001 + place),
+                    agreement=Change(
+                        value=0.4 - 0.3 * place, low=0.3 - 0.3 * place, high=0.5, p_holm=0.001 + 0.5 * place
+                    ),
                     accuracy=Change(value=0.25, low=0.2, high=0.3, p_holm=0.04),
                     robust=Change(value=-0.05, low=-0.1, high=0.01, p_holm=0.5),
                 )

@@ -28,8 +28,8 @@ def test_layers_are_drawn_with_intervals_and_listed(tmp_path):
     page = one(tmp_path, [*CELLS, FOUND["layers"]])
     (table,) = [t for t in page.all("table", "metrics") if "all together" in t.text]
     assert body(table) == [
-        ["deep", "4/3", "+40.0 p 0.001", "+25.0 p 0.040", f"{MINUS}5.0 p 0.50"],
-        ["shallow", "4/3", "+10.0 p 1.0", "+25.0 p 0.040", f"{MINUS}5.0 p 0.50"],
+        ["deep", "4/3", "+40.0 p 0.001", "+25.0 p 0.040", f"{MINUS}5.0 p 0.500"],
+        ["shallow", "4/3", "+10.0 p 0.501", "+25.0 p 0.040", f"{MINUS}5.0 p 0.500"],
     ]
     (plot,) = [f for f in page.all("figure", "plot") if "deep" in f.text]
     words = plot.all("div")[0].attributes["aria-label"]

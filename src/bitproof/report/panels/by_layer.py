@@ -152,6 +152,8 @@ def _plot(section: Section, title: str, lines: list[tuple[str, Curve]], prefix: 
         axes.set_xticks(range(1, len(first.ticks) + 1), first.ticks)
     if first.log and all(value > 0 for _, curve in lines for value in (*curve.values, *curve.control)):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the usual one writes mathematics
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
     axes.set_xlabel("eps in 255ths" if first.ticks else "layer, in the order of the table")
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
