@@ -11,7 +11,7 @@ from bitproof.audit.pair import Pair
 from bitproof.audit.phases import Phases
 from bitproof.audit.sharpness import Sharpness
 from bitproof.audit.specialness import Specialness
-from bitproof.audit.verdict import basis, conformal, judged, scores
+from bitproof.audit.verdict import conformal, judged, scores
 
 INQUIRIES: dict[str, type[Inquiry]] = {
     "phases": Phases,
@@ -43,7 +43,6 @@ __all__ = [
     "Rounded",
     "Sharpness",
     "Specialness",
-    "basis",
     "conformal",
     "judged",
     "scores",
