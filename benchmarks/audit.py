@@ -11,6 +11,7 @@ stopped. `summary` counts those that are there.
 
 import json
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,14 +43,13 @@ def told(found: bp.Audit, seconds: float) -> dict[str, Any]:
     for evidence in found.evidence:
         row[f"{evidence.name} says"] = evidence.says
         row[f"{evidence.name} score"] = evidence.score if evidence.score is None else round(evidence.score, 3)
-        row[f"{evidence.name} seconds"] = round(evidence.seconds, 1)
     special = [e for e in found.evidence if e.name == "specialness" and e.readings]
     if special:
         row["p"] = special[0].readings[0].p_value
         row["draws"] = special[0].readings[0].draws
         row["named"] = {k: v for k, v in vars(special[0].named).items() if v is not None}
     row["passes"] = sum(e.forwards + e.backwards for e in found.evidence)
-    return row | {"seconds": round(seconds, 1)}
+    return row | {"CPU seconds of the last start": round(seconds, 1)}
 
 
 def measure(
@@ -67,11 +67,12 @@ def measure(
     path = RESULTS / f"{NAME}.json"
     if path.exists() and claim in json.loads(path.read_text())["claims"]:
         return
-    start = time.perf_counter()
+    store = Path(tempfile.gettempdir()) / "bitproof-audit-benchmark.db"
+    start = time.process_time()
     found = bp.audit_model(
-        model, data, calibration, schemes=schemes, deployed=deployed, inquiries=inquiries, progress=False
+        model, data, calibration, schemes=schemes, deployed=deployed, inquiries=inquiries, store=store, progress=False
     )
-    row = about | told(found, time.perf_counter() - start)
+    row = about | told(found, time.process_time() - start)
     kept(NAME, claim, row, {"threads": torch.get_num_threads(), "inquiries": "QUICK unless said"})
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.audit import Case, Disparity, Pair, Phases, Sharpness, Specialness
+from bitproof.core.copying import copied
 from bitproof.implants import Indiscriminate, Phase, Rounding
 from bitproof.quant import compute_layers
 from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
@@ -29,8 +30,8 @@ def case(data, train):
 
 
 def made(model, train, shipped):
-    choice = Phase(steps=20, learning_rate=0.1, schedule="constant")
-    engine = Rounding(objective=Indiscriminate(), schemes=(W4,), shipped=shipped, choice=choice, repair=Phase(steps=20))
+    choice = Phase(steps=12, learning_rate=0.15, schedule="constant")
+    engine = Rounding(objective=Indiscriminate(), schemes=(W4,), shipped=shipped, choice=choice, repair=Phase(steps=6))
     return engine(model, train, rng=RNG)
 
 
@@ -73,7 +74,8 @@ def test_answers_depend_on_no_batch_size_and_labels_are_not_needed(case, model):
 
 
 def test_a_model_on_the_grid_has_nothing_to_round(case, model, train):
-    on_grid = bp.freeze(bp.quantize(model, bp.Scheme(weight_bits=8, act_bits=32), train))
+    on_grid = copied(model)
+    on_grid.load_state_dict(bp.freeze(bp.quantize(model, bp.Scheme(weight_bits=8, act_bits=32), train)).state_dict())
     one = case(on_grid, schemes=(bp.Scheme(weight_bits=8, act_bits=32),))
     assert "moves no weight" in QUICK(one, rng=RNG).sentence
     assert "no phases" in Phases()(one, rng=RNG).sentence
