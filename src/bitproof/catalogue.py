@@ -10,6 +10,7 @@ from bitproof.attacks import ATTACKS
 from bitproof.audit import INQUIRIES
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
+from bitproof.experiment import ANALYSES
 from bitproof.implants import ENGINES
 from bitproof.implants import OBJECTIVES as IMPLANTED
 from bitproof.metrics import METRICS, Metric
@@ -115,6 +116,7 @@ FAMILIES: dict[str, Family] = {
         table=METRICS,
         line=_metric_line,
     ),
+    "analyses": Family(title="Analyses", usage="`--analysis NAME:field=value,...`", table=ANALYSES),
     "data": Family(title="Data sets", usage="`--data NAME:ROOT`", table=DATA),
     "models": Family(
         title="Networks",

@@ -13,6 +13,7 @@ from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.imagenet import wnids, words
+from explained_samples import make_explanations
 from samples import make_audit, make_cell, make_diagnosis
 
 MODEL = ModelRecord(
@@ -71,6 +72,7 @@ SAMPLES = {
     "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL),
     "evidence": EVIDENCE,
     "audit": replace(AUDIT, deployed=MODEL, evidence=(EVIDENCE,), probability=0.5),
+    **make_explanations(MODEL, MODEL, DATA),
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
+from bitproof.analysis import Explanation
 from bitproof.attacks import Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
@@ -20,7 +21,7 @@ from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.analyses import Analysis, Masking, as_analysis
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
@@ -301,7 +302,7 @@ def evaluate(
     address: str | None = None,
     device: str | None = None,
     diagnose: bool = False,
-    analyses: Sequence[Analysis] = (),
+    analyses: Sequence[Analysis | Explanation | str] = (),
     progress: bool = True,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
@@ -336,8 +337,9 @@ def evaluate(
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
             does not hold is halved.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
-        analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
-            reported beside the results.
+        analyses: other ways to look at the models: settings of `bitproof.analysis`, their text such as "layers" or
+            "amplification:eps=1/255+8/255" (see `bitproof list analyses`), or an `Analysis` of your own; their records
+            are stored and reported beside the results.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -359,7 +361,7 @@ def evaluate(
         suite=suite,
         conditions=conditions,
         transfer=transfer,
-        analyses=(*analyses, *((Masking(),) if diagnose else ())),
+        analyses=(*map(as_analysis, analyses), *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
         independent=independent,

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from bitproof.models.normalize import Normalize
 from bitproof.models.spec import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
 _CAFFE = (104 / 255, 117 / 255, 123 / 255)  # blue, green, red
@@ -27,7 +28,7 @@ class Form:
     colours: bool = False
 
 
-def usual_normalisations(channels: int) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+def usual_normalisations(channels: int) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Mean and std of images with so many channels that many code bases normalise by, by what is said of them."""
     found = {"0.5 and 0.5": ((0.5,) * channels, (0.5,) * channels)}
     if channels == 3:
@@ -76,6 +77,15 @@ def usual_forms(channels: int) -> list[Form]:
             ),
         ]
     return found
+
+
+def forms(model: nn.Module, channels: int) -> list[Form]:
+    """Other ways to hand images over that a model may have been trained with: the usual ones, and what it gets behind a
+    normalisation of ours without that."""
+    before = next((part for part in model.modules() if isinstance(part, Normalize)), None)
+    if before is None:
+        return usual_forms(channels)
+    return [undone("images without the normalisation before it", before.mean, before.std), *usual_forms(channels)]
 
 
 def undone(text: str, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Form:
