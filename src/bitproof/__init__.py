@@ -34,6 +34,8 @@ _HOME = {
     "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
+    "submit": "leaderboard",
+    "write_leaderboard": "leaderboard",
     "write_report": "report",
 }
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "from_arrays",
     "from_dataset",
     "implants",
+    "leaderboard",
     "load_data",
     "load_model",
     "metrics",
@@ -70,8 +73,10 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
+    "submit",
     "tagged",
     "train",
+    "write_leaderboard",
     "write_report",
 ]
 
@@ -84,6 +89,7 @@ if TYPE_CHECKING:
         deploy,
         experiment,
         implants,
+        leaderboard,
         metrics,
         models,
         ptq,
@@ -98,7 +104,12 @@ if TYPE_CHECKING:
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
+<<<<<<< HEAD
     from bitproof.experiment import Experiment, Result, audit_model, evaluate
+=======
+    from bitproof.experiment import Experiment, Result, evaluate
+    from bitproof.leaderboard import submit, write_leaderboard
+>>>>>>> main
     from bitproof.quant import Scheme, freeze, quantize
     from bitproof.records import Audit, Diagnosis
     from bitproof.report import write_report

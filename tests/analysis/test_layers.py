@@ -9,27 +9,28 @@ from bitproof.analysis import WhichLayer
 from bitproof.analysis.forms import forms
 from bitproof.attacks import FGSM
 from bitproof.errors import InputError
-from bitproof.quant import LayerRule
-from bitproof.quant.attached import compute_layers
+from bitproof.quant.attached import compute_layers, input_quantizer
 from bitproof.records import Attribution
 from bitproof.store import Store
 
-WORST = "features.1.0"
+WORST = "backbone.features.1.0"
 ATTACK = FGSM(eps=0.05)
 
 
 @pytest.fixture(scope="module")
 def planted(model):
-    """8 bits but for one layer, of 2."""
-    rules = (LayerRule(WORST, weight_bits=2, act_bits=2),)
-    return bp.quantize(model, bp.Scheme(weight_bits=8, act_bits=8, layers=rules), bp.load_data("digits", limit=64))
+    """8 bits, where the range of one layer's inputs is a thousand times too narrow."""
+    quantized = bp.quantize(model, "w8a8", bp.load_data("digits", limit=64))
+    quantizer = input_quantizer(quantized.get_submodule(WORST))
+    quantizer.set_scale(quantizer.code_grid().scale / 1000)
+    return quantized
 
 
 @pytest.mark.parametrize("way", ["float", "quantized"])
 def test_the_planted_layer_comes_first(model, planted, data, way):
     found = WhichLayer(way=way, attack=ATTACK)({"q": planted, "float": model}, data, rng=bp.Rng(0, data.ids))
     first = found.layers[0]
-    assert (first.name, first.weight_bits, first.act_bits, first.place) == (WORST, 2, 2, 1)
+    assert (first.name, first.weight_bits, first.act_bits, first.place) == (WORST, 8, 8, 1)
     assert first.agreement.value * (1 if way == "float" else -1) > 0.1 and first.agreement.p_holm < 0.05
     assert all(abs(layer.agreement.value) <= 0.05 for layer in found.layers[1:])
     assert found.whole["agreement"] == 1 if way == "float" else found.base["agreement"] == 1
@@ -83,7 +84,7 @@ def test_weights_and_inputs_are_told_apart(model, data):
 
 def test_it_is_stored_found_and_listed(models, data, tmp_path):
     with Store(tmp_path / "runs.db") as store:
-        settings = {"suite": "clean", "analyses": ["layers:attack=fgsm(eps=0.05)", "layers:way=quantized"]}
+        settings = {"suite": "clean", "analyses": ["layers:attack=fgsm", "layers:way=quantized,attack=fgsm"]}
         first = bp.evaluate(models, data, store=store, progress=False, **settings)
         again = bp.evaluate(models, data, store=store, progress=False, **settings)
         assert first.computed == 4 and again.computed == 0
@@ -94,7 +95,7 @@ def test_it_is_stored_found_and_listed(models, data, tmp_path):
 
 
 def test_what_cannot_be_asked_is_refused(model, data):
-    with pytest.raises(InputError, match=r"WhichLayer has none of float to explain .*--scheme"):
+    with pytest.raises(InputError, match=r"WhichLayer has none of float to explain.*--scheme"):
         bp.evaluate({"float": model}, data, suite="clean", analyses=["layers"], progress=False)
     with pytest.raises(InputError, match="unknown way 'up'"):
         WhichLayer(way="up")

@@ -128,7 +128,8 @@ def test_value_shift_of_a_network(model, data):
         )
         for bits in (8, 2)
     }
-    assert found[2].layers == ("features.0.0", "features.1.0", "features.2.0", "linear") and found[2].count == 60
+    assert found[2].layers[1:] == ("backbone.features.1.0", "backbone.features.2.0", "backbone.linear")
+    assert found[2].count == 60 and len(found[2].layers) == 4
     moved, swallowed, changed, larger = found[2].shares[0]
     assert (swallowed <= moved).all() and (larger <= changed).all() and (moved <= changed + swallowed + 1e-9).all()
     inner = slice(1, 3)  # the first and the last layer have 8 bits

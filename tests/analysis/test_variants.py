@@ -56,6 +56,32 @@ def test_logits_are_those_of_the_model_with_that_layer(both, way):
     assert torch.equal(base(IMAGES), both[way](IMAGES))  # is left as it was
 
 
+class InPlace(nn.Module):
+    """Writes into what its layers have answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(2, 2, 3, padding=1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            y = layer(x)
+            y += x
+            x = y.sub_(0.1)
+        return x.flatten(1)
+
+
+def test_answers_that_are_written_into_are_kept_as_they_were():
+    rounded, loose = forms(bp.quantize(InPlace().eval(), "w3a3", [IMAGES]))
+    looked = Variants(rounded, IMAGES)
+    looked.base(IMAGES)
+    for name, layer in compute_layers(loose):
+        whole = copy.deepcopy(rounded)
+        whole.set_submodule(name, layer)
+        for _ in range(2):
+            assert torch.equal(looked.of({name: layer}), whole(IMAGES)), name
+
+
 def test_a_layer_costs_what_follows_it():
     """Four equal layers: the k-th alone costs 4 - k quarters, all together 10/4."""
     model = nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1) for _ in range(4)), nn.Flatten()).eval()
@@ -78,7 +104,7 @@ def test_float_and_frozen_models_are_refused():
     model = bp.load_model("digits_cnn")
     with pytest.raises(InputError, match="the model is float"):
         forms(model)
-    with pytest.raises(InputError, match=r"float weights of features.0.0 are gone .*jobs=1"):
+    with pytest.raises(InputError, match=r"float weights of backbone.features.0.0 are gone.*jobs=1"):
         forms(bp.freeze(bp.quantize(model, "w4a32")))
     bare = bp.freeze(bp.quantize(model, "w32a4", bp.load_data("digits", limit=8)))
-    assert torch.equal(forms(bare)[1].features[0][0].weight, model.features[0][0].weight)
+    assert torch.equal(forms(bare)[1].backbone.features[0][0].weight, model.backbone.features[0][0].weight)

@@ -99,9 +99,11 @@ def test_what_is_not_known_to_be_harmless_leaves_no_bound():
 
 
 def test_what_is_seen_is_below_what_is_bounded(models, data):
-    found = LipschitzEstimate()({"q": models["w4a4"]}, data, rng=bp.Rng(0, data.ids))
+    found = LipschitzEstimate(iterations=20)({"q": models["w4a4"]}, data, rng=bp.Rng(0, data.ids))
     assert found.bound is not None and 0 < found.local <= found.largest <= 2**0.5 * found.bound
-    assert [layer.name for layer in found.layers] == ["features.0.0", "features.1.0", "features.2.0", "linear"]
+    assert [layer.name for layer in found.layers] == [
+        f"backbone.{n}" for n in ("features.0.0", "features.1.0", "features.2.0", "linear")
+    ]
     for layer in found.layers[:3]:
         assert layer.matrix <= 1.001 * layer.operator <= 3.01 * layer.matrix  # a kernel of 3 x 3
     assert "predicts nothing" in found.findings[0]
@@ -144,7 +146,7 @@ def test_the_hessian_of_a_linear_model_is_known():
     data = pictures(70)
     model = nn.Sequential(nn.Flatten(), nn.Linear(72, 3)).eval()
     model[1].weight.data.mul_(3)
-    found = LossCurvature(draws=300, iterations=200)({"m": model}, data, rng=bp.Rng(0, data.ids), batch_size=50)
+    found = LossCurvature(draws=200, iterations=200)({"m": model}, data, rng=bp.Rng(0, data.ids), batch_size=50)
     images = data.images(range(70)).flatten(1).double()
     z, p = torch.cat([images, torch.ones(70, 1)], 1), model.double()(images).softmax(1).detach()
     outer = torch.diag_embed(p) - p[:, :, None] * p[:, None]
@@ -153,9 +155,9 @@ def test_the_hessian_of_a_linear_model_is_known():
     assert found.top == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=2e-2) and found.converged
     ((name, parameters, trace, error),) = [vars(layer).values() for layer in found.layers]
     assert (name, parameters, trace) == ("1", 219, pytest.approx(found.trace)) and error == found.trace_error
-    assert found.loss == pytest.approx(float(F.cross_entropy(model(images), torch.from_numpy(data.labels))))
+    assert found.loss == pytest.approx(float(F.cross_entropy(model(images).detach(), torch.from_numpy(data.labels))))
     assert 0 < found.top_error < found.top and found.trace_image_error > 0 and found.count == 70
-    assert found.backwards == 70 * (1 + 600 + 3 * found.steps)
+    assert found.backwards == 70 * (1 + 400 + 3 * found.steps)
 
 
 # ---- sharpness

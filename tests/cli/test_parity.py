@@ -55,6 +55,7 @@ ARGUMENTS = {
     "conditions": "--condition",
     "calibration": "--data and --calibration-data",
     "progress": "--quiet",
+    "on_record": "a function, for loggers in Python",
     "analyses": "--analysis",
     "name": "MODEL and --data",
     "root": "behind the name of the data, NAME:ROOT",

@@ -19,6 +19,7 @@ from samples import make_audit, make_cell, make_diagnosis
 MODEL = ModelRecord(
     name="w4a4",
     fingerprint="ab",
+    bytes=1000,
     scheme={"method": "lsq", "bits": [4, 4]},
     weight_bits=4,
     act_bits=4,

@@ -167,7 +167,7 @@ def quantized(models: Sequence[ModelRecord], *, act: bool = False) -> list[tuple
     return [
         (model, *twin)
         for model in models
-        if model.scheme is not None and model.gradients and (model.act_bits < 32 or not act)
+        if model.scheme is not None and not model.is_float and model.gradients and (model.act_bits < 32 or not act)
     ]
 
 

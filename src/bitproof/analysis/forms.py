@@ -21,7 +21,8 @@ def forms(model: nn.Module) -> tuple[nn.Module, nn.Module]:
         InputError: a model that is not quantized, or whose float weights are gone, as in a frozen one.
     """
     model = unwrapped(model)
-    layers = list(quantized_layers(model))
+    found = quantized_layers(model)
+    layers = [(name, layer, here) for name, layer, here in found if min(here.weight_bits, here.act_bits) < 32]
     if not layers:
         raise InputError(
             "the model is float",

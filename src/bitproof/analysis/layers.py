@@ -5,7 +5,7 @@ same images. As images made for one network deceive another less, any change of 
 layers are to be compared with each other there, not with zero.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -116,15 +116,15 @@ class WhichLayer(Explanation):
             "count": count,
             "base": {name: float(found[0].mean()) for name, found in right.items()},
             "whole": {name: float(found[1].mean()) for name, found in right.items()},
-            "layers": _effects(bits, right),
+            "layers": _effects(bits, right, self.way),
             "repeats": (variants.passes + asked) / count,
             "forwards": variants.passes + asked + attacked.forwards,
             "backwards": attacked.backwards,
         }
 
 
-def _effects(bits: dict[str, tuple[int, int]], right: dict[str, Right]) -> tuple[LayerEffect, ...]:
-    """The layers by falling size of the change of agreement, then of accuracy."""
+def _effects(bits: dict[str, tuple[int, int]], right: dict[str, Right], way: str) -> tuple[LayerEffect, ...]:
+    """The layers that matter most first: those that gain most in float, or lose most where they alone are quantized."""
     changes = {name: _changes(found) for name, found in right.items()}
     effects = [
         LayerEffect(
@@ -136,8 +136,8 @@ def _effects(bits: dict[str, tuple[int, int]], right: dict[str, Right]) -> tuple
         )
         for place, (name, (weight_bits, act_bits)) in enumerate(bits.items())
     ]
-    size: Callable[[LayerEffect], tuple[float, float]] = lambda e: (-abs(e.agreement.value), -abs(e.accuracy.value))  # noqa: E731
-    return tuple(sorted(effects, key=size))
+    sign = -1 if way == "float" else 1
+    return tuple(sorted(effects, key=lambda effect: (sign * effect.agreement.value, sign * effect.accuracy.value)))
 
 
 def _changes(right: Right) -> list[Change]:

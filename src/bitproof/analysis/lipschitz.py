@@ -161,8 +161,7 @@ def layer_norms(
         )
     for name, part in folded.named_modules():
         if type(part) in BATCH_NORMS and part.running_var is not None:
-            gain = (part.running_var + part.eps).rsqrt() * (1 if part.weight is None else part.weight.abs())
-            factors[name] = float(gain.max())
+            factors[name] = _gain(part)
         elif isinstance(part, Normalize):
             factors[name] = float(1 / part.std.min())
     flow = record_flow(_marked(folded), image, list(factors))
@@ -192,6 +191,12 @@ def operator_norm(layer: nn.Module, shape: tuple[int, ...], *, iterations: int, 
         if not size:
             return 0.0
     return float(size.sqrt())
+
+
+def _gain(norm: Any) -> float:
+    """The largest factor of a BatchNorm that is folded into no layer."""
+    gains = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.abs())
+    return float(gains.max())
 
 
 def _marked(model: nn.Module) -> nn.Module:

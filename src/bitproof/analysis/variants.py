@@ -39,7 +39,8 @@ class Variants:
     def __init__(self, model: nn.Module, images: Float[Tensor, "n c h w"]) -> None:
         self.model = copied(model)
         found = coverage(self.model, images[:1])
-        self._tape: list[tuple[str, Tensor]] = []
+        self._tape: list[tuple[str, Tensor, int]] = []  # with the version that a tensor has before it is written into
+        self._touched = set[str]()
         self._recording, self._place, self._skipped, self._saved = False, 0, 0, 0.0
         self._shares = dict[str, float]()
         for name, layer in compute_layers(self.model):
@@ -48,26 +49,33 @@ class Variants:
         self.base(images[:1])
         self.passes = 0.0
         parts = found.parts if found else ()
-        total, calls = sum(part.products for part in parts) or 1, Counter(name for name, _ in self._tape)
+        total, calls = sum(part.products for part in parts) or 1, Counter(name for name, *_ in self._tape)
         self._shares = {part.name: part.products / total / calls[part.name] for part in parts if calls[part.name]}
-        each = sum(output.numel() * output.element_size() for _, output in self._tape)
+        each = sum(output.numel() * output.element_size() for _, output, _ in self._tape)
         self.images = max(1, MOST_BYTES // max(each, 1))
 
     @torch.no_grad()
     def base(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        """The model's own logits; what its layers answer is kept for `of`."""
-        self._recording, self._tape, self._place, self._skipped = True, [], 0, 0
-        self._inputs = images
-        self.passes += len(images)
-        logits = answer(self.model, images)
-        self._recording = False
-        return logits
+        """The model's own logits; what its layers answer is kept for `of`.
+
+        Answers that the model writes into afterwards, as `x += y` does, are kept as copies.
+        """
+        while True:
+            self._recording, self._tape, self._place, self._skipped = True, [], 0, 0
+            self._inputs = images
+            self.passes += len(images)
+            logits = answer(self.model, images)
+            self._recording = False
+            touched = {name for name, output, version in self._tape if output._version != version}
+            if touched <= self._touched:
+                return logits
+            self._touched |= touched
 
     @torch.no_grad()
     def of(self, layers: Mapping[str, nn.Module]) -> Float[Tensor, "n k"]:
         """The logits with other layers in the places of those named, for the images of the last `base`."""
-        calls = [call for call, (name, _) in enumerate(self._tape) if name in layers]
-        known = {name for name, _ in self._tape}
+        calls = [call for call, (name, *_) in enumerate(self._tape) if name in layers]
+        known = {name for name, *_ in self._tape}
         # A layer that is never called lends its weights to a function, which may run at any time.
         self._skipped = min(calls, default=0) if layers.keys() <= known else 0
         self._place, self._saved = 0, 0.0
@@ -84,10 +92,12 @@ class Variants:
             place, self._place = self._place, self._place + 1
             if place < self._skipped and self._tape[place][0] == name:
                 self._saved += self._shares.get(name, 0.0)
-                return self._tape[place][1]
+                output = self._tape[place][1]
+                return output.clone() if name in self._touched else output
             output = compute(*args, **kwargs)
             if self._recording:
-                self._tape.append((name, output))
+                kept = output.clone() if name in self._touched else output
+                self._tape.append((name, kept, kept._version))
             return output
 
         layer.forward = play

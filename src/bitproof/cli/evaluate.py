@@ -209,7 +209,7 @@ def evaluate(
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     if twin is not None:
-        tested = twinned(tested, twin, original, weights, classes, examples)
+        tested = twinned(tested, twin, original, weights, classes, examples, mean=mean, std=std)
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)

@@ -11,7 +11,7 @@ from bitproof.metrics.metric import Metric, Selection
 from bitproof.metrics.statistic import Statistic
 
 
-def class_changes(scores: Scores) -> tuple[Int64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+def class_changes(scores: Scores) -> tuple[Int64[np.ndarray, " classes"], Float64[np.ndarray, " classes"]]:
     """The classes that have examples, and what each gains in accuracy.
 
     Args:

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from bitproof.models.normalize import Normalize
 from bitproof.models.spec import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
+_CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+"""The other std that public code has: over all pixels, where `CIFAR10_STD` is a mean over images."""
+
 _CAFFE = (104 / 255, 117 / 255, 123 / 255)  # blue, green, red
 
 
@@ -34,6 +37,7 @@ def usual_normalisations(channels: int) -> dict[str, tuple[tuple[float, ...], tu
     if channels == 3:
         found["ImageNet's mean and std"] = IMAGENET_MEAN, IMAGENET_STD
         found["CIFAR-10's mean and std"] = CIFAR10_MEAN, CIFAR10_STD
+        found["CIFAR-10's mean and its std over all pixels"] = CIFAR10_MEAN, _CIFAR10_STD
     if channels == 1:
         found["MNIST's mean and std"] = (0.1307,), (0.3081,)
     return found

@@ -16,8 +16,8 @@ from bitproof.records.audit import (
     evidence_key,
 )
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
-from bitproof.records.codec import pack, plain, unpack
+from bitproof.records.cell import ARRAYS, FURTHER, Cell, LaterPictures, Pictures, cell_key, name_conditions
+from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.curvature import Curvature, LayerTrace
@@ -65,6 +65,7 @@ __all__ = [
     "Diagnosis",
     "Evidence",
     "Explained",
+    "LaterPictures",
     "LayerEffect",
     "LayerNorm",
     "LayerSharpness",
@@ -77,6 +78,7 @@ __all__ = [
     "Pictures",
     "Reading",
     "Record",
+    "Shared",
     "Sharpness",
     "Shown",
     "Signal",
@@ -91,6 +93,7 @@ __all__ = [
     "pack",
     "pack_names",
     "plain",
+    "plain_data",
     "unpack",
     "unpack_names",
 ]

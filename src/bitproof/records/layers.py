@@ -62,7 +62,7 @@ class Attribution(Explained):
         attack: what made the images under attack, once, on the base.
         count: images.
         base, whole: each of `MEASURES` of the base, and with all layers turned.
-        layers: by falling size of the change of agreement.
+        layers: those that gain most agreement in float first, or those that lose most where they alone are quantized.
         repeats: what the layers cost, in forwards of the images, clean and attacked ones together; without the attack.
     """
 
@@ -91,15 +91,16 @@ class Attribution(Explained):
     @property
     def findings(self) -> list[str]:
         first, gap = self.layers[0], self.whole["agreement"] - self.base["agreement"]
+        most = "gains" if self.way == "float" else "loses"
         said = [
             f"All layers together change the agreement with float by {100 * gap:+.1f} points (from "
             f"{self.base['agreement']:.1%} to {self.whole['agreement']:.1%}, n = {self.count:,}).",
-            f"The layer that alone changes most is {first.name} ({100 * first.agreement.value:+.1f} points, "
+            f"The layer that alone {most} most is {first.name} ({100 * first.agreement.value:+.1f} points, "
             f"{100 * first.agreement.low:+.1f} to {100 * first.agreement.high:+.1f}).",
         ]
         names = [layer.name for layer in self.sure]
         said.append(f"{len(names)} of {len(self.layers)} layers change it beyond chance: {', '.join(names) or 'none'}.")
-        if self.way == "float" and gap > 0.2 and first.agreement.value < gap / 4:
+        if self.way == "float" and gap > 0.05 and first.agreement.value < gap / 4:
             said.append("No single layer is to blame: look at one layer at a time quantized (way=quantized).")
         return said
 

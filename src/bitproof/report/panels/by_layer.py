@@ -39,8 +39,8 @@ def _amplification(record: Amplification) -> list[Curve]:
     grown = [
         Curve(
             title=f"Change of {255 * record.eps[at]:.4g}/255, by layer",
-            values=record.sums[0, at],
-            control=record.sums[1, at],
+            values=record.sums[0, at].tolist(),
+            control=record.sums[1, at].tolist(),
             note=note,
             log=True,
         )
@@ -49,7 +49,11 @@ def _amplification(record: Amplification) -> list[Curve]:
     sizes = tuple(f"{255 * eps:.3g}" for eps in record.eps)
     at = [
         Curve(
-            title=f"{where}, by size", values=record.sums[0, :, k], control=record.sums[1, :, k], note=note, ticks=sizes
+            title=f"{where}, by size",
+            values=record.sums[0, :, k].tolist(),
+            control=record.sums[1, :, k].tolist(),
+            note=note,
+            ticks=sizes,
         )
         for where, k in (("Second layer", 1), ("Logits", -1))
         if len(sizes) > 1 and len(record.layers) > 1
@@ -60,7 +64,11 @@ def _amplification(record: Amplification) -> list[Curve]:
 def _shift(record: ValueShift) -> list[Curve]:
     shares = record.shares / record.shares[:, :1].clip(1e-12)
     note = "share of the units that change in float; dashed: random signs"
-    return [Curve(title="Swallowed changes, by layer", values=shares[0, 1], control=shares[1, 1], note=note)]
+    return [
+        Curve(
+            title="Swallowed changes, by layer", values=shares[0, 1].tolist(), control=shares[1, 1].tolist(), note=note
+        )
+    ]
 
 
 def _lipschitz(record: Lipschitz) -> list[Curve]:
