@@ -104,12 +104,8 @@ if TYPE_CHECKING:
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
-<<<<<<< HEAD
     from bitproof.experiment import Experiment, Result, audit_model, evaluate
-=======
-    from bitproof.experiment import Experiment, Result, evaluate
     from bitproof.leaderboard import submit, write_leaderboard
->>>>>>> main
     from bitproof.quant import Scheme, freeze, quantize
     from bitproof.records import Audit, Diagnosis
     from bitproof.report import write_report

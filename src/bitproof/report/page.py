@@ -70,18 +70,13 @@ def world(*further: str) -> "jinja2.Environment":
         undefined=jinja2.StrictUndefined,
     )
     filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
-<<<<<<< HEAD
-    world.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
-    world.globals |= {"bits": text.bits, "level": SIGNIFICANT}
-    world.filters["basis"] = basis
-=======
     found.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
     found.globals |= {"bits": text.bits, "level": SIGNIFICANT}
+    found.filters["basis"] = basis
     return found
 
 
 def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str, Any]]) -> str:
->>>>>>> main
     panels = [[(panel, shown) for panel in PANELS if (shown := panel.shows(section))] for section in parts]
     return (
         world()
