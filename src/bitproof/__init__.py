@@ -25,7 +25,9 @@ _HOME = {
     "quantize": "quant",
     "Experiment": "experiment",
     "Result": "experiment",
+    "audit_model": "experiment",
     "evaluate": "experiment",
+    "Audit": "records",
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
@@ -37,6 +39,7 @@ _HOME = {
     "write_report": "report",
 }
 __all__ = [
+    "Audit",
     "Data",
     "Diagnosis",
     "Experiment",
@@ -47,6 +50,8 @@ __all__ = [
     "Store",
     "analysis",
     "attacks",
+    "audit",
+    "audit_model",
     "data",
     "defences",
     "deploy",
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
     from bitproof import (
         analysis,
         attacks,
+        audit,
         data,
         defences,
         deploy,
@@ -100,10 +106,10 @@ if TYPE_CHECKING:
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
-    from bitproof.experiment import Experiment, Result, evaluate
+    from bitproof.experiment import Experiment, Result, audit_model, evaluate
     from bitproof.leaderboard import submit, write_leaderboard
     from bitproof.quant import Scheme, freeze, quantize
-    from bitproof.records import Diagnosis
+    from bitproof.records import Audit, Diagnosis
     from bitproof.report import write_report
     from bitproof.store import Store
     from bitproof.subjects import tagged

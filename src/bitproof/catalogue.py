@@ -7,6 +7,7 @@ from typing import Any
 
 from bitproof import ptq
 from bitproof.attacks import ATTACKS
+from bitproof.audit import INQUIRIES
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
 from bitproof.defences import DEFENCES
@@ -117,6 +118,7 @@ FAMILIES: dict[str, Family] = {
         title="Engines of implants", usage="`bitproof implant NAME:objective=OBJECTIVE,...`", table=ENGINES
     ),
     "implants": Family(title="Objectives of implants", usage="`bitproof implant box:objective=NAME`", table=IMPLANTED),
+    "inquiries": Family(title="Inquiries of an audit", usage="`bp.audit_model(..., inquiries=[...])`", table=INQUIRIES),
     "metrics": Family(
         title="Metrics",
         usage="`Result.summary()` has all that the results allow.",

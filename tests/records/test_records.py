@@ -14,7 +14,7 @@ from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.imagenet import wnids, words
 from explained_samples import make_explanations
-from samples import make_cell, make_diagnosis
+from samples import make_audit, make_cell, make_diagnosis
 
 MODEL = ModelRecord(
     name="w4a4",
@@ -66,9 +66,13 @@ def full_cell() -> Any:
     )
 
 
+AUDIT = make_audit(MODEL, DATA)
+EVIDENCE = replace(AUDIT.evidence[0], deployed=MODEL, shown=AUDIT.evidence[1].shown)
 SAMPLES = {
     "cell": full_cell(),
     "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL),
+    "evidence": EVIDENCE,
+    "audit": replace(AUDIT, deployed=MODEL, evidence=(EVIDENCE,), probability=0.5),
     **make_explanations(MODEL, MODEL, DATA),
 }
 

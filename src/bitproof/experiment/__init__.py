@@ -3,6 +3,7 @@
 from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
 from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import ANALYSES, Analysis, Masking, as_analysis
+from bitproof.experiment.auditing import audit_model
 from bitproof.experiment.estimate import Estimate, estimate
 from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
 from bitproof.experiment.implanting import implant
@@ -25,6 +26,7 @@ __all__ = [
     "Masking",
     "Result",
     "as_analysis",
+    "audit_model",
     "compare_stores",
     "estimate",
     "evaluate",

@@ -2,6 +2,19 @@
 
 from bitproof.records.alignment import Alignment
 from bitproof.records.amplification import Amplification
+from bitproof.records.audit import (
+    CLEAN,
+    SUSPICIOUS,
+    UNDECIDED,
+    VERDICTS,
+    Audit,
+    Curves,
+    Evidence,
+    Named,
+    Reading,
+    Shown,
+    evidence_key,
+)
 from bitproof.records.base import SCHEMA, Record
 from bitproof.records.cell import (
     ARRAYS,
@@ -32,11 +45,14 @@ from bitproof.records.slices import LossSlice
 
 _EXPLAINED = (Attribution, Alignment, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
 
-RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis} | {kind.KIND: kind for kind in _EXPLAINED}
+RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis, "evidence": Evidence, "audit": Audit} | {
+    kind.KIND: kind for kind in _EXPLAINED
+}
 """Every kind of record by the name that a store and the command line have for it."""
 
 __all__ = [
     "ARRAYS",
+    "CLEAN",
     "FURTHER",
     "KINDS",
     "LEAST",
@@ -46,16 +62,22 @@ __all__ = [
     "RECORDS",
     "REFUSED",
     "SCHEMA",
+    "SUSPICIOUS",
+    "UNDECIDED",
+    "VERDICTS",
     "Alignment",
     "Amplification",
     "Attribution",
+    "Audit",
     "Cell",
     "Change",
     "ConditionRecord",
     "Coverage",
     "Curvature",
+    "Curves",
     "DataRecord",
     "Diagnosis",
+    "Evidence",
     "Explained",
     "LaterPictures",
     "LayerEffect",
@@ -65,15 +87,19 @@ __all__ = [
     "Lipschitz",
     "LossSlice",
     "ModelRecord",
+    "Named",
     "Part",
     "Pictures",
+    "Reading",
     "Record",
     "Shared",
     "Sharpness",
+    "Shown",
     "Signal",
     "ValueShift",
     "cell_key",
     "diagnosis_key",
+    "evidence_key",
     "explanation_key",
     "heading",
     "kind_order",

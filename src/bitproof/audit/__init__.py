@@ -1,0 +1,49 @@
+"""Is this checkpoint safe to quantize, and is this integer model what it claims to be?
+
+An *inquiry* is a setting that asks a *case* (a float model, its quantized forms, what is deployed, a few images) one
+question, and returns an *evidence*. A *verdict* rests on evidence alone.
+"""
+
+from bitproof.audit.case import Case, Form, Rounded
+from bitproof.audit.disparity import Disparity
+from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.pair import Pair
+from bitproof.audit.phases import Phases
+from bitproof.audit.sharpness import Sharpness
+from bitproof.audit.specialness import Specialness
+from bitproof.audit.verdict import conformal, judged, scores
+
+INQUIRIES: dict[str, type[Inquiry]] = {
+    "phases": Phases,
+    "pair": Pair,
+    "disparity": Disparity,
+    "specialness": Specialness,
+    "sharpness": Sharpness,
+}
+"""What a model can be asked, from cheap to dear."""
+
+QUICK: tuple[Inquiry, ...] = (Phases(), Pair(draws=39, level=0.025), Disparity(images=100))
+QUICK += (Specialness(draws=39, enough=3, level=0.025, images=100),)
+"""What is asked where it has to be quick; 2.5% of clean models look special by chance."""
+
+FULL: tuple[Inquiry, ...] = (Phases(), Pair(), Disparity(), Specialness(), Sharpness())
+
+__all__ = [
+    "FULL",
+    "INQUIRIES",
+    "QUICK",
+    "Case",
+    "Disparity",
+    "Finding",
+    "Form",
+    "Inquiry",
+    "Meter",
+    "Pair",
+    "Phases",
+    "Rounded",
+    "Sharpness",
+    "Specialness",
+    "conformal",
+    "judged",
+    "scores",
+]
