@@ -67,8 +67,8 @@ class Rerounded(Remedy):
 
 @dataclass(frozen=True, kw_only=True)
 class Counteracted(Rerounded):
-    """W - strength (Q(W) - W) in place of W: what rounding does to the weights is taken for a task that they learned, and
-    is taken back (QVec, arXiv 2606.20254). It turns over the weights next to a boundary first."""
+    """W - strength (Q(W) - W) in place of W: what rounding does to the weights is taken for a task that they learned,
+    and is taken back (QVec, arXiv 2606.20254). It turns over the weights next to a boundary first."""
 
     strengths: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
 
