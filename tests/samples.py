@@ -2,7 +2,22 @@
 
 import numpy as np
 
-from bitproof.records import Cell, ConditionRecord, DataRecord, Diagnosis, ModelRecord, Pictures, Signal
+from bitproof.records import (
+    SUSPICIOUS,
+    Audit,
+    Cell,
+    ConditionRecord,
+    Curves,
+    DataRecord,
+    Diagnosis,
+    Evidence,
+    ModelRecord,
+    Named,
+    Pictures,
+    Reading,
+    Shown,
+    Signal,
+)
 
 
 def make_cell(
@@ -66,4 +81,50 @@ def make_diagnosis(model: ModelRecord, data: DataRecord, *, seed: int = 0, fires
         forwards=10,
         backwards=5,
         seconds=1.0,
+    )
+
+
+def make_audit(model: ModelRecord, data: DataRecord, *, seed: int = 0) -> Audit:
+    """An audit with two evidences that have all that evidence can have."""
+    reading = Reading(
+        statistic="flips to class 3",
+        value=0.5,
+        scheme="affine w4a8",
+        axis="weights",
+        p_value=0.01,
+        floor=0.01,
+        z=60.0,
+        n=20,
+        draws=99,
+    )
+    curves = Curves(
+        x=np.linspace(0.7, 1.3, 5), y=np.ones((1, 5)), names=("w4",), x_label="step", y_label="harmonic", mark=1.0
+    )
+    shown = Shown(images=np.full((1, 1, 4, 4), 0.5, np.float16), captions=("trigger of class 3",))
+    common = {"model": model, "data": data, "seed": seed}
+    first = Evidence(
+        **common,
+        name="specialness",
+        setting={"draws": 99},
+        says=SUSPICIOUS,
+        sentence="Rounding to nearest is special.",
+        readings=(reading,),
+        score=60.0,
+        named=Named(scheme="affine w4a8", bits=4, axis="weights", target=3, source=1, trigger="a white square"),
+        curves=curves,
+        forwards=100,
+        backwards=1,
+        seconds=0.5,
+    )
+    second = Evidence(
+        **common, name="trigger", setting={}, says=None, sentence="A trigger was found.", shown=shown, seconds=0.25
+    )
+    return Audit(
+        **common,
+        setting={"quick": True},
+        verdict=SUSPICIOUS,
+        sentence="Quantization changes what the model does.",
+        advice="Do not deploy it.",
+        evidence=(first, second),
+        calibrated_on=59,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
 from bitproof.records.coverage import Coverage, Part
-from samples import make_cell, make_diagnosis
+from samples import make_audit, make_cell, make_diagnosis
 
 MODEL = ModelRecord(
     name="w4a4",
@@ -62,7 +62,14 @@ def full_cell() -> Any:
     )
 
 
-SAMPLES = {"cell": full_cell(), "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL)}
+AUDIT = make_audit(MODEL, DATA)
+EVIDENCE = replace(AUDIT.evidence[0], deployed=MODEL, shown=AUDIT.evidence[1].shown)
+SAMPLES = {
+    "cell": full_cell(),
+    "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL),
+    "evidence": EVIDENCE,
+    "audit": replace(AUDIT, deployed=MODEL, evidence=(EVIDENCE,), probability=0.5, complete=False),
+}
 
 
 def same(a: Any, b: Any) -> bool:

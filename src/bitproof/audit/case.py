@@ -1,0 +1,184 @@
+"""What is audited, and with what: a float model, its quantized forms, the model that is deployed, and a few images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from bitproof.core.copying import copied
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.ptq import fold_batch_norm
+from bitproof.quant import Scheme, compute_layers, freeze, quantize
+from bitproof.quant.attached import weight_quantizer
+from bitproof.records import DataRecord, ModelRecord
+from bitproof.settings import describe
+from bitproof.subjects import Subject
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rounded:
+    """The weight of one layer, and what rounding makes of it. All tensors broadcast against the weight.
+
+    Attributes:
+        weight: float32 [out, ...], just before it is rounded.
+        level: what it is rounded to.
+        step: distance of neighbouring levels, one for all or one a channel.
+        free: whether a weight lies between two levels; the others are clipped to the end of the grid.
+    """
+
+    weight: Float[Tensor, "out ..."]
+    level: Float[Tensor, "out ..."]
+    step: Float[Tensor, "..."]
+    free: Bool[Tensor, "out ..."]
+
+    @property
+    def error(self) -> Float[Tensor, "out ..."]:
+        """What rounding adds, at most half a step in size where it is free."""
+        return self.level - self.weight
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Form:
+    """One quantized form of the audited model.
+
+    Attributes:
+        scheme: how it is quantized.
+        model: frozen: its weights are plain parameters that lie on their grids, its inputs are rounded as deployed.
+        layers: by name, those whose weights are rounded.
+    """
+
+    scheme: Scheme
+    model: nn.Module
+    layers: Mapping[str, Rounded]
+
+    @property
+    def label(self) -> str:
+        return self.scheme.label
+
+    @cached_property
+    def worn(self) -> nn.Module:
+        """A copy whose weights inquiries may change (`wear`)."""
+        return copied(self.model)
+
+    @torch.no_grad()
+    def wear(self, weights: Mapping[str, Float[Tensor, "out ..."]]) -> nn.Module:
+        """`worn` with these weights in the layers of these names, and those of `model` in all others."""
+        own = dict(compute_layers(self.worn))
+        for name, rounded in self.layers.items():
+            own[name].weight.copy_(weights.get(name, rounded.level))
+        return self.worn
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """A model under audit.
+
+    Attributes:
+        model: frozen float model.
+        schemes: what it may be quantized by.
+        images: float32 [n, c, h, w] in [0, 1].
+        labels: int64 [n]; None where they are not known: answers are then compared with the float model's.
+        classes: names of the classes.
+        calibration: images that set activation ranges, others than `images`.
+        deployed: what claims to be made of the model, in eval mode; None without one.
+        folded: whether BatchNorm is folded before the model is quantized.
+        batch_size: images a pass; results do not depend on it.
+        records: what results say of model, deployed model and data.
+        basis: what results follow from beside these, plain data.
+    """
+
+    model: nn.Module
+    schemes: tuple[Scheme, ...]
+    images: Float[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"] | None
+    classes: tuple[str, ...]
+    calibration: Float[Tensor, "m c h w"]
+    deployed: nn.Module | None
+    folded: bool
+    batch_size: int
+    records: tuple[ModelRecord, ModelRecord | None, DataRecord]
+    basis: dict[str, Any]
+
+    @staticmethod
+    def of(
+        model: nn.Module,
+        data: Data,
+        calibration: Data,
+        *,
+        schemes: tuple[Scheme, ...],
+        deployed: nn.Module | None = None,
+        labelled: bool = True,
+        folded: bool = False,
+        batch_size: int = 128,
+        name: str = "model",
+    ) -> "Case":
+        """Read the images, and freeze the model.
+
+        Raises:
+            InputError: a model that is quantized already, no images, or ones that the model cannot take.
+        """
+        subject = Subject.of(model)
+        if subject.weight_bits < 32 or subject.act_bits < 32:
+            raise InputError(
+                f"{name!r} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",
+                rule="an audit starts from the float model",
+                remedy="Pass the float model, and this one as deployed",
+            )
+        read = data.read(range(len(data)))
+        if not len(read.rows):
+            raise InputError("no images to audit with", rule="at least one can be read", remedy="Check the data")
+        ranges = calibration.read(range(len(calibration)))
+        labels = torch.from_numpy(data.labels[read.rows])
+        of_deployed = None if deployed is None else Subject.of(deployed).record("deployed")
+        return Case(
+            model=freeze(subject.model),
+            schemes=schemes,
+            images=read.images,
+            labels=labels if labelled else None,
+            classes=data.classes,
+            calibration=ranges.images,
+            deployed=None if deployed is None else copied(deployed).eval(),
+            folded=folded,
+            batch_size=batch_size,
+            records=(subject.record(name), of_deployed, data.record),
+            basis={
+                "schemes": [describe(scheme) for scheme in schemes],
+                "calibration": calibration.fingerprint,
+                "labelled": labelled,
+                "folded": folded,
+            },
+        )
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """The float model as it is before it is quantized: with BatchNorm folded where that is done."""
+        return freeze(fold_batch_norm(self.model, self.calibration[:2])) if self.folded else self.model
+
+    @cached_property
+    def forms(self) -> tuple[Form, ...]:
+        """The quantized forms of the model, one a scheme."""
+        return tuple(self._form(scheme) for scheme in self.schemes)
+
+    def _form(self, scheme: Scheme) -> Form:
+        quantized = quantize(self.start, scheme, self.calibration)
+        layers = {}
+        for name, layer in compute_layers(quantized):
+            quantizer = weight_quantizer(layer)
+            if quantizer is None:
+                continue
+            weight = layer.parametrizations.weight.original.detach()
+            step = quantizer.code_scale(weight)
+            if isinstance(step, str):
+                raise InputError(
+                    f"the weights of {scheme.label} ({step})",
+                    rule="an audit asks what rounding to the nearest code of a grid does",
+                    remedy="Use a scheme such as w8a8 or affine:w4a8,granularity=tensor",
+                )
+            low, high = quantizer.neighbours(weight)
+            layers[name] = Rounded(weight=weight, level=quantizer(weight).detach(), step=step, free=low < high)
+        return Form(scheme=scheme, model=freeze(quantized), layers=layers)
