@@ -29,6 +29,7 @@ _HOME = {
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
+    "repair": "audit",
     "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
@@ -45,6 +46,7 @@ __all__ = [
     "Store",
     "analysis",
     "attacks",
+    "audit",
     "data",
     "deploy",
     "diagnose_masking",
@@ -61,6 +63,7 @@ __all__ = [
     "ptq",
     "quant",
     "quantize",
+    "repair",
     "report",
     "save_model",
     "shifts",
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     from bitproof import (
         analysis,
         attacks,
+        audit,
         data,
         deploy,
         experiment,
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
         train,
     )
     from bitproof.analysis import diagnose_masking
+    from bitproof.audit import repair
     from bitproof.checkpoints import load_model, save_model
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data

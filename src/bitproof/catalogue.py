@@ -7,6 +7,7 @@ from typing import Any
 
 from bitproof import ptq
 from bitproof.attacks import ATTACKS
+from bitproof.audit import REMEDIES
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
 from bitproof.implants import ENGINES
@@ -107,6 +108,7 @@ FAMILIES: dict[str, Family] = {
         title="Engines of implants", usage="`bitproof implant NAME:objective=OBJECTIVE,...`", table=ENGINES
     ),
     "implants": Family(title="Objectives of implants", usage="`bitproof implant box:objective=NAME`", table=IMPLANTED),
+    "remedies": Family(title="Remedies", usage="`bitproof repair --remedy NAME:field=value,...`", table=REMEDIES),
     "metrics": Family(
         title="Metrics",
         usage="`Result.summary()` has all that the results allow.",

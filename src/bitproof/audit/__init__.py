@@ -5,6 +5,22 @@ question, and returns an *evidence*. A *verdict* rests on evidence alone.
 """
 
 from bitproof.audit.case import Case, Form, Rounded
+from bitproof.audit.differential import DifferentialTriggers
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.remedies import REMEDIES, Remedy
+from bitproof.audit.repairing import Repair, Repaired, repair
 
-__all__ = ["Case", "Finding", "Form", "Inquiry", "Meter", "Rounded"]
+__all__ = [
+    "REMEDIES",
+    "Case",
+    "DifferentialTriggers",
+    "Finding",
+    "Form",
+    "Inquiry",
+    "Meter",
+    "Remedy",
+    "Repair",
+    "Repaired",
+    "Rounded",
+    "repair",
+]

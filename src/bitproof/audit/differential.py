@@ -11,17 +11,17 @@ not by quantized), and what a search finds on models whose rounding errors have 
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bitproof.audit.case import Case, Form
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
-from bitproof.audit.searching import Count, Effort, Pair, counted, effective, searched, smaller_than, stamped_with
+from bitproof.audit.nulls import sign_flip
+from bitproof.audit.outliers import DEVIATIONS, deviations, doublings
+from bitproof.audit.searching import Count, Effort, Halves, Pair, counted, effective, searched, stamped_with
 from bitproof.audit.shapes import SHAPES, Shape
 from bitproof.core.rng import Rng
 from bitproof.deploy import Twin
@@ -40,13 +40,6 @@ CLASSES = 24
 
 DOUBLINGS = 1.0
 """How much smaller than its controls a trigger has to be: half as large."""
-
-DEVIATIONS = 3.9
-"""Robust standard deviations below the other classes: 2, as Neural Cleanse has it, flags a third of all clean models of
-10 classes, and this a twentieth, were the sizes normal."""
-
-SPREAD = 0.15
-"""Least robust standard deviation of log2 sizes that is believed: few classes may agree by chance."""
 
 PICTURES = 3
 """Images that a trigger is shown on."""
@@ -80,20 +73,17 @@ class Suspect:
     @property
     def doublings(self) -> float:
         """How much smaller than the median of the other classes."""
-        return smaller_than(self.size, statistics.median(self.others)) if self.others else 0.0
+        return doublings(self.size, self.others)
 
     @property
     def deviations(self) -> float:
-        """The same in robust standard deviations of the other classes."""
-        logs = [math.log2(max(size, 1e-12)) for size in self.others]
-        middle = statistics.median(logs) if logs else 0.0
-        spread = 1.4826 * statistics.median([abs(log - middle) for log in logs]) if logs else 0.0
-        return self.doublings / max(spread, SPREAD)
+        """The same in robust standard deviations of all classes."""
+        return deviations(self.size, self.others)
 
     @property
     def against_reverse(self) -> float:
         """How much smaller than in the other direction."""
-        return 0.0 if math.isnan(self.reverse) else smaller_than(self.size, self.reverse)
+        return 0.0 if math.isnan(self.reverse) else doublings(self.size, [self.reverse])
 
     @property
     def score(self) -> float:
@@ -107,7 +97,7 @@ class Suspect:
     @property
     def bound(self) -> bool:
         """Whether the trigger hangs on this rounding: no draw has one that is nearly as small."""
-        return bool(self.draws) and all(smaller_than(self.size, size) >= DOUBLINGS for size in self.draws)
+        return bool(self.draws) and all(doublings(self.size, [size]) >= DOUBLINGS for size in self.draws)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +114,7 @@ class DifferentialTriggers(Inquiry):
 
     name = "differential-triggers"
 
-    shapes: tuple[str, ...] = tuple(SHAPES)
+    shapes: tuple[str, ...] = ("patch", "blend", "linf", "l2")
     screening: int = 30
     screened: int = 4
     steps: int = 80
@@ -150,23 +140,25 @@ class DifferentialTriggers(Inquiry):
         return 4 * (brief + long)
 
     def look(self, case: Case, rng: Rng, meter: Meter) -> Finding:
-        rows = rng.fold("halves").permutation(len(case.images))[0]
-        search, judge = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-        if len(search) < LEAST:
-            return Finding(
-                says=UNDECIDED,
-                sentence=f"No trigger was searched for: that takes {2 * LEAST} images, half to judge by.",
-            )
-        answers = meter.answers(case.start, case.images).argmax(1)
-        halves = _Halves(case.images, answers, search, judge)
-        pairs = dict(_pairs(case))
-        ranked = sorted(self._screened(pairs, halves, rng, meter).items(), key=lambda entry: -entry[1])
-        found: list[Suspect] = []
-        for label, _ in ranked[: self.suspects]:
-            found += self._at_length(label, pairs[label], case, halves, rng.fold("at length", label), meter)
-        return _told(found, len(pairs), len(judge))
+        if len(case.images) < 2 * LEAST:
+            sentence = f"No trigger was searched for: that takes {2 * LEAST} images, half of them to judge by."
+            return Finding(says=UNDECIDED, sentence=sentence)
+        return _told(self.found(case, rng, meter), len(dict(_pairs(case))))
 
-    def _screened(self, pairs: Mapping[str, Pair], halves: "_Halves", rng: Rng, meter: Meter) -> dict[str, float]:
+    def found(self, case: Case, rng: Rng, meter: Meter) -> list[Suspect]:
+        """The most suspicious class for each kind of trigger, under the schemes that are searched at length."""
+        halves, pairs = Halves.of(case, rng, meter), dict(_pairs(case))
+        ranked = list(pairs)
+        if len(pairs) > self.suspects:
+            scores = self._screened(pairs, halves, rng, meter)
+            ranked = sorted(pairs, key=lambda label: -scores[label])[: self.suspects]
+        return [
+            suspect
+            for label in ranked
+            for suspect in self._at_length(label, pairs[label], case, halves, rng.fold("at length", label), meter)
+        ]
+
+    def _screened(self, pairs: Mapping[str, Pair], halves: Halves, rng: Rng, meter: Meter) -> dict[str, float]:
         """By how much the smallest trigger under each scheme is smaller than those of other classes, after a brief look
         at the half that is searched on."""
         effort, scores = Effort(steps=self.screening, images=self.screened), {}
@@ -183,55 +175,40 @@ class DifferentialTriggers(Inquiry):
         return scores
 
     def _at_length(
-        self, label: str, pair: Pair, case: Case, halves: "_Halves", rng: Rng, meter: Meter
-    ) -> list[Suspect]:
+        self, label: str, pair: Pair, case: Case, halves: Halves, rng: Rng, meter: Meter
+    ) -> Iterator[Suspect]:
         """The most suspicious class for each kind of trigger, with its controls."""
-        targets, found = _targets(pair, halves, meter), []
+        assert pair.keeps is not None
+        targets = _targets(pair, halves, meter)
+        form = next((form for form in case.forms if form.label == label), None)
         for name in self.shapes:
             here = rng.fold(name)
-            shape = searched(
-                pair, *halves.searched, targets, SHAPES[name], Effort(steps=self.steps, images=self.images), here, meter
-            )
+            effort = Effort(steps=self.steps, images=self.images)
+            shape = searched(pair, *halves.searched, targets, SHAPES[name], effort, here, meter)
             chosen = counted(pair, *halves.searched, targets, shape, meter)  # the class is chosen where it was searched
             number = min(range(len(targets)), key=lambda i: effective(chosen[i], shape))
-            suspects = _suspects(label, name, counted(pair, *halves.judged, targets, shape, meter), shape)
-            suspect, target = suspects[number], [targets[number]]
-
-            def control(other: Pair, purpose: str, target: list[int] = target, name: str = name) -> float:
-                effort = Effort(steps=self.steps, images=4 * self.images)
-                made = searched(other, *halves.searched, target, SHAPES[name], effort, rng.fold(name, purpose), meter)
-                return effective(counted(other, *halves.judged, target, made, meter)[0], made)
-
-            assert pair.keeps is not None
+            suspect = _suspects(label, name, counted(pair, *halves.judged, targets, shape, meter), shape)[number]
+            control = partial(self._control, name=name, target=targets[number], halves=halves, meter=meter)
             draws = ()
-            if suspect.doublings >= DOUBLINGS and suspect.count.found:
-                form = next((form for form in case.forms if form.label == label), None)
+            if form is not None and suspect.count.found and suspect.doublings >= DOUBLINGS:
+                others = (_sign_flips(form, here.fold("signs", k)) for k in range(self.draws))
                 draws = tuple(
-                    control(Pair(obeys=_sign_flips(form, rng.fold("draw", k)), keeps=pair.keeps), f"draw {k}")
-                    for k in range(self.draws if form is not None else 0)
+                    control(Pair(obeys=other, keeps=pair.keeps), rng=here.fold("draw", k))
+                    for k, other in enumerate(others)
                 )
-            found.append(
-                Suspect(
-                    label=label,
-                    shape=name,
-                    count=suspect.count,
-                    size=suspect.size,
-                    others=suspect.others,
-                    reverse=control(Pair(obeys=pair.keeps, keeps=pair.obeys), "reverse"),
-                    draws=draws,
-                    stamp=partial(stamped_with, shape, number),
-                    pictures=stamped_with(shape, number, halves.judged[0][:PICTURES]).half().numpy(),
-                )
+            yield replace(
+                suspect,
+                reverse=control(Pair(obeys=pair.keeps, keeps=pair.obeys), rng=here.fold("reverse")),
+                draws=draws,
+                stamp=partial(stamped_with, shape, number),
+                pictures=stamped_with(shape, number, halves.judged[0][:PICTURES]).half().numpy(),
             )
-        return found
 
-
-class _Halves:
-    """Images and what the float model says of them, for searching and for judging."""
-
-    def __init__(self, images: Tensor, answers: Tensor, search: Tensor, judge: Tensor) -> None:
-        self.searched: tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]] = images[search], answers[search]
-        self.judged: tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"]] = images[judge], answers[judge]
+    def _control(self, pair: Pair, *, name: str, target: int, halves: Halves, rng: Rng, meter: Meter) -> float:
+        """The size of a trigger for one class that another pair of models has, searched for at least as long."""
+        effort = Effort(steps=self.steps, images=4 * self.images)
+        shape = searched(pair, *halves.searched, [target], SHAPES[name], effort, rng, meter)
+        return effective(counted(pair, *halves.judged, [target], shape, meter)[0], shape)
 
 
 def _pairs(case: Case) -> Iterator[tuple[str, Pair]]:
@@ -239,12 +216,19 @@ def _pairs(case: Case) -> Iterator[tuple[str, Pair]]:
     for form in case.forms:
         yield form.label, Pair(obeys=form.model, keeps=case.start)
     if case.deployed is not None:
-        differentiable = Subject.of(case.deployed).gradients
-        obeys = case.deployed if differentiable else Twin(case.deployed)
-        yield "deployed", Pair(obeys=obeys, keeps=case.start, counted=case.deployed)
+        yield "deployed", Pair(obeys=twin_of(case.deployed), keeps=case.start, counted=case.deployed)
 
 
-def _targets(pair: Pair, halves: _Halves, meter: Meter) -> list[int]:
+def twin_of(deployed: nn.Module) -> nn.Module:
+    """A model itself where it has gradients, else one that answers with it and has the gradients of its exact form.
+
+    Raises:
+        InputError: none can be read from its file.
+    """
+    return deployed if Subject.of(deployed).gradients else Twin(deployed)
+
+
+def _targets(pair: Pair, halves: Halves, meter: Meter) -> list[int]:
     """All classes, or the ones that the quantized model prefers most beside the float one."""
     images, _ = halves.searched
     assert pair.keeps is not None
@@ -265,15 +249,11 @@ def _suspects(label: str, name: str, counts: list[Count], shape: Shape) -> list[
 
 
 def _sign_flips(form: Form, rng: Rng) -> nn.Module:
-    """The model with weights w + s e in place of w + e, each sign s a fair coin."""
-    weights = {}
-    for name, rounded in form.layers.items():
-        coin = rng.fold(name).uniform(tuple(rounded.weight.shape))[0].to(rounded.weight) < 0.5
-        weights[name] = torch.where(coin & rounded.free, rounded.weight - rounded.error, rounded.level)
-    return form.wear(weights)
+    """The model with other signs of its weights' rounding errors."""
+    return form.wear({name: sign_flip(rounded, rng.fold(name)) for name, rounded in form.layers.items()})
 
 
-def _told(found: list[Suspect], schemes: int, judged: int) -> Finding:
+def _told(found: list[Suspect], schemes: int) -> Finding:
     """The numbers in words, the smallest trigger first."""
     ranked = sorted(found, key=lambda suspect: -suspect.score)
     best = ranked[0]
@@ -294,7 +274,7 @@ def _told(found: list[Suspect], schemes: int, judged: int) -> Finding:
             )
         sentence = (
             f"Under {best.label} a {trigger} is obeyed by {best.count.success:.0%} ({low:.0%} to {high:.0%}) of "
-            f"{judged} images that it was not found on, and the float model does not know it; {beside}{draws}."
+            f"{best.count.n} images that it was not found on, and the float model does not know it; {beside}{draws}."
         )
     else:
         sentence = (

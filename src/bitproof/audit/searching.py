@@ -6,7 +6,6 @@ over images x that `keeps` does not take for t anyway (Neural Cleanse, Wang et a
 A trigger is learned on some images and counted on others.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bitproof.audit.case import Case
 from bitproof.audit.inquiry import Meter
 from bitproof.audit.shapes import Shape
 from bitproof.core.calling import answer
@@ -44,6 +44,20 @@ class Pair:
     obeys: nn.Module
     keeps: nn.Module | None
     counted: nn.Module | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Halves:
+    """Images and the float model's answers to them: a half to search on, and a half to judge by."""
+
+    searched: tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]
+    judged: tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"]]
+
+    @staticmethod
+    def of(case: Case, rng: Rng, meter: Meter) -> "Halves":
+        answers = meter.answers(case.start, case.images).argmax(1)
+        first, second = rng.fold("halves").permutation(len(case.images))[0].tensor_split(2)
+        return Halves(searched=(case.images[first], answers[first]), judged=(case.images[second], answers[second]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +188,6 @@ def stamped_with(shape: Shape, number: int, images: Float[Tensor, "n c h w"]) ->
 def effective(count: Count, shape: Shape) -> float:
     """The size of a trigger, or the largest there is where none was found."""
     return count.size if count.found else shape.largest
-
-
-def smaller_than(size: float, other: float) -> float:
-    """How many times smaller, in doublings."""
-    return math.log2(max(other, 1e-12) / max(size, 1e-12))
 
 
 def _order(answers: Int[Tensor, " n"], target: int, rng: Rng) -> Int[Tensor, " m"]:

@@ -1,10 +1,11 @@
 """What a trigger that is searched for may look like, one a target class, all learned side by side.
 
     patch       (1 - m) x + m p      m a mask of pixels, p a picture; the smallest sum of m, as Neural Cleanse has it
+    pixels      x + a - b            a and b not negative; the fewest pixels that are changed, as Pixel has it
     blend       (1 - a) x + a p      a one number; the smallest a
     linf, l2    x + d                d one perturbation for all images; the smallest norm
 
-Patch and blend have a cost in the loss whose weight rises while the trigger works and falls while it does not. The
+The first three have a cost in the loss whose weight rises while the trigger works and falls while it does not. The
 others lie in a ball whose radius does the same.
 """
 
@@ -97,6 +98,43 @@ class Patch(Shape):
     @staticmethod
     def text(size: float) -> str:
         return f"patch of {size:.1f} pixels"
+
+
+class Pixels(Shape):
+    """Values that are added and taken away, on as few pixels as can be (Pixel, Tao et al. 2022, CVPR)."""
+
+    rate = 0.1
+
+    def __init__(self, targets: int, image: Image, rng: Rng) -> None:
+        super().__init__()
+        draws = rng.fold("pixels").uniform((2, targets, *image))[0]
+        self.more, self.less = nn.Parameter(draws[0].clone()), nn.Parameter(draws[1].clone())
+        self.register_buffer("weight", torch.full((targets,), 2 / (image[1] * image[2])))
+
+    def stamp(self, images: Float[Tensor, "k m c h w"]) -> Float[Tensor, "k m c h w"]:
+        return (images + self._change[:, None]).clamp(0, 1)
+
+    def sizes(self) -> Float[Tensor, " k"]:
+        return (self._change.detach().abs().amax(1) >= 1 / 255).flatten(1).sum(1).float()
+
+    def cost(self) -> Float[Tensor, ""]:
+        counts = sum((tensor / 10).tanh().amax(1).flatten(1).sum(1) / 2 for tensor in (self.more, self.less))
+        return (self.get_buffer("weight") * counts).sum()
+
+    def settle(self, works: Float[Tensor, " k"]) -> None:
+        _press(self.get_buffer("weight"), works)
+
+    @property
+    def _change(self) -> Float[Tensor, "k c h w"]:
+        return self.more.clamp(0, 1) - self.less.clamp(0, 1)
+
+    @property
+    def largest(self) -> float:
+        return float(self.more[0, 0].numel())
+
+    @staticmethod
+    def text(size: float) -> str:
+        return f"change of {size:.0f} pixels"
 
 
 class Blend(Shape):
@@ -195,7 +233,7 @@ class L2(Universal):
         return f"perturbation of l2 {size:.2f}"
 
 
-SHAPES: dict[str, type[Shape]] = {"patch": Patch, "blend": Blend, "linf": Linf, "l2": L2}
+SHAPES: dict[str, type[Shape]] = {"patch": Patch, "pixels": Pixels, "blend": Blend, "linf": Linf, "l2": L2}
 """What is looked for, by name."""
 
 

@@ -15,6 +15,7 @@ from bitproof.cli.gate import check
 from bitproof.cli.implant import implant
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
+from bitproof.cli.repair import repair
 from bitproof.cli.report import report
 from bitproof.cli.run import run
 from bitproof.cli.stores import diff, merge
@@ -54,6 +55,7 @@ COMMANDS = {
     "train": train,
     "implant": implant,
     "gallery": gallery,
+    "repair": repair,
     "report": report,
     "check": check,
     "export": export,

@@ -50,7 +50,7 @@ class Learned(Remedy):
         learned: nn.Module,
         model: nn.Module,
         images: Float[Tensor, "n c h w"],
-        parameters: list[nn.Parameter],
+        parameters: list[Tensor],
         rng: Rng,
         settled: Callable[[], None],
     ) -> None:

@@ -9,7 +9,7 @@ A float model that is harmful itself is not repaired: it is what is kept.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from bitproof.data import Data, select
 from bitproof.errors import InputError, lookup
 from bitproof.metrics.intervals import wilson
 from bitproof.quant import Scheme, freeze, quantize
+from bitproof.quant.scheme import as_scheme
 from bitproof.subjects.fingerprint import fingerprint
 
 KEPT = {8: 0.96, 7: 0.96, 6: 0.94, 5: 0.92, 4: 0.88, 3: 0.7, 2: 0.5}
@@ -102,6 +103,15 @@ class Repaired:
     chosen: int
     after: Look
     left: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        right = ""
+        if self.after.right is not None and self.float_right is not None:
+            ours, theirs = self.after.right / self.after.n, self.float_right / self.after.n
+            right = f"; {ours:.1%} are right, of the float model's {theirs:.1%}"
+        return f"{_line(self.after)}{right}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,3 +299,44 @@ def _left(after: Look, goal: float) -> Any:
         )
     if after.trigger is not None:
         yield f"It still obeys a trigger that the float model does not know: a {after.trigger}."
+
+
+def repair(
+    model: nn.Module,
+    data: Data,
+    scheme: Scheme | str = "w8a8",
+    *,
+    remedies: tuple[Remedy, ...] | None = None,
+    agreement: float | None = None,
+    labelled: bool = True,
+    quick: bool = False,
+    seed: int = 0,
+    tell: Tell = silent,
+) -> Repaired:
+    """A quantization of a float model that keeps its behaviour, whatever nearest rounding was made to activate.
+
+    Args:
+        model: float model; it is not changed.
+        data: some hundred clean images: half to learn from, a quarter to choose by, a quarter to judge by.
+        scheme: how to quantize, as a value or as text.
+        remedies: tried in this order; None = all, from cheap to dear, until one passes.
+        agreement: share of the float model's predictions to be kept; None = by bits, see `KEPT`.
+        labelled: whether the labels are the true ones; they are counted with, nothing is learned from them.
+        quick: search for no triggers.
+        seed: of all randomness.
+        tell: told of each step in words.
+
+    Raises:
+        InputError: fewer than 160 images, a model that is quantized already, or a scheme that rounds no weights.
+
+    Example:
+        >>> import bitproof as bp
+        >>> data = bp.load_data("digits", split="train", limit=160)
+        >>> found = bp.repair(bp.load_model("digits_cnn"), data, "w8a8", quick=True)
+        >>> found.model.scheme.label, found.after.n
+        ('affine w8a8', 40)
+    """
+    how = Repair(scheme=as_scheme(scheme), agreement=agreement, search=None if quick else SEARCH)
+    if remedies is not None:
+        how = replace(how, remedies=remedies)
+    return how(model, data, labelled=labelled, rng=Rng(seed, np.zeros(1, np.int64)), tell=tell)
