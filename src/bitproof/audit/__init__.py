@@ -6,21 +6,59 @@ question, and returns an *evidence*. A *verdict* rests on evidence alone.
 
 from bitproof.audit.case import Case, Form, Rounded
 from bitproof.audit.differential import DifferentialTriggers
+from bitproof.audit.disparity import Disparity
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.ordinary import OrdinaryBackdoors
+from bitproof.audit.pair import Pair
+from bitproof.audit.phases import Phases
 from bitproof.audit.remedies import REMEDIES, Remedy
 from bitproof.audit.repairing import Repair, Repaired, repair
+from bitproof.audit.sharpness import Sharpness
+from bitproof.audit.specialness import Specialness
+from bitproof.audit.verdict import basis, conformal, judged, scores
+
+INQUIRIES: dict[str, type[Inquiry]] = {
+    "phases": Phases,
+    "pair": Pair,
+    "disparity": Disparity,
+    "specialness": Specialness,
+    "sharpness": Sharpness,
+    "differential-triggers": DifferentialTriggers,
+    "ordinary-backdoors": OrdinaryBackdoors,
+}
+"""What a model can be asked, from cheap to dear."""
+
+QUICK: tuple[Inquiry, ...] = (Phases(), Pair(draws=39, level=0.025), Disparity(images=100))
+QUICK += (Specialness(draws=39, enough=3, level=0.025, images=100),)
+"""What is asked where it has to be quick; 2.5% of clean models look special by chance."""
+
+FULL: tuple[Inquiry, ...] = (Phases(), Pair(), Disparity(), Specialness(), Sharpness())
+FULL += (DifferentialTriggers(), OrdinaryBackdoors())
 
 __all__ = [
+    "FULL",
+    "INQUIRIES",
+    "QUICK",
     "REMEDIES",
     "Case",
     "DifferentialTriggers",
+    "Disparity",
     "Finding",
     "Form",
     "Inquiry",
     "Meter",
+    "OrdinaryBackdoors",
+    "Pair",
+    "Phases",
     "Remedy",
     "Repair",
     "Repaired",
     "Rounded",
+    "Sharpness",
+    "Specialness",
+    "basis",
+    "conformal",
+    "judged",
     "repair",
+    "scores",
 ]

@@ -1,7 +1,7 @@
 """What is audited, and with what: a float model, its quantized forms, the model that is deployed, and a few images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from bitproof.audit.deployed import distance, matched, read_layers
 from bitproof.core.copying import copied
 from bitproof.data import Data
 from bitproof.errors import InputError
@@ -18,6 +19,9 @@ from bitproof.quant.attached import weight_quantizer
 from bitproof.records import DataRecord, ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects import Subject
+
+DEPLOYED = "deployed"
+"""What results call the model that is deployed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,18 +51,17 @@ class Form:
     """One quantized form of the audited model.
 
     Attributes:
-        scheme: how it is quantized.
+        label: of its scheme, or `DEPLOYED`.
+        weight_bits, act_bits: the fewest of any layer but the first and the last.
         model: frozen: its weights are plain parameters that lie on their grids, its inputs are rounded as deployed.
         layers: by name, those whose weights are rounded.
     """
 
-    scheme: Scheme
+    label: str
+    weight_bits: int
+    act_bits: int
     model: nn.Module
     layers: Mapping[str, Rounded]
-
-    @property
-    def label(self) -> str:
-        return self.scheme.label
 
     @cached_property
     def worn(self) -> nn.Module:
@@ -155,17 +158,49 @@ class Case:
         )
 
     @cached_property
-    def start(self) -> nn.Module:
-        """The float model as it is before it is quantized: with BatchNorm folded where that is done."""
-        return freeze(fold_batch_norm(self.model, self.calibration[:2])) if self.folded else self.model
+    def folding(self) -> nn.Module:
+        """The float model with its BatchNorms folded."""
+        return freeze(fold_batch_norm(self.model, self.calibration[:2]))
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
-        """The quantized forms of the model, one a scheme."""
-        return tuple(self._form(scheme) for scheme in self.schemes)
+        """The quantized forms of the model: one a scheme, and what is deployed, where its codes can be read."""
+        forms = tuple(self._form(scheme) for scheme in self.schemes)
+        return forms if self.deployed is None or isinstance(self.claimed, str) else (*forms, self.claimed)
+
+    @cached_property
+    def claimed(self) -> Form | str:
+        """What is deployed, layer by layer beside the float model; or the reason why that cannot be."""
+        if self.deployed is None:
+            return "nothing is deployed"
+        stored = read_layers(self.deployed)
+        if isinstance(stored, str):
+            return stored
+        found = [matched(start, stored) for start in (self.model, self.folding)]
+        fitting = [(own, start) for own, start in zip(found, (self.model, self.folding), strict=True) if own]
+        if not fitting:
+            return "its layers are not those of the float model"
+        pairs, start = min(fitting, key=lambda pair: distance(pair[0]))
+        layers = {
+            name: Rounded(
+                weight=weight,
+                level=stored.level,
+                step=stored.step,
+                free=(stored.level - weight).abs() <= stored.step,
+            )
+            for name, (weight, stored) in pairs.items()
+        }
+        subject = Subject.of(self.deployed)
+        inside = isinstance(subject.scheme, Scheme) and subject.gradients and dict(compute_layers(self.deployed))
+        model = freeze(self.deployed) if inside else copied(start)
+        form = Form(
+            label=DEPLOYED, weight_bits=subject.weight_bits, act_bits=subject.act_bits, model=model, layers=layers
+        )
+        form.wear({})
+        return form if inside else replace(form, model=form.worn)
 
     def _form(self, scheme: Scheme) -> Form:
-        quantized = quantize(self.start, scheme, self.calibration)
+        quantized = quantize(self.folding if self.folded else self.model, scheme, self.calibration)
         layers = {}
         for name, layer in compute_layers(quantized):
             quantizer = weight_quantizer(layer)
@@ -181,4 +216,10 @@ class Case:
                 )
             low, high = quantizer.neighbours(weight)
             layers[name] = Rounded(weight=weight, level=quantizer(weight).detach(), step=step, free=low < high)
-        return Form(scheme=scheme, model=freeze(quantized), layers=layers)
+        return Form(
+            label=scheme.label,
+            weight_bits=scheme.weight_bits,
+            act_bits=scheme.act_bits,
+            model=freeze(quantized),
+            layers=layers,
+        )

@@ -21,7 +21,7 @@ from bitproof.audit.case import Case, Form
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.nulls import sign_flip
 from bitproof.audit.outliers import DEVIATIONS, deviations, doublings
-from bitproof.audit.searching import Count, Effort, Halves, Pair, counted, effective, searched, stamped_with
+from bitproof.audit.searching import Count, Effort, Halves, Rivals, counted, effective, searched, stamped_with
 from bitproof.audit.shapes import SHAPES, Shape
 from bitproof.core.rng import Rng
 from bitproof.deploy import Twin
@@ -158,7 +158,7 @@ class DifferentialTriggers(Inquiry):
             for suspect in self._at_length(label, pairs[label], case, halves, rng.fold("at length", label), meter)
         ]
 
-    def _screened(self, pairs: Mapping[str, Pair], halves: Halves, rng: Rng, meter: Meter) -> dict[str, float]:
+    def _screened(self, pairs: Mapping[str, Rivals], halves: Halves, rng: Rng, meter: Meter) -> dict[str, float]:
         """By how much the smallest trigger under each scheme is smaller than those of other classes, after a brief look
         at the half that is searched on."""
         effort, scores = Effort(steps=self.screening, images=self.screened), {}
@@ -175,7 +175,7 @@ class DifferentialTriggers(Inquiry):
         return scores
 
     def _at_length(
-        self, label: str, pair: Pair, case: Case, halves: Halves, rng: Rng, meter: Meter
+        self, label: str, pair: Rivals, case: Case, halves: Halves, rng: Rng, meter: Meter
     ) -> Iterator[Suspect]:
         """The most suspicious class for each kind of trigger, with its controls."""
         assert pair.keeps is not None
@@ -193,30 +193,30 @@ class DifferentialTriggers(Inquiry):
             if form is not None and suspect.count.found and suspect.doublings >= DOUBLINGS:
                 others = (_sign_flips(form, here.fold("signs", k)) for k in range(self.draws))
                 draws = tuple(
-                    control(Pair(obeys=other, keeps=pair.keeps), rng=here.fold("draw", k))
+                    control(Rivals(obeys=other, keeps=pair.keeps), rng=here.fold("draw", k))
                     for k, other in enumerate(others)
                 )
             yield replace(
                 suspect,
-                reverse=control(Pair(obeys=pair.keeps, keeps=pair.obeys), rng=here.fold("reverse")),
+                reverse=control(Rivals(obeys=pair.keeps, keeps=pair.obeys), rng=here.fold("reverse")),
                 draws=draws,
                 stamp=partial(stamped_with, shape, number),
                 pictures=stamped_with(shape, number, halves.judged[0][:PICTURES]).half().numpy(),
             )
 
-    def _control(self, pair: Pair, *, name: str, target: int, halves: Halves, rng: Rng, meter: Meter) -> float:
+    def _control(self, pair: Rivals, *, name: str, target: int, halves: Halves, rng: Rng, meter: Meter) -> float:
         """The size of a trigger for one class that another pair of models has, searched for at least as long."""
         effort = Effort(steps=self.steps, images=4 * self.images)
         shape = searched(pair, *halves.searched, [target], SHAPES[name], effort, rng, meter)
         return effective(counted(pair, *halves.judged, [target], shape, meter)[0], shape)
 
 
-def _pairs(case: Case) -> Iterator[tuple[str, Pair]]:
+def _pairs(case: Case) -> Iterator[tuple[str, Rivals]]:
     """Each quantized form, and the deployed model by its exact twin, beside the float model."""
     for form in case.forms:
-        yield form.label, Pair(obeys=form.model, keeps=case.start)
+        yield form.label, Rivals(obeys=form.model, keeps=case.start)
     if case.deployed is not None:
-        yield "deployed", Pair(obeys=twin_of(case.deployed), keeps=case.start, counted=case.deployed)
+        yield "deployed", Rivals(obeys=twin_of(case.deployed), keeps=case.start, counted=case.deployed)
 
 
 def twin_of(deployed: nn.Module) -> nn.Module:
@@ -228,7 +228,7 @@ def twin_of(deployed: nn.Module) -> nn.Module:
     return deployed if Subject.of(deployed).gradients else Twin(deployed)
 
 
-def _targets(pair: Pair, halves: Halves, meter: Meter) -> list[int]:
+def _targets(pair: Rivals, halves: Halves, meter: Meter) -> list[int]:
     """All classes, or the ones that the quantized model prefers most beside the float one."""
     images, _ = halves.searched
     assert pair.keeps is not None

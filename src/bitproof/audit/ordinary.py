@@ -17,7 +17,7 @@ from bitproof.audit.differential import CLASSES, LEAST, twin_of
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.margins import largest_margins
 from bitproof.audit.outliers import DEVIATIONS, deviations, grubbs
-from bitproof.audit.searching import Effort, Halves, Pair, counted, effective, searched
+from bitproof.audit.searching import Effort, Halves, Rivals, counted, effective, searched
 from bitproof.audit.shapes import SHAPES
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
@@ -108,7 +108,7 @@ class OrdinaryBackdoors(Inquiry):
     def _signs(
         self, label: str, model: nn.Module, counted_by: nn.Module | None, halves: Halves, rng: Rng, meter: Meter
     ) -> Iterator[Sign]:
-        pair = Pair(obeys=model, keeps=None, counted=counted_by)
+        pair = Rivals(obeys=model, keeps=None, counted=counted_by)
         images, _ = halves.searched
         targets = list(range(min(CLASSES, meter.answers(model, images[:1]).shape[1])))
         effort = Effort(steps=self.steps, images=self.images)

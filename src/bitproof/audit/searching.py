@@ -32,7 +32,7 @@ LIKELY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
+class Rivals:
     """Two models of the same images and classes.
 
     Attributes:
@@ -107,7 +107,7 @@ class Count:
 
 
 def searched(
-    pair: Pair,
+    pair: Rivals,
     images: Float[Tensor, "n c h w"],
     answers: Int[Tensor, " n"],
     targets: list[int],
@@ -158,7 +158,7 @@ def searched(
 
 @torch.no_grad()
 def counted(
-    pair: Pair,
+    pair: Rivals,
     images: Float[Tensor, "n c h w"],
     answers: Int[Tensor, " n"],
     targets: list[int],
