@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bitproof.audit.case import Case, Form
+from bitproof.audit.case import DEPLOYED, Case, Form
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.nulls import sign_flip
 from bitproof.audit.outliers import DEVIATIONS, deviations, doublings
@@ -214,9 +214,10 @@ class DifferentialTriggers(Inquiry):
 def _pairs(case: Case) -> Iterator[tuple[str, Rivals]]:
     """Each quantized form, and the deployed model by its exact twin, beside the float model."""
     for form in case.forms:
-        yield form.label, Rivals(obeys=form.model, keeps=case.start)
+        if form.label != DEPLOYED:
+            yield form.label, Rivals(obeys=form.model, keeps=case.model)
     if case.deployed is not None:
-        yield "deployed", Rivals(obeys=twin_of(case.deployed), keeps=case.start, counted=case.deployed)
+        yield DEPLOYED, Rivals(obeys=twin_of(case.deployed), keeps=case.model, counted=case.deployed)
 
 
 def twin_of(deployed: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bitproof.audit.case import Case
+from bitproof.audit.case import DEPLOYED, Case
 from bitproof.audit.differential import CLASSES, LEAST, twin_of
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.margins import largest_margins
@@ -98,12 +98,12 @@ class OrdinaryBackdoors(Inquiry):
 
     def _models(self, case: Case) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
         """Label, differentiable form and, where that is another one, the model itself."""
-        yield FLOAT, case.start, None
-        ordered = sorted(case.forms, key=lambda form: form.scheme.weight_bits)
+        yield FLOAT, case.model, None
+        ordered = sorted((form for form in case.forms if form.label != DEPLOYED), key=lambda form: form.weight_bits)
         for form in [*ordered[:1], *ordered[:0:-1]][: self.models]:
             yield form.label, form.model, None
         if case.deployed is not None:
-            yield "deployed", twin_of(case.deployed), case.deployed
+            yield DEPLOYED, twin_of(case.deployed), case.deployed
 
     def _signs(
         self, label: str, model: nn.Module, counted_by: nn.Module | None, halves: Halves, rng: Rng, meter: Meter

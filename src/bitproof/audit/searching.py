@@ -55,7 +55,7 @@ class Halves:
 
     @staticmethod
     def of(case: Case, rng: Rng, meter: Meter) -> "Halves":
-        answers = meter.answers(case.start, case.images).argmax(1)
+        answers = meter.answers(case.model, case.images).argmax(1)
         first, second = rng.fold("halves").permutation(len(case.images))[0].tensor_split(2)
         return Halves(searched=(case.images[first], answers[first]), judged=(case.images[second], answers[second]))
 

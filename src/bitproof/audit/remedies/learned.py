@@ -5,7 +5,7 @@
 Both start from dithered roundings, so that nothing is left in place only because clean images do not show it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +50,7 @@ class Learned(Remedy):
         learned: nn.Module,
         model: nn.Module,
         images: Float[Tensor, "n c h w"],
-        parameters: list[Tensor],
+        parameters: Sequence[Tensor],
         rng: Rng,
         settled: Callable[[], None],
     ) -> None:
