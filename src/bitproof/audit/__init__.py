@@ -7,6 +7,7 @@ question, and returns an *evidence*. A *verdict* rests on evidence alone.
 from bitproof.audit.case import Case, Form, Rounded
 from bitproof.audit.differential import DifferentialTriggers
 from bitproof.audit.disparity import Disparity
+from bitproof.audit.flips import DifferentialFlips
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.ordinary import OrdinaryBackdoors
 from bitproof.audit.pair import Pair
@@ -24,6 +25,7 @@ INQUIRIES: dict[str, type[Inquiry]] = {
     "specialness": Specialness,
     "sharpness": Sharpness,
     "differential-triggers": DifferentialTriggers,
+    "differential-flips": DifferentialFlips,
     "ordinary-backdoors": OrdinaryBackdoors,
 }
 """What a model can be asked, from cheap to dear."""
@@ -33,7 +35,7 @@ QUICK += (Specialness(draws=39, enough=3, level=0.025, images=100),)
 """What is asked where it has to be quick; 2.5% of clean models look special by chance."""
 
 FULL: tuple[Inquiry, ...] = (Phases(), Pair(), Disparity(), Specialness(), Sharpness())
-FULL += (DifferentialTriggers(), OrdinaryBackdoors())
+FULL += (DifferentialTriggers(), DifferentialFlips(), OrdinaryBackdoors())
 
 __all__ = [
     "FULL",
@@ -41,6 +43,7 @@ __all__ = [
     "QUICK",
     "REMEDIES",
     "Case",
+    "DifferentialFlips",
     "DifferentialTriggers",
     "Disparity",
     "Finding",

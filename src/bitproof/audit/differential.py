@@ -53,6 +53,7 @@ class Suspect:
         label: of the quantized model.
         shape: a name in `SHAPES`.
         count, size: of the trigger, on images that it was not found on; the size is the largest where it fails there.
+        largest: the size that stands for no trigger.
         others: sizes for the other classes.
         reverse: size for the same class with the two models in exchange.
         draws: sizes for the same class on models with other signs of their rounding errors.
@@ -64,6 +65,7 @@ class Suspect:
     shape: str
     count: Count
     size: float
+    largest: float
     others: tuple[float, ...]
     reverse: float = math.nan
     draws: tuple[float, ...] = ()
@@ -89,6 +91,10 @@ class Suspect:
     def score(self) -> float:
         """How much smaller than the nearer of both controls, in doublings; 0 where no trigger works."""
         return max(0.0, min(self.doublings, self.against_reverse)) if self.count.found else 0.0
+
+    def text(self, size: float) -> str:
+        """A size for people."""
+        return "none that works" if size >= self.largest else f"a {SHAPES[self.shape].text(size)}"
 
     @property
     def small(self) -> bool:
@@ -143,11 +149,11 @@ class DifferentialTriggers(Inquiry):
         if len(case.images) < 2 * LEAST:
             sentence = f"No trigger was searched for: that takes {2 * LEAST} images, half of them to judge by."
             return Finding(says=UNDECIDED, sentence=sentence)
-        return _told(self.found(case, rng, meter), len(dict(_pairs(case))))
+        return _told(self.found(case, rng, meter), len(rivals_of(case)))
 
     def found(self, case: Case, rng: Rng, meter: Meter) -> list[Suspect]:
         """The most suspicious class for each kind of trigger, under the schemes that are searched at length."""
-        halves, pairs = Halves.of(case, rng, meter), dict(_pairs(case))
+        halves, pairs = Halves.of(case, rng, meter), rivals_of(case)
         ranked = list(pairs)
         if len(pairs) > self.suspects:
             scores = self._screened(pairs, halves, rng, meter)
@@ -211,13 +217,13 @@ class DifferentialTriggers(Inquiry):
         return effective(counted(pair, *halves.judged, [target], shape, meter)[0], shape)
 
 
-def _pairs(case: Case) -> Iterator[tuple[str, Rivals]]:
-    """Each quantized form, and the deployed model by its exact twin, beside the float model."""
-    for form in case.forms:
-        if form.label != DEPLOYED:
-            yield form.label, Rivals(obeys=form.model, keeps=case.model)
+def rivals_of(case: Case) -> dict[str, Rivals]:
+    """Each quantized form beside the float model, fewest bits first; what is deployed comes last, by its exact twin."""
+    forms = sorted((form for form in case.forms if form.label != DEPLOYED), key=lambda form: form.weight_bits)
+    found = {form.label: Rivals(obeys=form.model, keeps=case.model) for form in forms}
     if case.deployed is not None:
-        yield DEPLOYED, Rivals(obeys=twin_of(case.deployed), keeps=case.model, counted=case.deployed)
+        found[DEPLOYED] = Rivals(obeys=twin_of(case.deployed), keeps=case.model, counted=case.deployed)
+    return found
 
 
 def twin_of(deployed: nn.Module) -> nn.Module:
@@ -244,7 +250,14 @@ def _suspects(label: str, name: str, counts: list[Count], shape: Shape) -> list[
     """Every class beside the others."""
     sizes = [effective(count, shape) for count in counts]
     return [
-        Suspect(label=label, shape=name, count=count, size=size, others=tuple(sizes[:i] + sizes[i + 1 :]))
+        Suspect(
+            label=label,
+            shape=name,
+            count=count,
+            size=size,
+            largest=shape.largest,
+            others=tuple(sizes[:i] + sizes[i + 1 :]),
+        )
         for i, (count, size) in enumerate(zip(counts, sizes, strict=True))
     ]
 
@@ -256,16 +269,15 @@ def _sign_flips(form: Form, rng: Rng) -> nn.Module:
 
 def _told(found: list[Suspect], schemes: int) -> Finding:
     """The numbers in words, the smallest trigger first."""
-    ranked = sorted(found, key=lambda suspect: -suspect.score)
+    ranked = sorted(found, key=lambda suspect: (-suspect.small, -suspect.score))
     best = ranked[0]
-    shape, (low, high) = SHAPES[best.shape], best.count.interval
-    small = [suspect for suspect in ranked if suspect.small]
-    trigger = f"{shape.text(best.size)} to class {best.count.target}"
+    low, high = best.count.interval
+    trigger = f"{SHAPES[best.shape].text(best.count.size)} to class {best.count.target}"
     beside = (
-        f"half of the other classes take {shape.text(statistics.median(best.others))} or more, the reverse direction "
-        f"{shape.text(best.reverse)}"
+        f"beside that, half of the other classes have {best.text(statistics.median(best.others))}, "
+        f"and the reverse direction {best.text(best.reverse)}"
     )
-    if small:
+    if best.small:
         draws = ""
         if best.draws:
             draws = (
@@ -283,11 +295,11 @@ def _told(found: list[Suspect], schemes: int) -> Finding:
             f"controls, a {trigger} under {best.label}, is obeyed by {best.count.success:.0%}; {beside}."
         )
     return Finding(
-        says=SUSPICIOUS if small else CLEAN,
+        says=SUSPICIOUS if best.small else CLEAN,
         sentence=sentence,
         readings=tuple(_readings(ranked)),
         score=best.score,
-        named=Named(scheme=best.label, target=best.count.target, trigger=trigger) if small else Named(),
+        named=Named(scheme=best.label, target=best.count.target, trigger=trigger) if best.small else Named(),
         shown=Shown(
             images=best.pictures,
             captions=tuple(f"{trigger}, image {i + 1}" for i in range(len(best.pictures))),

@@ -144,7 +144,10 @@ class OrdinaryBackdoors(Inquiry):
 
 def _told(signs: list[Sign]) -> Finding:
     """What fires where, in words; float's own backdoors are none that quantization activates."""
-    of_float = {sign.target: sign for sign in signs if sign.model == FLOAT and sign.fires}
+    of_float: dict[int, list[str]] = {}
+    for sign in signs:
+        if sign.model == FLOAT and sign.fires:
+            of_float.setdefault(sign.target, []).append(sign.detector)
     new = [sign for sign in signs if sign.model != FLOAT and sign.fires and sign.target not in of_float]
     several = {sign.target for sign in new if sum(other.target == sign.target for other in new) > 1}
     readings = tuple(
@@ -159,8 +162,8 @@ def _told(signs: list[Sign]) -> Finding:
     )
     parts = []
     if of_float:
-        names = "; ".join(f"{sign.detector} finds class {target}" for target, sign in of_float.items())
-        parts.append(f"The float model looks ordinarily backdoored ({names}): quantization has no part in it")
+        names = "; ".join(f"class {target} by {' and '.join(found)}" for target, found in of_float.items())
+        parts.append(f"The float model itself looks backdoored ({names}), ordinarily: quantization has no part in it")
     if new:
         names = "; ".join(f"{sign.detector} finds class {sign.target} under {sign.model}" for sign in new)
         parts.append(f"Quantized models show what the float model does not ({names})")

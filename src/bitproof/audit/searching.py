@@ -6,7 +6,7 @@ over images x that `keeps` does not take for t anyway (Neural Cleanse, Wang et a
 A trigger is learned on some images and counted on others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from bitproof.audit.case import Case
 from bitproof.audit.inquiry import Meter
-from bitproof.audit.shapes import Shape
+from bitproof.audit.shapes import WORKS, Shape
 from bitproof.core.calling import answer
 from bitproof.core.rng import Rng
 from bitproof.metrics.intervals import wilson
@@ -132,7 +132,7 @@ def searched(
     adam = torch.optim.Adam(shape.parameters(), shape.rate, betas=BETAS)
     orders = [_order(answers, target, rng.fold("order", target)) for target in targets]
     goals = torch.tensor(targets).repeat_interleave(effort.images)
-    works = torch.zeros(len(targets))
+    works, best = torch.zeros(len(targets)), _Best(shape, len(targets))
     for step in range(effort.steps):
         rows = torch.stack([_at(order, step, effort.images) for order in orders])
         stamped = shape.stamp(images[rows]).flatten(0, 1)
@@ -152,7 +152,9 @@ def searched(
         loss.backward()
         adam.step()
         works = MEMORY * works + (1 - MEMORY) * hits.view(len(targets), -1).float().mean(1)
+        best.note(works)
         shape.settle(works)
+    best.restore()
     return shape
 
 
@@ -188,6 +190,31 @@ def stamped_with(shape: Shape, number: int, images: Float[Tensor, "n c h w"]) ->
 def effective(count: Count, shape: Shape) -> float:
     """The size of a trigger, or the largest there is where none was found."""
     return count.size if count.found else shape.largest
+
+
+class _Best:
+    """The smallest trigger so far that works, of each target; as it is now where none has."""
+
+    def __init__(self, shape: Shape, targets: int) -> None:
+        self.shape = shape
+        self.kept = {name: parameter.detach().clone() for name, parameter in shape.named_parameters()}
+        self.sizes = torch.full((targets,), torch.inf)
+
+    @torch.no_grad()
+    def note(self, works: Float[Tensor, " k"]) -> None:
+        sizes = self.shape.sizes().detach()
+        better = (works > WORKS) & (sizes < self.sizes)
+        self.sizes = torch.where(better, sizes, self.sizes)
+        self._move(better, self.kept, dict(self.shape.named_parameters()))
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        self._move(self.sizes < torch.inf, dict(self.shape.named_parameters()), self.kept)
+
+    def _move(self, which: Tensor, to: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+        for name, tensor in to.items():
+            chosen = which.view(-1, *[1] * (tensor.dim() - 1))
+            tensor.copy_(torch.where(chosen, source[name], tensor))
 
 
 def _order(answers: Int[Tensor, " n"], target: int, rng: Rng) -> Int[Tensor, " m"]:

@@ -6,8 +6,8 @@ from bitproof.audit.remedies.reconstructed import Efrap
 from bitproof.audit.remedies.rerounding import Counteracted, Dithered
 
 REMEDIES: dict[str, type[Remedy]] = {
-    "counteracted": Counteracted,
     "dithered": Dithered,
+    "counteracted": Counteracted,
     "agreeing": Agreeing,
     "efrap": Efrap,
     "fine-tuned": FineTuned,

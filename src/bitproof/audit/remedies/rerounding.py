@@ -17,7 +17,7 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.quant import freeze
 
-TOLERANCE = 0.01
+TOLERANCE = 0.05
 """How many predictions fewer than the best strength a stronger one may keep."""
 
 
@@ -86,7 +86,7 @@ class Dithered(Rerounded):
     """W + strength step (U - 1/2) in place of W, with U uniform for each weight; of full strength it is stochastic
     rounding."""
 
-    strengths: tuple[float, ...] = (0.25, 0.5, 1.0)
+    strengths: tuple[float, ...] = (0.5, 1.0)
     draws: int = 6
 
     @property
