@@ -148,11 +148,12 @@ def searched(
             hits &= kept.argmax(1).cpu() != goals
             meter.count(forwards=len(stamped), backwards=len(stamped))
         loss = loss + shape.cost()
+        now = hits.view(len(targets), -1).float().mean(1)
+        works = MEMORY * works + (1 - MEMORY) * now
+        best.note(torch.minimum(works, now))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
-        works = MEMORY * works + (1 - MEMORY) * hits.view(len(targets), -1).float().mean(1)
-        best.note(works)
         shape.settle(works)
     best.restore()
     return shape

@@ -25,7 +25,7 @@ WORKS = 0.9
 RISE, FALL = 1.2, 1.3
 """By what a cost's weight is multiplied or divided a step."""
 
-SHRINK, GROW = 0.95, 1.03
+SHRINK, GROW = 0.95, 1.06
 """The same of a radius."""
 
 Image = tuple[int, int, int]
