@@ -25,7 +25,9 @@ _HOME = {
     "quantize": "quant",
     "Experiment": "experiment",
     "Result": "experiment",
+    "audit_model": "experiment",
     "evaluate": "experiment",
+    "Audit": "records",
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
@@ -36,6 +38,7 @@ _HOME = {
     "write_report": "report",
 }
 __all__ = [
+    "Audit",
     "Data",
     "Diagnosis",
     "Experiment",
@@ -47,6 +50,7 @@ __all__ = [
     "analysis",
     "attacks",
     "audit",
+    "audit_model",
     "data",
     "deploy",
     "diagnose_masking",
@@ -97,9 +101,9 @@ if TYPE_CHECKING:
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
-    from bitproof.experiment import Experiment, Result, evaluate
+    from bitproof.experiment import Experiment, Result, audit_model, evaluate
     from bitproof.quant import Scheme, freeze, quantize
-    from bitproof.records import Diagnosis
+    from bitproof.records import Audit, Diagnosis
     from bitproof.report import write_report
     from bitproof.store import Store
     from bitproof.subjects import tagged

@@ -68,7 +68,7 @@ SAMPLES = {
     "cell": full_cell(),
     "masking": replace(make_diagnosis(MODEL, DATA), twin=MODEL),
     "evidence": EVIDENCE,
-    "audit": replace(AUDIT, deployed=MODEL, evidence=(EVIDENCE,), probability=0.5, complete=False),
+    "audit": replace(AUDIT, deployed=MODEL, evidence=(EVIDENCE,), probability=0.5),
 }
 
 

@@ -16,7 +16,7 @@ from bitproof.audit.remedies import REMEDIES, Remedy
 from bitproof.audit.repairing import Repair, Repaired, repair
 from bitproof.audit.sharpness import Sharpness
 from bitproof.audit.specialness import Specialness
-from bitproof.audit.verdict import basis, conformal, judged, scores
+from bitproof.audit.verdict import conformal, judged, scores
 
 INQUIRIES: dict[str, type[Inquiry]] = {
     "phases": Phases,
@@ -59,7 +59,6 @@ __all__ = [
     "Rounded",
     "Sharpness",
     "Specialness",
-    "basis",
     "conformal",
     "judged",
     "repair",

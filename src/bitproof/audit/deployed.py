@@ -87,7 +87,7 @@ def _constant(step: Operation, number: int) -> Tensor | None:
 
 
 def matched(model: nn.Module, stored: list[Stored]) -> dict[str, tuple[Tensor, Stored]]:
-    """Each stored weight beside that of its layer in a float model, by the layer's name; empty where they do not fit."""
+    """Each stored weight beside that of its layer in a float model, by the layer's name; empty where none fits."""
     left = {name: layer.weight.detach() for name, layer in compute_layers(model)}
     pairs: dict[str, tuple[Tensor, Stored]] = {}
     for found in stored:

@@ -1,9 +1,9 @@
 """Disparity: what each scheme changes against float, on clean images and on images that nobody trained on.
 
-Accuracy and agreement are cheap to look at, and a backdoor shows in neither. On strange images (`strange`) a pair with a
-backdoor may disagree towards one class; but honest pairs have classes there, too, that most of what changes goes to. So
-these are numbers to be read beside others. What is much is known from clean models of the same family, and whether it
-hangs on this one rounding is asked elsewhere (`specialness`). One thing is said without any: grids of many bits that
+Accuracy and agreement are cheap to look at, and a backdoor shows in neither. On strange images (`strange`) a pair with
+a backdoor may disagree towards one class; but honest pairs have classes there, too, that most of what changes goes to.
+So these are numbers to be read beside others. What is much is known from clean models of the same family, and whether
+it hangs on this one rounding is asked elsewhere (`specialness`). One thing is said without any: grids of many bits that
 change most answers are not what honest models are known for.
 """
 

@@ -130,13 +130,13 @@ class Phases(Inquiry):
         )
         where = f"layer {layer}" if layer else "all layers together"
         said = (
-            f"{worst}, {where}: {most.near_half[AT]:.1%} of {most.n:,} weights lie within a tenth of a step of an edge, "
-            f"{np.median(most.near_half):.1%} at neighbouring steps (z = {most.z:.1f})"
+            f"{worst}, {where}: {most.near_half[AT]:.1%} of {most.n:,} weights lie within a tenth of a step of an "
+            f"edge, {np.median(most.near_half):.1%} at neighbouring steps (z = {most.z:.1f})"
         )
         if most.z < self.limit:
             return Finding(
                 says=CLEAN,
-                sentence=f"No grid stands out among its neighbours; the most does {said}.",
+                sentence=f"No grid stands out among its neighbours; the one that does most: {said}.",
                 readings=tuple(readings),
                 score=most.z,
                 curves=curves,

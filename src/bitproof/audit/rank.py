@@ -1,4 +1,4 @@
-"""A model among random ones that are as good as it under the null hypothesis: exact p-values, for many statistics at once.
+"""A model among random ones that are as good under the null hypothesis: exact p-values, for many statistics at once.
 
 The statistics of all models are made comparable by median and spread of all of them together, the audited one among
 them; then the largest of each model are compared (max-T, Westfall & Young 1993). As every model is treated alike, the

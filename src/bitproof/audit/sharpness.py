@@ -81,7 +81,8 @@ class Sharpness(Inquiry):
         return Finding(
             says=None,
             sentence=f"Along the quantization error of {top.scheme} the model changes most for its size: "
-            f"{top.value:.3g} nats {top.statistic.rsplit('nats, ')[1]}, z = {top.z:.1f} among {self.directions} random directions.",
+            f"{top.value:.3g} nats {top.statistic.rsplit('nats, ')[1]}, z = {top.z:.1f} among {self.directions} random "
+            "directions.",
             readings=tuple(readings),
             score=top.z,
             named=Named(scheme=top.scheme),

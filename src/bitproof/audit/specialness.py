@@ -105,13 +105,11 @@ class Specialness(Inquiry):
             return Finding(says=CLEAN, sentence="Rounding moves no weight: there is nothing that it could set off.")
         floors = np.tile(sets.floors, len(case.forms))
         drawn: list[Float64[np.ndarray, " s"]] = []
-        among = ranked(found, np.zeros((0, len(found))), floors)
-        for number in range(self.draws):
-            drawn.append(np.concatenate([_draw(form, sets, rng, number, meter) for form in case.forms]))
-            if len(drawn) >= FEWEST:
-                among = ranked(found, np.stack(drawn), floors)
-                if among.above >= self.enough:
-                    break
+        while True:
+            drawn.append(np.concatenate([_draw(form, sets, rng, len(drawn), meter) for form in case.forms]))
+            among = ranked(found, np.stack(drawn), floors)
+            if len(drawn) == self.draws or (len(drawn) >= FEWEST and among.above >= self.enough):
+                break
         return self._told(case, sets, found, np.stack(drawn), among, rng, meter)
 
     def _sets(self, case: Case, rng: Rng, meter: Meter) -> _Sets:

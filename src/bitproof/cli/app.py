@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperCommand
 
 import bitproof
+from bitproof.cli.audit import audit
 from bitproof.cli.compare import compare
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
@@ -51,6 +52,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "run": run,
     "quantize": quantize,
+    "audit": audit,
     "compare": compare,
     "train": train,
     "implant": implant,

@@ -3,6 +3,7 @@
 from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
 from bitproof.conditions.suites import SUITES
 from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.auditing import audit_model
 from bitproof.experiment.estimate import Estimate, estimate
 from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
 from bitproof.experiment.implanting import implant
@@ -23,6 +24,7 @@ __all__ = [
     "Made",
     "Masking",
     "Result",
+    "audit_model",
     "compare_stores",
     "estimate",
     "evaluate",

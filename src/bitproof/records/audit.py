@@ -148,7 +148,6 @@ class Audit:
         evidence: in the order in which it was looked for.
         probability: how often a clean model of the calibrated family looks at least as suspicious; None = uncalibrated.
         calibrated_on: number of clean models behind it.
-        complete: whether every inquiry that was asked for came to an end.
         run: which run of the store computed it; None before it is stored.
     """
 
@@ -165,7 +164,6 @@ class Audit:
     evidence: tuple[Evidence, ...]
     probability: float | None = None
     calibrated_on: int = 0
-    complete: bool = True
     run: int | None = field(default=None, compare=False)
 
     @property

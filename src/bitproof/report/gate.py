@@ -23,15 +23,15 @@ def rulings(
         InputError: no results, or a requirement or a name that does not fit them.
     """
     parts: dict[tuple[str, int], list[Cell]] = {}
-    for cell in cells:
-        parts.setdefault((cell.data.fingerprint, cell.seed), []).append(cell)
+    for tested in cells:
+        parts.setdefault((tested.data.fingerprint, tested.seed), []).append(tested)
     if not parts:
         raise InputError(
             "the store holds no results", rule="what was tested is judged", remedy="Run bitproof evaluate --store first"
         )
     found: list[Ruling] = []
     for part in parts.values():
-        floats = [cell.model.name for cell in part if cell.model.is_float]
+        floats = [tested.model.name for tested in part if tested.model.is_float]
         base = reference or next(iter([*floats, part[0].model.name]))
         for requirement in asked:
             found += judge(requirement, name_conditions(part), base, models)
@@ -58,22 +58,22 @@ def junit(found: Sequence[Ruling]) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=ruling.model, name=ruling.requirement.text)
         if ruling.verdict != PASSED:
             kind = "failure" if ruling.verdict == FAILED else "skipped"
-            ElementTree.SubElement(case, kind, message=_printable(ruling.sentence))
+            ElementTree.SubElement(case, kind, message=printable(ruling.sentence))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def markdown(found: Sequence[Ruling]) -> str:
     """A Markdown table, a row a requirement and model."""
     rows = ["| verdict | requirement | |", "|---|---|---|"]
-    rows += [
-        f"| {ruling.verdict} | `{_cell(ruling.requirement.text)}` | {_cell(ruling.sentence)} |" for ruling in found
-    ]
+    rows += [f"| {ruling.verdict} | `{cell(ruling.requirement.text)}` | {cell(ruling.sentence)} |" for ruling in found]
     return "\n".join(rows) + "\n"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text without letters that files for other programs may not hold."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _cell(text: str) -> str:
-    return _printable(text).replace("|", "\\|").replace("<", "&lt;")
+def cell(text: str) -> str:
+    """Text in a table of Markdown."""
+    return printable(text).replace("|", "\\|").replace("<", "&lt;")

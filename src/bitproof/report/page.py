@@ -13,6 +13,7 @@ from bitproof.report import text
 from bitproof.report.panels import PANELS
 from bitproof.report.rows import SIGNIFICANT
 from bitproof.report.sections import Section, sections
+from bitproof.report.verdicts import basis
 
 
 def write_report(
@@ -61,6 +62,7 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
     filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
     world.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
     world.globals |= {"bits": text.bits, "level": SIGNIFICANT}
+    world.filters["basis"] = basis
     panels = [[(panel, shown) for panel in PANELS if (shown := panel.shows(section))] for section in parts]
     return world.get_template("page.html.j2").render(
         title=title,

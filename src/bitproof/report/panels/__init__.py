@@ -5,6 +5,7 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    audit,
     distances,
     findings,
     gallery,
@@ -19,6 +20,7 @@ from bitproof.report.panels import (
 from bitproof.report.panels.base import Panel
 
 PANELS: tuple[Panel, ...] = (
+    audit.PANEL,
     findings.PANEL,
     matrix.PANEL,
     same_pixels.PANEL,

@@ -182,10 +182,10 @@ def _example(seen: dict[str, list[dict[int, _Sight]]], i: int, factor: float, ow
 
 
 def _picture(caption: str, image: Image, sights: list[_Sight]) -> Picture:
-    return Picture(caption=caption, uri=_uri(image), verdicts=tuple(sight.verdict for sight in sights))
+    return Picture(caption=caption, uri=data_uri(image), verdicts=tuple(sight.verdict for sight in sights))
 
 
-def _uri(image: Image) -> str:
+def data_uri(image: Image) -> str:
     """The [c, h, w] image as a PNG in a data URI: its first three channels as colours, or its first as grey."""
     from PIL import Image as pillow
 

@@ -1,0 +1,197 @@
+"""`bitproof audit`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bitproof
+from bitproof.cli.checks import check_fit, check_output, check_store
+from bitproof.cli.common import calibration_images, chosen_device, keeping, kept_in, load_examples, open_model, root_of
+from bitproof.cli.options import (
+    CalibrationCount,
+    CalibrationData,
+    Classes,
+    ClassList,
+    DataOption,
+    Device,
+    InputSize,
+    Json,
+    Mean,
+    Model,
+    Quiet,
+    ReportOption,
+    Sample,
+    Seed,
+    Std,
+    StoreOption,
+    Weights,
+)
+from bitproof.errors import InputError, lookup
+from bitproof.files import written
+
+CODES = {"clean": 0, "suspicious": 1, "undecided": 3}
+"""What the command exits with; 2 is an error."""
+
+FAILING = {"undecided": ("suspicious", "undecided"), "suspicious": ("suspicious",)}
+"""Verdicts that are failures, by what --fail-on says."""
+
+
+def audit(
+    model: Model,
+    data: DataOption,
+    weights: Weights = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+    input_size: InputSize = None,
+    class_list: ClassList = None,
+    deployed: Annotated[
+        Path | None, typer.Option(help="What claims to be made of it: .onnx, .tflite, or a quantized checkpoint.")
+    ] = None,
+    scheme: Annotated[
+        list[str] | None, typer.Option(help="How it will be quantized, e.g. w8a8. [default: six common ones]")
+    ] = None,
+    folded: Annotated[
+        bool, typer.Option("--folded", help="BatchNorm is folded before the model is quantized.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Ask less, with fewer draws and images.")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which part of the data to look at.")] = "test",
+    limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.")] = 500,
+    sample: Sample = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="The labels mean nothing: compare with the float model's answers.")
+    ] = False,
+    calibration_data: CalibrationData = None,
+    calibration_count: CalibrationCount = 512,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
+    device: Device = "auto",
+    fail_on: Annotated[
+        str, typer.Option(help="suspicious, or undecided: what is not 0 as exit code, from there upwards.")
+    ] = "undecided",
+    store: StoreOption = None,
+    report: ReportOption = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here, for code scanning.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    cyclonedx: Annotated[Path | None, typer.Option(help="Write a CycloneDX model card here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a Markdown summary here.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Is this checkpoint safe to quantize, and is this deployed model what it claims to be? Exit code 0 clean, 1
+    suspicious, 3 undecided, 2 for errors."""
+    failing = lookup(FAILING, fail_on, "verdict to fail on")
+    files = [weights, deployed, Path(model)]
+    outputs = {"report": report, "SARIF file": sarif, "JUnit file": junit}
+    outputs |= {"model card": cyclonedx, "summary": markdown}
+    for what, path in outputs.items():
+        check_output(path, f"the {what}", store, *files, root_of(data), root_of(calibration_data))
+    check_store(store, *files)
+    device = chosen_device(device)
+    from bitproof.core.copying import moved
+    from bitproof.experiment.auditing import SCHEMES, audit_model
+    from bitproof.report import verdicts
+
+    wanted = scheme or (SCHEMES if deployed is None else ())
+    schemes = [bitproof.Scheme.parse(text) for text in wanted]
+    framing = {"model": model, "input_size": input_size}
+    examples = load_examples(
+        data, split, limit if sample is None else None, sample=sample, seed=seed, class_list=class_list, **framing
+    )
+    calibration = examples
+    if any(planned.needs_calibration for planned in schemes):
+        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
+    opening: dict[str, Any] = {"mean": mean, "std": std}
+    network = moved(open_model(model, weights, classes, examples, **opening), device)
+    with keeping(kept_in(store)):
+        found = audit_model(
+            network,
+            examples,
+            calibration,
+            schemes=schemes,
+            deployed=None if deployed is None else _deployed(deployed, model, classes, examples, opening),
+            quick=quick,
+            clean=[] if calibrate is None else _clean(calibrate, model, classes, opening, device),
+            labelled=not unlabelled,
+            folded=folded,
+            seed=seed,
+            batch_size=batch_size,
+            store=store,
+            progress=not (quiet or json),
+            tell=(lambda _: None) if quiet or json else _tell,
+            name=str(weights or model),
+        )
+    version = bitproof.__version__
+    texts = {
+        "SARIF file": lambda: verdicts.sarif(found, path=str(weights or model), version=version),
+        "JUnit file": lambda: verdicts.junit(found),
+        "model card": lambda: verdicts.cyclonedx(found, version=version),
+        "summary": lambda: verdicts.markdown(found),
+    }
+    for what, make in texts.items():
+        if (path := outputs[what]) is not None:
+            with written(path, f"the {what}") as draft:
+                draft.write_text(make(), encoding="utf-8")
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as page:
+            page.write(verdicts.markdown(found))
+    if report is not None:
+        bitproof.write_report([found], report, title="bitproof audit")
+    if json:
+        print(verdicts.as_json(found), end="")
+    elif not quiet:
+        print(f"{found.verdict}: {found.sentence}\n{found.advice}\n{verdicts.basis(found)}")
+    raise typer.Exit(CODES[found.verdict] if found.verdict in failing else 0)
+
+
+def _tell(evidence: Any) -> None:
+    """Each evidence as it is found, so that a stop leaves something behind."""
+    print(f"- {evidence.name} ({evidence.says or 'to be read beside others'}): {evidence.sentence}", flush=True)
+
+
+def _deployed(file: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any]) -> Any:
+    """The model that is deployed.
+
+    Raises:
+        InputError: a file that is none, or one that can run code.
+    """
+    if file.suffix == ".pt2":
+        raise InputError(
+            f"{str(file)!r} is a program of torch.export",
+            rule="torch runs code that such a file brings, and an audit is for files of strangers",
+            remedy="Audit its weights as safetensors, or an ONNX export",
+        )
+    if file.suffix == ".safetensors":
+        return open_model(model, file, classes, examples, **opening)
+    if not file.exists():
+        raise InputError(
+            f"there is no file {str(file)!r}",
+            rule="a deployed model is a file",
+            remedy="Pass a .onnx or .tflite file, or a checkpoint",
+        )
+    opened = bitproof.deploy.load_deployed(file)
+    check_fit(opened, examples, file.name)
+    return opened
+
+
+def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any], device: str) -> list[Any]:
+    """The float models in a folder of checkpoints.
+
+    Raises:
+        InputError: a folder without any.
+    """
+    from bitproof.core.copying import moved
+
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not files:
+        raise InputError(
+            f"no checkpoints in {str(folder)!r}",
+            rule="an audit is calibrated on clean models of the same architecture, .safetensors files in a folder",
+            remedy="Put some there, 19 at least, or leave --calibrate out",
+        )
+    return [moved(open_model(model, file, classes, None, **opening), device) for file in files]

@@ -1,0 +1,124 @@
+"""Audits as a command makes them: with a bar, kept in a store evidence by evidence, beside clean models."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from bitproof.audit import FULL, QUICK, Case, Inquiry, judged, scores
+from bitproof.core.memory import keep_freed_memory
+from bitproof.core.rng import Rng
+from bitproof.data import Data
+from bitproof.errors import InputError
+from bitproof.experiment.environment import environment
+from bitproof.quant import Scheme, as_scheme
+from bitproof.records import Audit, Evidence
+from bitproof.runner.progress import Progress
+from bitproof.store import Store
+
+SCHEMES = ("w8a8", "affine:w8a8,granularity=tensor", "w6a8", "w4a8", "affine:w4a8,granularity=tensor", "w4a4")
+"""What a model may be quantized by, where nobody says."""
+
+
+def audit_model(
+    model: nn.Module,
+    data: Data,
+    calibration: Data,
+    *,
+    schemes: Sequence[Scheme | str] | None = None,
+    deployed: nn.Module | None = None,
+    quick: bool = False,
+    inquiries: Sequence[Inquiry] | None = None,
+    clean: Sequence[nn.Module] = (),
+    labelled: bool = True,
+    folded: bool = False,
+    seed: int = 0,
+    batch_size: int = 128,
+    store: str | Path | None = None,
+    progress: bool = True,
+    tell: Callable[[Evidence], None] = lambda _: None,
+    name: str = "model",
+) -> Audit:
+    """Is this checkpoint safe to quantize, and is this deployed model what it claims to be?
+
+    Args:
+        model: the float model; it is not changed.
+        data: a few hundred clean images.
+        calibration: images that set activation ranges, others than `data`.
+        schemes: what it may be quantized by; None = `SCHEMES`, or none where a deployed model is given.
+        deployed: a model that claims to be made of `model`: a session, an integer form, or a quantized copy.
+        quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
+        inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
+        clean: clean float models of the same architecture, which are audited alike to compare with; 19 at least.
+        labelled: whether labels are known; if not, answers are compared with the float model's.
+        folded: whether BatchNorm is folded before the model is quantized.
+        seed: of all randomness.
+        batch_size: images a pass; results do not depend on it.
+        store: a file that keeps each evidence: the same call goes on from there. None keeps nothing.
+        progress: show a bar.
+        tell: is told of each evidence of `model` as it is found.
+        name: of the model in the record.
+
+    Returns:
+        The verdict with its evidence.
+
+    Raises:
+        InputError: a model that is quantized already, schemes without codes, or no images.
+
+    Example:
+        >>> import bitproof as bp
+        >>> model, train = bp.load_model("digits_cnn", seed=1), bp.load_data("digits", split="train", limit=32)
+        >>> found = audit_model(model, bp.load_data("digits", limit=20), train, quick=True, progress=False)
+        >>> found.verdict, [evidence.name for evidence in found.evidence]
+        ('clean', ['phases', 'disparity', 'specialness'])
+    """
+    keep_freed_memory()
+    asked = tuple(inquiries) if inquiries is not None else QUICK if quick else FULL
+    if not asked:
+        raise InputError("no inquiries", rule="an audit asks something", remedy="Leave inquiries out")
+    wanted = schemes if schemes is not None else SCHEMES if deployed is None else ()
+    common = {
+        "schemes": tuple(as_scheme(scheme) for scheme in wanted),
+        "labelled": labelled,
+        "folded": folded,
+        "batch_size": batch_size,
+    }
+    case = Case.of(model, data, calibration, deployed=deployed, name=name, **common)
+    others = [Case.of(other, data, calibration, name=f"clean {i}", **common) for i, other in enumerate(clean, 1)]
+    cases = [case, *others]
+    wanted_of = [[inquiry for inquiry in asked if inquiry.asks(one)] for one in cases]
+    total = sum(inquiry.passes(one) for one, those in zip(cases, wanted_of, strict=True) for inquiry in those)
+    rng = Rng(seed, np.zeros(1, np.int64))
+    with Store(store) as kept, Progress(total, enabled=progress) as bar:
+        run = kept.begin_run(environment())
+
+        def evidence(one: Case, inquiry: Inquiry) -> Evidence:
+            key, cost = inquiry.key(one, seed=seed), inquiry.passes(one)
+            bar.start(f"{one.records[0].name}: {inquiry.name}")
+            if key in kept:
+                bar.advance(cost)
+                return kept.get(key)
+            done = 0
+
+            def advance(passes: int) -> None:
+                nonlocal done
+                done += passes
+                bar.advance(passes)
+
+            found = inquiry(one, rng=rng, advance=advance)
+            bar.advance(cost - done)
+            kept.append(found, run)
+            return found
+
+        own: list[Evidence] = []
+        for inquiry in wanted_of[0]:
+            own.append(evidence(case, inquiry))
+            tell(own[-1])
+        beside = [
+            scores([evidence(one, inquiry) for inquiry in those])
+            for one, those in zip(others, wanted_of[1:], strict=True)
+        ]
+        verdict = judged(own, clean=beside)
+        kept.append(verdict, run)
+    return verdict

@@ -1,0 +1,165 @@
+"""Verdicts of audits for other programs: SARIF, JUnit XML, CycloneDX and Markdown; and in a few words for people."""
+
+import json
+from typing import Any
+from xml.etree import ElementTree
+
+from bitproof.records import CLEAN, SUSPICIOUS, Audit, Evidence, plain
+from bitproof.report.gate import cell, printable
+from bitproof.settings import digest
+
+FEWEST, BOUNDING = 19, 59
+"""Clean models that a rank at 5% takes, and that bound the rate of false alarms by it with 95% confidence."""
+
+_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+
+RULES = {
+    "specialness": "Rounding to nearest is special among perturbations of its size",
+    "phases": "Weights were made for a grid",
+    "pair": "Codes of the deployed model are not the nearest ones",
+    "disparity": "Quantization changes many answers",
+    "sharpness": "The model changes fastest along its quantization error",
+}
+"""What an evidence would say, by its name; others are called by their name."""
+
+
+def basis(audit: Audit) -> str:
+    """What the verdict's thresholds rest on, in words."""
+    n = audit.calibrated_on
+    if audit.probability is None:
+        few = f"{n} clean models are too few (it takes {FEWEST})" if n else "there are no clean models to compare with"
+        return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone."
+    said = f"{audit.probability:.1%} of clean models look at least as suspicious, by {n} of the same family"
+    if n < BOUNDING:
+        return f"Calibrated: {said}; it takes {BOUNDING} to bound false alarms by 5% with 95% confidence."
+    return f"Calibrated: {said}, which bound false alarms by 5% with 95% confidence."
+
+
+def as_json(audit: Audit) -> str:
+    """Everything, arrays as lists."""
+    return json.dumps(plain(audit), indent=1) + "\n"
+
+
+def sarif(audit: Audit, *, path: str, version: str) -> str:
+    """SARIF 2.1.0: a rule a kind of evidence, a result a finding, at the model's file.
+
+    Args:
+        audit: the verdict.
+        path: of the model's file, relative to the repository.
+        version: of bitproof.
+    """
+    names = [evidence.name for evidence in audit.evidence]
+    results = [
+        {
+            "ruleId": evidence.name,
+            "ruleIndex": names.index(evidence.name),
+            "kind": "pass" if evidence.says == CLEAN else "informational" if evidence.says is None else "fail",
+            "level": _level(evidence),
+            "message": {"text": printable(evidence.sentence)},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": path}}}],
+            "partialFingerprints": {
+                "bitproof/v1": digest(evidence.name, audit.model.fingerprint, evidence.named.scheme)
+            },
+        }
+        for evidence in audit.evidence
+    ]
+    rules = [{"id": name, "shortDescription": {"text": RULES.get(name, name)}} for name in names]
+    driver = {"name": "bitproof", "version": version, "rules": rules}
+    run = {
+        "tool": {"driver": driver},
+        "results": results,
+        "properties": {"verdict": audit.verdict, "advice": audit.advice},
+    }
+    return json.dumps({"$schema": _URI, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
+
+
+def _level(evidence: Evidence) -> str:
+    """SARIF has levels for failures alone."""
+    if evidence.says in (CLEAN, None):
+        return "none"
+    return "error" if evidence.says == SUSPICIOUS else "warning"
+
+
+def junit(audit: Audit) -> str:
+    """A JUnit file: a test case an evidence; what is suspicious fails, what is undecided is skipped."""
+    fails = [evidence for evidence in audit.evidence if evidence.says == SUSPICIOUS]
+    skips = [evidence for evidence in audit.evidence if evidence.says not in (SUSPICIOUS, CLEAN, None)]
+    cases = [*audit.evidence]
+    suite = ElementTree.Element(
+        "testsuite",
+        name="bitproof audit",
+        tests=str(len(cases) + 1),
+        failures=str(len(fails) + (audit.verdict == SUSPICIOUS)),
+        skipped=str(len(skips) + (audit.verdict not in (SUSPICIOUS, CLEAN))),
+    )
+    for name, says, sentence in [
+        *((evidence.name, evidence.says, evidence.sentence) for evidence in cases),
+        ("verdict", audit.verdict, audit.sentence),
+    ]:
+        case = ElementTree.SubElement(suite, "testcase", classname=printable(audit.model.name), name=name)
+        if says not in (CLEAN, None):
+            kind = "failure" if says == SUSPICIOUS else "skipped"
+            ElementTree.SubElement(case, kind, message=printable(sentence))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def markdown(audit: Audit) -> str:
+    """A summary for a pull request or the page of a build."""
+    lines = [
+        f"### Audit of {cell(audit.model.name)}: {audit.verdict}",
+        "",
+        f"{cell(audit.sentence)} {cell(audit.advice)}",
+        "",
+        "| evidence | says | |",
+        "|---|---|---|",
+        *(f"| {of.name} | {of.says or 'to be read beside others'} | {cell(of.sentence)} |" for of in audit.evidence),
+        "",
+        basis(audit),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cyclonedx(audit: Audit, *, version: str) -> str:
+    """CycloneDX 1.6: the model as a component, its rates as metrics of a model card, findings as vulnerabilities."""
+    reference = f"model/{audit.model.fingerprint}"
+    measured: list[dict[str, Any]] = [
+        {"type": reading.statistic, "value": f"{reading.value:.6g}", "slice": reading.scheme or "float"}
+        for evidence in audit.evidence
+        for reading in evidence.readings
+    ]
+    card = {
+        "modelParameters": {"task": "image classification"},
+        "quantitativeAnalysis": {"performanceMetrics": measured},
+        "considerations": {"technicalLimitations": [audit.advice, basis(audit)]},
+    }
+    found = [
+        {
+            "id": f"bitproof-{evidence.name}",
+            "description": printable(evidence.sentence),
+            "recommendation": audit.advice,
+            "affects": [{"ref": reference}],
+        }
+        for evidence in audit.evidence
+        if evidence.says == SUSPICIOUS
+    ]
+    component = {
+        "type": "machine-learning-model",
+        "bom-ref": reference,
+        "name": printable(audit.model.name),
+        "modelCard": card,
+    }
+    tools = {"components": [{"type": "application", "name": "bitproof", "version": version}]}
+    return (
+        json.dumps(
+            {
+                "bomFormat": "CycloneDX",
+                "specVersion": "1.6",
+                "version": 1,
+                "metadata": {"tools": tools},
+                "components": [component],
+                "vulnerabilities": found,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
