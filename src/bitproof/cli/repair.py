@@ -7,8 +7,8 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_output
-from bitproof.cli.common import keeping, load_examples, open_model, root_of
-from bitproof.cli.options import Classes, DataOption, InputSize, Mean, Model, Seed, Std, Weights
+from bitproof.cli.common import chosen_device, keeping, load_examples, open_model, root_of
+from bitproof.cli.options import Classes, DataOption, Device, InputSize, Mean, Model, Seed, Std, Weights
 
 
 def repair(
@@ -36,18 +36,21 @@ def repair(
     classes: Classes = None,
     input_size: InputSize = None,
     seed: Seed = 0,
+    device: Device = "auto",
 ) -> None:
     """Quantize a model so that it behaves as the float one, whatever quantization was made to activate.
 
     Exit code 0 if that is shown on images held back, 1 if something is left (the checkpoint is written all the same).
     """
+    from bitproof.core.copying import moved
     from bitproof.settings import parse
 
     wanted = bitproof.Scheme.parse(scheme)
     remedies = tuple(parse(text, bitproof.audit.REMEDIES, "remedy") for text in remedy) if remedy else None
     check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    device = chosen_device(device)
     examples = load_examples(data, split, limit, model=model, input_size=input_size)
-    start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
+    start = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std), device)
     with keeping("a repair keeps nothing of what was not finished"):
         found = bitproof.repair(
             start,

@@ -1,4 +1,4 @@
-"""EFRAP: roundings that leave the nearest level where that costs little (Li et al. 2024, arXiv 2405.12725).
+"""EFRAP: roundings that leave the nearest level where that costs little (CVPR 2024, arXiv 2405.12725).
 
 A backdoor that quantization activates lives in the errors of nearest rounding, so these are turned over, and the output
 of each layer is kept as it was. Per layer, with h = sigmoid(V),

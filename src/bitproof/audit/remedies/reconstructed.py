@@ -1,4 +1,4 @@
-"""EFRAP as a remedy: see `bitproof.ptq.efrap`."""
+"""EFRAP as a remedy (arXiv 2405.12725): see `bitproof.ptq.efrap`."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from bitproof.ptq.pipeline import ROUNDINGS
 
 @dataclass(frozen=True, kw_only=True)
 class Efrap(Remedy):
-    """Roundings learned layer by layer, away from the nearest level (Li et al. 2024, arXiv 2405.12725).
+    """Roundings learned layer by layer, away from the nearest level.
 
     Attributes:
         iterations: steps a layer; the paper has 10,000 of a tenth of the rate.

@@ -67,8 +67,10 @@ class Rerounded(Remedy):
 
 @dataclass(frozen=True, kw_only=True)
 class Counteracted(Rerounded):
-    """W - strength (Q(W) - W) in place of W: what rounding does to the weights is taken for a task that they learned,
-    and is taken back (QVec, arXiv 2606.20254). It turns over the weights next to a boundary first."""
+    """W - strength (Q(W) - W) is rounded in place of W, which turns over the weights next to a boundary first.
+
+    What rounding does to the weights is taken for a task that they learned, and is taken back (QVec, arXiv 2606.20254).
+    """
 
     strengths: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
 
@@ -83,8 +85,7 @@ class Counteracted(Rerounded):
 
 @dataclass(frozen=True, kw_only=True)
 class Dithered(Rerounded):
-    """W + strength step (U - 1/2) in place of W, with U uniform for each weight; of full strength it is stochastic
-    rounding."""
+    """W + strength step (U - 1/2) is rounded in place of W, U uniform; of full strength it is stochastic rounding."""
 
     strengths: tuple[float, ...] = (0.5, 1.0)
     draws: int = 6
