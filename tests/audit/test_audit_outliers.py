@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bitproof.audit.outliers import DEVIATIONS, deviations, doublings, grubbs
+from bitproof.audit.outliers import DEVIATIONS, DEVIATIONS_OF_FOUR, deviations, doublings, grubbs
 
 
 def test_doublings_and_deviations_of_given_values():
@@ -40,5 +40,7 @@ def test_one_in_twenty_clean_models_of_ten_classes_is_flagged():
     flagged = np.mean([deviations(row[0], row[1:].tolist()) >= DEVIATIONS for row in sizes])
     usual = np.mean([deviations(row[0], row[1:].tolist()) >= 2 for row in sizes])
     assert 0.03 < flagged < 0.065 and 0.29 < usual < 0.37
+    of_four = [max(deviations(row[0], row[1:].tolist()) for row in four) for four in sizes.reshape(-1, 4, 10)]
+    assert 0.02 < np.mean(np.array(of_four) >= DEVIATIONS_OF_FOUR) < 0.09
     tested = np.mean([grubbs(row.tolist()) <= 0.05 for row in logs])
     assert 0.035 < tested < 0.065

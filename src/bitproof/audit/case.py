@@ -191,13 +191,15 @@ class Case:
             for name, (weight, stored) in pairs.items()
         }
         subject = Subject.of(self.deployed)
-        inside = isinstance(subject.scheme, Scheme) and subject.gradients and dict(compute_layers(self.deployed))
-        model = freeze(self.deployed) if inside else copied(start)
+        own = subject.gradients and any(weight_quantizer(layer) for _, layer in compute_layers(self.deployed))
         form = Form(
-            label=DEPLOYED, weight_bits=subject.weight_bits, act_bits=subject.act_bits, model=model, layers=layers
+            label=DEPLOYED,
+            weight_bits=subject.weight_bits,
+            act_bits=subject.act_bits,
+            model=freeze(self.deployed) if own else copied(start),
+            layers=layers,
         )
-        form.wear({})
-        return form if inside else replace(form, model=form.worn)
+        return form if own else replace(form, model=form.wear({}))
 
     def _form(self, scheme: Scheme) -> Form:
         quantized = quantize(self.folding if self.folded else self.model, scheme, self.calibration)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bitproof.audit.case import DEPLOYED, Case, Form
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.nulls import sign_flip
-from bitproof.audit.outliers import DEVIATIONS, deviations, doublings
+from bitproof.audit.outliers import DEVIATIONS_OF_FOUR, deviations, doublings
 from bitproof.audit.searching import Count, Effort, Halves, Rivals, counted, effective, searched, stamped_with
 from bitproof.audit.shapes import SHAPES, Shape
 from bitproof.core.rng import Rng
@@ -98,7 +98,7 @@ class Suspect:
 
     @property
     def small(self) -> bool:
-        return self.score >= DOUBLINGS and self.deviations >= DEVIATIONS
+        return self.score >= DOUBLINGS and self.deviations >= DEVIATIONS_OF_FOUR
 
     @property
     def bound(self) -> bool:

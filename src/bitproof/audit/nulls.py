@@ -39,9 +39,8 @@ def moved(rounded: Rounded) -> Tensor:
 
 def sign_flip(rounded: Rounded, rng: Rng) -> Float[Tensor, "out ..."]:
     """The error of each weight with the sign of a coin."""
-    error = rounded.error
     back = moved(rounded) & (_uniform(rng, rounded.weight) < 0.5)
-    return rounded.weight + torch.where(back, -error, error)
+    return torch.where(back, rounded.weight - rounded.error, rounded.level)
 
 
 def dither(rounded: Rounded, rng: Rng) -> Float[Tensor, "out ..."]:

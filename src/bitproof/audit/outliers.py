@@ -12,6 +12,9 @@ from collections.abc import Sequence
 DEVIATIONS = 3.9
 """Robust standard deviations, for ten classes."""
 
+DEVIATIONS_OF_FOUR = 5.6
+"""The same where the largest of four such values is looked at."""
+
 SPREAD = 0.15
 """Least robust standard deviation of logarithms to base 2 that is believed: few classes may agree by chance."""
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from bitproof.audit.case import Case, Form
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
@@ -37,6 +37,9 @@ BLUR = 0.5
 WIDEST = 0.15
 """... and this far in any case."""
 
+FINE = 64
+"""Bins a step."""
+
 LEAST = 200
 """Weights of a layer that is looked at by itself."""
 
@@ -56,21 +59,29 @@ class Spectrum:
         return max(self.z_harmonic, self.z_near_half)
 
 
-def spectrum(codes: Float64[np.ndarray, " n"]) -> Spectrum:
-    """The phase spectrum of weights, given in steps of their grid, without those that lie on it.
+Counts = Int64[np.ndarray, " b"]
+"""How many weights lie so far from zero: in bins of 1 / `FINE` of a step."""
+
+
+def counted(codes: Float64[np.ndarray, " n"]) -> Counts:
+    """Weights, given in steps of their grid, in bins; both statistics are the same for either sign."""
+    return np.bincount((np.abs(codes) * FINE).round().astype(np.int64))
+
+
+def spectrum(counts: Counts) -> Spectrum:
+    """The phase spectrum of weights, without those that lie on the grid.
 
     Example:
         >>> even = np.linspace(0.1, 7.3, 7201)
-        >>> spectrum(even).z < 4 < spectrum(even.round() + 0.48).z
+        >>> spectrum(counted(even)).z < 4 < spectrum(counted(even.round() + 0.48)).z
         True
     """
-    n = len(codes)
-    harmonic, near = np.empty(len(STEPS)), np.empty(len(STEPS))
-    for i, step in enumerate(STEPS):
-        phases = codes / step
-        harmonic[i] = np.cos(2 * np.pi * phases).mean()
-        near[i] = (np.abs(phases % 1 - 0.5) <= CLOSE).mean()
-    away = min(WIDEST, BLUR / np.sqrt((codes**2).mean()))
+    used = np.flatnonzero(counts)
+    shares, n = counts[used] / counts.sum(), int(counts.sum())
+    phases = used / FINE / STEPS[:, None]
+    harmonic = np.cos(2 * np.pi * phases) @ shares
+    near = (np.abs(phases % 1 - 0.5) <= CLOSE) @ shares
+    away = min(WIDEST, BLUR / np.sqrt((used / FINE) ** 2 @ shares))
     return Spectrum(
         harmonic=harmonic,
         near_half=near,
@@ -118,7 +129,7 @@ class Phases(Inquiry):
             for reading in _read(form, name, of)
         ]
         readings.sort(key=lambda reading: -(reading.z or 0))
-        worst, (form, spectra) = max(found.items(), key=lambda item: max(of.z for of in item[1][1].values()))
+        worst, (form, spectra) = max(found.items(), key=lambda item: self._standing_out(item[1][1]))
         layer, most = max(spectra.items(), key=lambda item: item[1].z)
         curves = Curves(
             x=STEPS,
@@ -150,18 +161,27 @@ class Phases(Inquiry):
             curves=curves,
         )
 
+    def _standing_out(self, spectra: Mapping[str, Spectrum]) -> tuple[int, float]:
+        """In how many weights a grid stands out, by their layers, and how far: the last layer of many schemes has the
+        same grid, so the one that was aimed at is that of most layers."""
+        weights = sum(of.n for layer, of in spectra.items() if layer and of.z >= self.limit)
+        return weights, max(of.z for of in spectra.values())
+
 
 def _spectra(form: Form) -> Mapping[str, Spectrum]:
     """Of all layers together (""), and of each that has enough weights; nothing where no weight is rounded."""
-    codes = {}
+    counts: dict[str, Counts] = {}
     for name, rounded in form.layers.items():
         own = (rounded.weight / rounded.step)[moved(rounded)]
         if own.numel():
-            codes[name] = own.double().cpu().numpy()
-    if not codes:
+            counts[name] = counted(own.double().cpu().numpy())
+    if not counts:
         return {}
-    spectra = {"": spectrum(np.concatenate(list(codes.values())))}
-    return spectra | {name: spectrum(own) for name, own in codes.items() if len(own) >= LEAST and len(codes) > 1}
+    together = np.zeros(max(map(len, counts.values())), np.int64)
+    for own in counts.values():
+        together[: len(own)] += own
+    alone = {name: spectrum(own) for name, own in counts.items() if own.sum() >= LEAST and len(counts) > 1}
+    return {"": spectrum(together), **alone}
 
 
 def _read(form: Form, layer: str, of: Spectrum) -> list[Reading]:

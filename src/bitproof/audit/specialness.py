@@ -184,6 +184,8 @@ class Specialness(Inquiry):
                 f"{names[statistic]}, {form.label})."
             )
             return Finding(says=CLEAN, sentence=sentence, readings=tuple(readings), score=score, curves=curves)
+        best = _telling(names, found, drawn, among, self.level)
+        form, statistic = case.forms[best // count], best % count
         further, axis, agree = self._further(case, sets, form, statistic, found[best], rng, meter)
         own = found[best - statistic :][:count]
         named = Named(
@@ -246,6 +248,20 @@ class Specialness(Inquiry):
         of_weights = above["weights"] == 0
         agree = {name: not of_weights or above[f"weights, {name}"] <= 1 for name in ("dither", "grid shift")}
         return readings, carriers[0] if len(carriers) == 1 else None, agree
+
+
+def _telling(
+    names: tuple[str, ...],
+    found: Float64[np.ndarray, " s"],
+    drawn: Float64[np.ndarray, "k s"],
+    among: Ranked,
+    level: float,
+) -> int:
+    """Of what is significant the largest change in answers, or where there is none in anything, in deviations."""
+    special = among.p_values <= level
+    answers = np.tile(["divergence" not in name for name in names], len(found) // len(names))
+    more = np.where(special & answers, found - np.median(drawn, 0), -np.inf)
+    return int(np.argmax(more)) if np.isfinite(more).any() else int(np.argmax(among.z))
 
 
 def _nearest(form: Form, sets: _Sets, meter: Meter) -> Float64[np.ndarray, " s"]:

@@ -124,11 +124,11 @@ def audit(
             store=store,
             progress=not (quiet or json),
             tell=(lambda _: None) if quiet or json else _tell,
-            name=str(weights or model),
+            name=weights.name if weights else model,
         )
     version = bitproof.__version__
     texts = {
-        "SARIF file": lambda: verdicts.sarif(found, path=str(weights or model), version=version),
+        "SARIF file": lambda: verdicts.sarif(found, path=_place(weights, model), version=version),
         "JUnit file": lambda: verdicts.junit(found),
         "model card": lambda: verdicts.cyclonedx(found, version=version),
         "summary": lambda: verdicts.markdown(found),
@@ -147,6 +147,13 @@ def audit(
     elif not quiet:
         print(f"{found.verdict}: {found.sentence}\n{found.advice}\n{verdicts.basis(found)}")
     raise typer.Exit(CODES[found.verdict] if found.verdict in failing else 0)
+
+
+def _place(weights: Path | None, model: str) -> str:
+    """Where the model's file lies, from here where it lies below, as code scanning wants it."""
+    file = Path(weights or model)
+    inside = file.resolve().is_relative_to(Path.cwd())
+    return file.resolve().relative_to(Path.cwd()).as_posix() if inside else file.as_posix()
 
 
 def _tell(evidence: Any) -> None:

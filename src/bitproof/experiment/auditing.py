@@ -64,7 +64,8 @@ def audit_model(
         The verdict with its evidence.
 
     Raises:
-        InputError: a model that is quantized already, schemes without codes, or no images.
+        InputError: a model that is quantized already, schemes without codes, no images, or clean models beside a
+            deployed one.
 
     Example:
         >>> import bitproof as bp
@@ -77,6 +78,12 @@ def audit_model(
     asked = tuple(inquiries) if inquiries is not None else QUICK if quick else FULL
     if not asked:
         raise InputError("no inquiries", rule="an audit asks something", remedy="Leave inquiries out")
+    if clean and deployed is not None:
+        raise InputError(
+            f"{len(clean)} clean models beside a deployed one",
+            rule="a model is ranked among models that are audited alike, and these are not deployed",
+            remedy="Audit the float model beside them, and the pair by itself",
+        )
     wanted = schemes if schemes is not None else SCHEMES if deployed is None else ()
     common = {
         "schemes": tuple(as_scheme(scheme) for scheme in wanted),

@@ -1,0 +1,73 @@
+"""Random perturbations have the size of the rounding error, and touch nothing that rounding does not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bitproof as bp
+from bitproof.audit import Rounded
+from bitproof.audit.nulls import NULLS, FlippedInput, flip_inputs, moved
+from bitproof.quant.codes import Codes
+from bitproof.quant.grid import AffineQuantizer
+
+RNG = bp.Rng(0, np.zeros(1, np.int64))
+
+
+def rounded(weight, step=0.1, largest=7):
+    """Weights on a symmetric grid whose codes end at `largest`."""
+    codes = weight / step
+    level = codes.round().clamp(-largest, largest) * step
+    return Rounded(weight=weight, level=level, step=torch.tensor(step), free=codes.abs() <= largest)
+
+
+WEIGHTS = torch.linspace(-0.65, 0.65, 4001).view(4001, 1)
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_a_draw_has_the_energy_of_the_error(name):
+    of = rounded(WEIGHTS)
+    energies = [
+        float(((NULLS[name](of, RNG.fold(i)) - of.weight) ** 2).mean() / (of.error**2).mean()) for i in range(20)
+    ]
+    assert np.mean(energies) == pytest.approx(1, abs=0.01 if name != "grid shift" else 0.05)
+
+
+def test_a_sign_flip_keeps_the_size_of_every_error_and_turns_half_of_them():
+    of = rounded(WEIGHTS)
+    drawn = NULLS["sign flip"](of, RNG) - of.weight
+    assert torch.allclose(drawn.abs(), of.error.abs(), atol=1e-6)
+    assert 0.45 < float((drawn * of.error < 0).float().mean()) < 0.55
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_what_lies_on_the_grid_and_what_is_clipped_stays(name):
+    weight = torch.tensor([[0.0, 0.1, -0.7, 0.7, 0.93, -2.0]])
+    of = rounded(weight)
+    assert torch.equal(NULLS[name](of, RNG), of.level)
+
+
+def test_grid_shift_lands_on_one_shifted_grid():
+    of = rounded(WEIGHTS)
+    parts = (NULLS["grid shift"](of, RNG) / 0.1)[moved(of)] % 1
+    assert float(parts.max() - parts.min()) < 1e-3
+
+
+def test_inputs_keep_the_size_of_their_errors_whatever_the_batch():
+    quantizer = AffineQuantizer(Codes.of(4, symmetric=False), symmetric=False)
+    quantizer.set_range(torch.tensor(0.0), torch.tensor(1.5))
+    layer = nn.Sequential(nn.Linear(50, 2))
+    layer[0].add_module("input_quantizer", quantizer)
+    x = torch.rand(6, 50) * 2
+    flip_inputs(layer, RNG)
+    flipped = layer[0].input_quantizer
+    assert isinstance(flipped, FlippedInput)
+    whole = flipped(x)
+    assert torch.equal(whole[4:], flipped(x[4:]))
+    error = quantizer(x) - x
+    assert torch.allclose((whole - x).abs(), error.abs(), atol=1e-6)
+    clipped = x > 1.55
+    assert clipped.any() and torch.equal(whole[clipped], quantizer(x)[clipped])
+    assert ((whole - x) * error < 0)[~clipped].float().mean() > 0.3
+    flip_inputs(layer, None)
+    assert layer[0].input_quantizer is quantizer

@@ -1,0 +1,94 @@
+"""From evidence to a verdict, its words, and the files that other programs read."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bitproof.audit import conformal, judged
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
+from bitproof.report import verdicts
+from samples import make_audit, make_cell
+
+CELL = make_cell()
+AUDIT = make_audit(CELL.model, CELL.data)
+EVIDENCE = AUDIT.evidence[0]
+
+
+def says(*words):
+    return [replace(EVIDENCE, name=f"evidence {i}", says=word) for i, word in enumerate(words)]
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ((CLEAN, None), CLEAN),
+        ((CLEAN, UNDECIDED), UNDECIDED),
+        ((UNDECIDED, SUSPICIOUS, CLEAN), SUSPICIOUS),
+    ],
+)
+def test_the_worst_that_evidence_says_is_the_verdict(words, verdict):
+    found = judged(says(*words))
+    assert found.verdict == verdict and found.advice and found.probability is None
+    assert "Uncalibrated: there are no clean models" in verdicts.basis(found)
+
+
+def test_clean_models_make_a_probability_and_alarm():
+    clean = [{"evidence 0": float(i)} for i in range(59)]
+    found = judged([replace(EVIDENCE, name="evidence 0", says=CLEAN, score=99.0)], clean=clean)
+    assert found.verdict == SUSPICIOUS and found.probability == pytest.approx(1 / 60)
+    assert "bound false alarms by 5%" in verdicts.basis(found)
+    usual = judged([replace(EVIDENCE, name="evidence 0", says=CLEAN, score=30.5)], clean=clean)
+    assert usual.verdict == CLEAN and usual.probability == pytest.approx(29 / 60, abs=0.02)
+
+
+def test_too_few_clean_models_are_said_to_be():
+    found = judged(says(CLEAN), clean=[{"evidence 0": 1.0}] * 5)
+    assert found.probability is None and "5 clean models are too few" in verdicts.basis(found)
+
+
+def test_a_clean_model_is_called_unlike_them_no_more_often_than_the_level():
+    random = np.random.default_rng(0)
+    draw = lambda: {name: float(v) for name, v in zip("abc", random.standard_t(2, 3), strict=True)}  # noqa: E731
+    probabilities = [conformal(draw(), [draw() for _ in range(39)]) for _ in range(400)]
+    assert np.mean(np.array(probabilities) <= 0.05) <= 0.08
+
+
+def test_sarif_has_what_code_scanning_asks_for():
+    (run,) = (log := json.loads(verdicts.sarif(AUDIT, path="models/a.safetensors", version="1.0")))["runs"]
+    assert log["version"] == "2.1.0" and run["tool"]["driver"]["name"] == "bitproof"
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"] and result["message"]["text"]
+        (place,) = result["locations"]
+        assert place["physicalLocation"]["artifactLocation"]["uri"] == "models/a.safetensors"
+        assert len(result["partialFingerprints"]["bitproof/v1"]) == 32
+        assert (result["kind"] == "fail") == (result["level"] != "none")
+    assert [result["level"] for result in run["results"]] == ["error", "none"]
+
+
+def test_junit_counts_what_it_holds():
+    suite = ElementTree.fromstring(verdicts.junit(replace(AUDIT, sentence="a\x1bb")))
+    assert suite.get("tests") == str(len(suite)) and len(suite) == len(AUDIT.evidence) + 1
+    assert suite.get("failures") == str(len(suite.findall("*/failure"))) == "2"
+    assert suite.get("skipped") == str(len(suite.findall("*/skipped"))) == "0"
+
+
+def test_cyclonedx_has_a_model_card_with_its_metrics():
+    bom = json.loads(verdicts.cyclonedx(AUDIT, version="1.0"))
+    assert (bom["bomFormat"], bom["specVersion"], bom["version"]) == ("CycloneDX", "1.6", 1)
+    (component,) = bom["components"]
+    assert component["type"] == "machine-learning-model" and component["name"]
+    (metric,) = component["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert metric == {"type": "flips to class 3", "value": "0.5", "slice": "affine w4a8"}
+    (finding,) = bom["vulnerabilities"]
+    assert finding["affects"] == [{"ref": component["bom-ref"]}] and finding["recommendation"]
+
+
+def test_markdown_and_json_say_the_same():
+    text = verdicts.markdown(replace(AUDIT, sentence="a | b"))
+    assert text.startswith("### Audit of float: suspicious\n") and "a \\| b" in text
+    found = json.loads(verdicts.as_json(AUDIT))
+    assert found["verdict"] == SUSPICIOUS and found["evidence"][0]["readings"][0]["z"] == 60

@@ -1,0 +1,54 @@
+"""`bitproof audit`: exit codes, files for other programs, and what is refused."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+import bitproof as bp
+
+AUDIT = ["audit", "digits_cnn", "--data", "digits", "--limit", 12, "--scheme", "w4a8", "--quick"]
+
+
+def test_the_verdict_its_files_and_the_store(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    files = {name: tmp_path / f"a.{name}" for name in ("sarif", "junit", "cyclonedx", "markdown", "report")}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    command = [*AUDIT, "--calibration-count", 32, "--store", tmp_path / "a.db"]
+    code, out, _ = run(*command, *options)
+    assert code in (0, 3) and "- phases (clean): " in out and "- specialness" in out and "Uncalibrated" in out
+    assert json.loads(files["sarif"].read_text())["runs"] and ElementTree.parse(files["junit"])
+    assert json.loads(files["cyclonedx"].read_text())["components"]
+    assert files["markdown"].read_text() == (tmp_path / "step.md").read_text()
+    page = files["report"].read_text()
+    assert "<polyline" in page and "phases" in page and page.count("<svg") == 2
+    again = run(*command, "--json")
+    assert again[0] == code  # the format never changes the exit code
+    found = json.loads(again[1])
+    with bp.Store(tmp_path / "a.db", readonly=True) as store:
+        assert len(store.query("evidence")) == len(found["evidence"]) == 3 and len(store.query("audit")) == 1
+
+
+def test_clean_models_are_compared_with(run, tmp_path):
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for seed in range(2):
+        bp.save_model(bp.load_model("digits_cnn", seed=seed), folder / f"{seed}.safetensors", architecture="digits_cnn")
+    _, out, _ = run(*AUDIT, "--calibration-count", 32, "--calibrate", folder)
+    assert "2 clean models are too few" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--deployed", "a.pt2"], "files of strangers"),
+        (["--deployed", "a.onnx"], "there is no file"),
+        (["--fail-on", "clean"], "unknown verdict to fail on 'clean'"),
+        (["--calibrate", "nowhere"], "no checkpoints in 'nowhere'"),
+        (["--scheme", "dorefa:w4a4"], "an audit asks what rounding to the nearest code"),
+    ],
+)
+def test_what_cannot_be_audited_is_said(run, options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*AUDIT, "--calibration-count", 32, *options)
+    assert code == 2 and words in err
