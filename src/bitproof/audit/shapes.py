@@ -22,8 +22,11 @@ from bitproof.core.rng import Rng
 WORKS = 0.9
 """The success above which a trigger is made smaller."""
 
-RISE, FALL = 1.2, 1.3
+RISE, FALL = 1.3, 1.5
 """By what a cost's weight is multiplied or divided a step."""
+
+FIRST = 30.0
+"""What a patch of the whole image costs at first, in nats."""
 
 SHRINK, GROW = 0.95, 1.06
 """The same of a radius."""
@@ -76,7 +79,7 @@ class Patch(Shape):
         draws = rng.fold("patch").normal((targets, image[0] + 1, height, width))[0]
         self.mask = nn.Parameter(0.1 * draws[:, :1] - 2)
         self.picture = nn.Parameter(draws[:, 1:].clone())
-        self.register_buffer("weight", torch.full((targets,), 2 / (height * width)))
+        self.register_buffer("weight", torch.full((targets,), FIRST / (height * width)))
 
     def stamp(self, images: Float[Tensor, "k m c h w"]) -> Float[Tensor, "k m c h w"]:
         mask, picture = self.mask.sigmoid()[:, None], self.picture.sigmoid()[:, None]
@@ -109,7 +112,7 @@ class Pixels(Shape):
         super().__init__()
         draws = rng.fold("pixels").uniform((2, targets, *image))[0]
         self.more, self.less = nn.Parameter(draws[0].clone()), nn.Parameter(draws[1].clone())
-        self.register_buffer("weight", torch.full((targets,), 2 / (image[1] * image[2])))
+        self.register_buffer("weight", torch.full((targets,), FIRST / (image[1] * image[2])))
 
     def stamp(self, images: Float[Tensor, "k m c h w"]) -> Float[Tensor, "k m c h w"]:
         return (images + self._change[:, None]).clamp(0, 1)

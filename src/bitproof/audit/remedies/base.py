@@ -3,7 +3,6 @@ model, or at least leaves the roundings that somebody may have prepared."""
 
 import abc
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -80,8 +79,3 @@ def distance(found: Float[Tensor, "n k"], wanted: Float[Tensor, "n k"]) -> float
 def kept(found: Float[Tensor, "n k"], wanted: Float[Tensor, "n k"]) -> float:
     """The share of predictions that are the same."""
     return float((found.argmax(1) == wanted.argmax(1)).float().mean())
-
-
-def text_of(setting: Any, *names: str) -> str:
-    """`name=value` of some fields of a setting, for labels."""
-    return " ".join(f"{name}={getattr(setting, name)}" for name in names)
