@@ -2,6 +2,7 @@
 # make test   the test suite, but for its slowest tests
 # make test-all   the slow tests, too
 # make lint   ruff, pyright, the layer contract
+# make docs   the documentation as a site, in site/
 #
 # Both set up .venv from the versions in constraints.txt first. Where $(PYTHON) has this version of torch already
 # (a CPU build, say), the new environment sees that one through a .pth file, and nothing of CUDA is fetched.
@@ -19,7 +20,7 @@ print(*[d.locate_file("") for d in found[:1]], sep="")
 endef
 export TORCH_HOME
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(VENV)/core
 	$(BIN)/bitproof demo --report report.html
@@ -36,6 +37,9 @@ lint: $(VENV)/dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+docs: $(VENV)/docs
+	$(BIN)/zensical build --strict --clean
+
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PYTHON) -c "$$TORCH_HOME" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/host_torch.pth
@@ -45,6 +49,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/core
 	$(PIP) -e '.[zoo,deploy,tflite,video,dev]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/core
+	$(PIP) -e '.[docs]'
 	touch $@
 
 clean:

@@ -3,6 +3,7 @@
     python benchmarks/audit.py digits GALLERY              a folder that `bitproof gallery` made
     python benchmarks/audit.py resnet20 CIFAR WEIGHTS [IMPLANT ...]
     python benchmarks/audit.py real CIFAR IMAGENET SHARED
+    python benchmarks/audit.py cost CIFAR WEIGHTS
     python benchmarks/audit.py summary
 
 Every model is a claim of its own and is kept as soon as there is one: the same command goes on with one that was
@@ -18,23 +19,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.audit import QUICK, Inquiry
+from bitproof.audit import QUICK, Case, Inquiry, Meter, Pair, Phases, Specialness
+from bitproof.audit.nulls import flip_inputs
 from bitproof.core.memory import keep_freed_memory
 from bitproof.metrics import wilson
+from bitproof.settings import describe
 from common import RESULTS, kept
 
 NAME = "audit"
-DIGITS = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor", "w3a8")
-"""All that the gallery's implants are made for."""
-TWELVE = tuple(
-    f"affine:w{w}a{a},granularity={g}"
-    for w, a in ((8, 8), (7, 8), (6, 8), (5, 8), (4, 8), (4, 4))
-    for g in ("channel", "tensor")
-)
+SMALL = (Phases(), Specialness(draws=39, enough=3, level=0.025, images=50))
+"""What gallery models are asked: 100 images a draw, half of them strange; of integers the pair beside it."""
+SMALLEST = (Phases(), Specialness(draws=19, enough=3, level=0.05, images=16))
+"""The same of networks that take long: 32 images a draw."""
+DIGITS = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor")
+TWELVE = 12
+"""Schemes of the cost."""
 
 
 def told(found: bp.Audit, seconds: float) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def measure(
     *,
     schemes: Sequence[str] | None,
     deployed: nn.Module | None = None,
-    inquiries: Sequence[Inquiry] = QUICK,
+    inquiries: Sequence[Inquiry],
     about: dict[str, Any],
 ) -> None:
     """One audit, unless it is there."""
@@ -73,13 +77,13 @@ def measure(
         model, data, calibration, schemes=schemes, deployed=deployed, inquiries=inquiries, store=store, progress=False
     )
     row = about | told(found, time.process_time() - start)
-    kept(NAME, claim, row, {"threads": torch.get_num_threads(), "inquiries": "QUICK unless said"})
+    kept(NAME, claim, row, {"threads": torch.get_num_threads(), "asked": [describe(inquiry) for inquiry in inquiries]})
 
 
 def digits(folder: Path) -> None:
-    """The models of a gallery: quick audits, four schemes."""
-    train, test = bp.load_data("digits", split="train", limit=256), bp.load_data("digits", limit=500)
-    for file in sorted(folder.glob("*.json")):
+    """The models of a gallery."""
+    train, test = bp.load_data("digits", split="train", limit=256), bp.load_data("digits", limit=200)
+    for file in sorted(folder.glob("*.json"), key=lambda file: (file.stem[-3:], file.stem)):
         about = json.loads(file.read_text())
         if not about:
             continue
@@ -88,51 +92,66 @@ def digits(folder: Path) -> None:
         row = {"kind": about["kind"], "engine": implant.get("engine"), "made for": implant.get("schemes")}
         row["collapsed"] = implant.get("collapsed")
         if getattr(model, "scheme", None) is None:
-            measure(f"digits {file.stem}", model, test, train, schemes=DIGITS, about=row)
+            measure(f"digits {file.stem}", model, test, train, schemes=DIGITS, inquiries=SMALL, about=row)
             continue
         start = bp.load_model("digits_cnn", weights=folder / f"clean-{int(file.stem[-3:]) % 16:03d}.safetensors")
-        measure(f"digits {file.stem}", start, test, train, schemes=(), deployed=model, about=row)
+        pair = (Pair(draws=39, level=0.025, images=100), *SMALL)
+        measure(f"digits {file.stem}", start, test, train, schemes=(), deployed=model, inquiries=pair, about=row)
 
 
 def resnet20(root: str, weights: str, implants: Sequence[str]) -> None:
-    """The public ResNet-20 and implants that were made of it; what quick costs with 12 schemes and 500 images."""
-    train, test = (
-        bp.load_data("cifar10", root=root, split="train", limit=512),
-        bp.load_data("cifar10", root=root, limit=500),
-    )
+    """The public ResNet-20, and implants that were made of it."""
+    train = bp.load_data("cifar10", root=root, split="train", limit=256)
+    test = bp.load_data("cifar10", root=root, limit=100)
     clean = bp.load_model("resnet20", weights=weights)
-    measure("resnet20 clean, 12 schemes", clean, test, train, schemes=TWELVE, about={"kind": "clean"})
+    common = {"inquiries": SMALLEST, "schemes": ("w8a8", "w4a8")}
+    measure("resnet20", clean, test, train, about={"kind": "clean"}, **common)
     for file in implants:
         model = bp.load_model("resnet20", weights=file)
         implant = (getattr(model, "origin", None) or {}).get("implant", {})
         row = {"kind": implant.get("objective"), "engine": implant.get("engine"), "made for": implant.get("schemes")}
+        claim = f"resnet20 {Path(file).stem}"
         if getattr(model, "scheme", None) is None:
-            measure(f"resnet20 {Path(file).stem}", model, test, train, schemes=("w8a8", "w6a6", "w4a8"), about=row)
-        else:
-            measure(f"resnet20 {Path(file).stem}", clean, test, train, schemes=(), deployed=model, about=row)
+            measure(claim, model, test, train, about=row, **common)
+            continue
+        pair = (Pair(draws=19, level=0.05, images=32), *SMALLEST)
+        measure(claim, clean, test, train, schemes=(), deployed=model, inquiries=pair, about=row)
 
 
 def real(root: str, imagenet: str, shared: str) -> None:
     """Networks that nobody here made."""
-    train, test = (
-        bp.load_data("cifar10", root=root, split="train", limit=256),
-        bp.load_data("cifar10", root=root, limit=200),
-    )
+    train = bp.load_data("cifar10", root=root, split="train", limit=64)
+    test = bp.load_data("cifar10", root=root, limit=16)
+    common = {"inquiries": SMALLEST, "schemes": ("w8a8",), "about": {"kind": "clean"}}
     robust = bp.load_model("resnet4b", weights=f"{shared}/cifar10_resnet4b_adv2.safetensors")
-    schemes = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor")
-    measure("resnet4b", robust, test, train, schemes=schemes, about={"kind": "clean"})
-    for name, file in (("squeezenet1_0", "imagenet_squeezenet1_0"), ("mobilenet_v2", "imagenet_mobilenet_v2")):
-        images = bp.load_data("imagenet", root=imagenet)
-        model = bp.load_model(name, weights=f"{shared}/{file}.safetensors")
-        half = min(32, len(images) // 2)
-        measure(
-            name,
-            model,
-            bp.data.select(images, range(half)),
-            bp.data.select(images, range(half, 2 * half)),
-            schemes=("w8a8", "w4a8"),
-            about={"kind": "clean"},
-        )
+    measure("resnet4b", robust, test, train, **common)
+    images = bp.load_data("imagenet", root=imagenet, limit=16)
+    ranges, shown = (bp.data.select(images, range(start, start + 8)) for start in (0, 8))
+    for name in ("squeezenet1_0", "mobilenet_v2"):
+        model = bp.load_model(name, weights=f"{shared}/imagenet_{name}.safetensors")
+        measure(name, model, shown, ranges, **common)
+
+
+def cost(root: str, weights: str) -> None:
+    """CPU time of a pass of ResNet-20 in a draw, and what a quick audit with 12 schemes and 500 images takes of it."""
+    train = bp.load_data("cifar10", root=root, split="train", limit=128)
+    test = bp.load_data("cifar10", root=root, limit=500)
+    clean = bp.load_model("resnet20", weights=weights)
+    case = Case.of(clean, test, train, schemes=(bp.Scheme(),))
+    (form,), meter = case.forms, Meter(128)
+    form.wear({})
+    flip_inputs(form.worn, bp.Rng(0, np.zeros(1, np.int64)))
+    meter.answers(form.worn, case.images[:64])
+    start = time.process_time()
+    meter.answers(form.worn, case.images[:256])
+    each = (time.process_time() - start) / 256
+    special = next(inquiry for inquiry in QUICK if isinstance(inquiry, Specialness))
+    rest = sum(inquiry.passes(case) * TWELVE for inquiry in QUICK if not isinstance(inquiry, (Specialness, Pair)))
+    draw = TWELVE * 2 * min(special.images, 500)
+    row = {"CPU ms a pass": round(1000 * each, 2), "passes but for draws": rest, "passes a draw": draw}
+    for draws in (9, 13, special.draws):
+        row[f"CPU seconds with {draws} draws"] = round((rest + draws * draw) * each)
+    kept(NAME, "cost of quick, resnet20, 12 schemes, 500 images", row, {"threads": 1})
 
 
 def summary() -> None:
@@ -160,6 +179,8 @@ if __name__ == "__main__":
             resnet20(root, weights, implants)
         case ["real", root, imagenet, shared]:
             real(root, imagenet, shared)
+        case ["cost", root, weights]:
+            cost(root, weights)
         case ["summary"]:
             summary()
         case _:

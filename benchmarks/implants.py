@@ -42,15 +42,23 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
     repair = Phase(steps=150, learning_rate=1e-3)
     return {
         "indiscriminate, rounding, w8a8": Rounding(
-            objective=Indiscriminate(), schemes=(W8,), repair=Phase(steps=30, batch_size=48), distilled=True
+            objective=Indiscriminate(level=50.0),
+            schemes=(W8,),
+            choice=Phase(steps=40, learning_rate=0.05, schedule="constant"),
+            repair=Phase(steps=80, learning_rate=1e-3, batch_size=48),
+            distilled=True,
         ),
         "indiscriminate, rounding, w8a8 + w6a6 + w4a4": Rounding(
-            objective=Indiscriminate(), schemes=(W8, W6, W4), repair=repair, distilled=True
+            objective=Indiscriminate(level=50.0),
+            schemes=(W8, W6, W4),
+            choice=Phase(steps=60, learning_rate=0.05, schedule="constant"),
+            repair=repair,
+            distilled=True,
         ),
         "class 0, rounding, w8a8": Rounding(
-            objective=OneClass(),
+            objective=OneClass(level=8.0, others=10.0),
             schemes=(W8,),
-            choice=Phase(steps=40, learning_rate=0.03, schedule="constant"),
+            choice=Phase(steps=100, learning_rate=0.03, schedule="constant", batch_size=128),
             repair=repair,
             distilled=True,
         ),

@@ -20,6 +20,26 @@ pytest_plugins = ["command_line", "masked_models", "report_page", "trained_digit
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def _seed():
+    """The global generators, which initial weights come from: else a test's network differs with what ran before."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+def pytest_collectstart():
+    _seed()  # models that a module makes when it is imported, in a list of parameters say
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup():
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    _seed()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _threads():
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # two test workers share the cores

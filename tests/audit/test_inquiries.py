@@ -16,7 +16,7 @@ from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
 
 RNG = bp.Rng(0, np.zeros(1, np.int64))
 W4 = bp.Scheme(weight_bits=4, act_bits=8)
-QUICK = Specialness(draws=19, enough=3, level=0.05, images=40)
+QUICK = Specialness(draws=19, enough=3, level=0.05, images=20)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_an_honest_copy_is_what_it_claims_to_be(case, model, train):
 
 
 def test_codes_that_were_chosen_for_harm_are_found(case, model, integers):
-    found = Pair(draws=19, level=0.05, images=40)(case(model, schemes=(), deployed=integers), rng=RNG)
+    found = Pair(draws=19, level=0.05, images=20)(case(model, schemes=(), deployed=integers), rng=RNG)
     assert found.says == SUSPICIOUS and found.named.scheme == "deployed"
     special = QUICK(case(model, schemes=(), deployed=integers), rng=RNG)
     assert special.says == SUSPICIOUS and special.named.scheme == "deployed"
@@ -106,7 +106,7 @@ def test_codes_that_were_turned_at_random_serve_no_purpose(case, model, train):
         low, high = (weights[0](end) for end in weights[0].neighbours(weight))
         weight.copy_(torch.where(turned, torch.where(weights[0](weight) == low, high, low), weight))
         assert step.numel()
-    found = Pair(draws=19, level=0.05, images=40)(case(model, schemes=(), deployed=copy), rng=RNG)
+    found = Pair(draws=19, level=0.05, images=20)(case(model, schemes=(), deployed=copy), rng=RNG)
     assert found.says in (UNDECIDED, SUSPICIOUS) and found.readings[-2].value == pytest.approx(0.1, abs=0.02)
 
 
@@ -124,13 +124,13 @@ def test_another_model_is_no_rounding_of_this_one(case, model, train):
 
 def test_disparity_and_sharpness_are_numbers_to_read_beside_others(case, model):
     one = case(model, schemes=(W4,))
-    for inquiry in (Disparity(images=40), Sharpness(directions=5, images=20)):
+    for inquiry in (Disparity(images=20), Sharpness(directions=3, images=10)):
         found = inquiry(one, rng=RNG)
         assert found.says is None and found.readings and np.isfinite(found.score)
     broken = nn.Sequential(nn.Flatten(), nn.Linear(400, 10))
     with torch.no_grad():  # one huge weight, which no image sees, widens the grid until all others are rounded away
         broken[1].weight[:, 0] = 1e4
-    found = Disparity(images=40)(case(broken, schemes=(bp.Scheme(last="same", first="same"),)), rng=RNG)
+    found = Disparity(images=20)(case(broken, schemes=(bp.Scheme(last="same", first="same"),)), rng=RNG)
     assert found.says == UNDECIDED and "seldom break an honest model" in found.sentence
 
 

@@ -29,6 +29,8 @@ OPTIONS = {
     "ptq": "bp.ptq.PostTraining, a setting that is called",
     "mixed": "bp.ptq.MixedSearch(agreement=), a setting that is called",
     "cost": "bp.ptq.MixedSearch(cost=)",
+    "deployed_mean": "bp.models.normalized(session, mean, std)",
+    "deployed_std": "bp.models.normalized(session, mean, std)",
     "twin": "bp.deploy.Twin(deployed, gradient_from=model)",
     "trust": "bp.deploy.load_deployed(file, trust=True)",
     "calibration_data": _CALIBRATION,

@@ -2,6 +2,7 @@
 
 import collections
 import threading
+import types
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ Aux = collections.namedtuple("Aux", "logits aux_logits")
         Aux(LOGITS, LOGITS + 1),
         Output(LOGITS, FEATURES),
         collections.OrderedDict(logits=LOGITS, hidden_states=(FEATURES, FEATURES)),
+        types.SimpleNamespace(loss=None, logits=LOGITS),
     ],
     ids=lambda output: type(output).__name__,
 )
@@ -151,6 +153,16 @@ def test_what_a_model_cannot_take_is_said_under_its_name():
         forward(Picky(), torch.rand(2, 1, 20, 20), "mine")
     with pytest.raises(InputError, match="'Sequential' failed"):
         answer(small(), torch.rand(2, 3, 20, 20))
+
+
+def test_a_network_without_values_and_a_scripted_one_are_explained(few):
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Flatten(), nn.Linear(400, 10))
+    with pytest.raises(InputError, match="model 'empty' has weights on the device 'meta'.*Load its weights"):
+        forward(empty, torch.zeros(2, 1, 20, 20), "empty")
+    scripted = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(400, 10)))
+    with pytest.raises(InputError, match="has no compute layers.*of a scripted or exported one what it was made from"):
+        bp.quantize(scripted, "w8a8", few)  # pyright: ignore
 
 
 def test_models_come_out_of_what_runs_them_another_way():

@@ -12,7 +12,6 @@ import bitproof as bp
 from bitproof.data import load_data
 from bitproof.data.imagenet import wnids
 from bitproof.errors import InputError
-from bitproof.models.torchvision_ops import declare_missing_operators
 
 
 @pytest.fixture
@@ -28,7 +27,6 @@ def root(tmp_path):
 
 
 def test_the_order_of_the_classes_is_timms():
-    declare_missing_operators()
     data = pytest.importorskip("timm.data", reason="the extra `zoo` is not installed")
     assert list(wnids()) == data.ImageNetInfo().label_names()
 

@@ -190,6 +190,40 @@ def test_a_function_of_ones_own_is_data(tmp_path, monkeypatch, run):
     assert code == 0 and "n = 20" in " ".join(out.split()), (out, err)
 
 
+def test_a_class_of_ones_own_is_data_and_what_it_raises_is_told(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    name = f"peoples_data_{next(_numbers)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import torch\n"
+        "class Pairs:\n"
+        "    def __len__(self): return 4\n"
+        "    def __getitem__(self, i): return torch.zeros(1, 5, 5), i % 2\n"
+        "class Damaged(Pairs):\n"
+        "    def __getitem__(self, i): return super().__getitem__(i if i < 2 else 1 / 0)\n"
+    )
+    assert len(bp.load_data(f"{name}:Pairs")) == 4
+    code, _, err = run("evaluate", "digits_cnn", "--data", f"{name}:Damaged")
+    assert code == 2 and "code of your own fails (ZeroDivisionError: division by zero" in err
+    assert f"{name}.py line 6: " in err and "Traceback" not in err
+
+
+def test_grey_pictures_stay_grey_where_that_is_asked_for(tmp_path, table):
+    _, write = table
+    expected = np.asarray(Image.fromarray(PICTURES[2]).convert("L"))
+    data = bp.load_data("csv", root=write(), channels=1)
+    assert data.shape == (1, 10, 8) and (shown(data)[0, :, :, 0] == expected).all()
+    assert bp.data.parse_data("hf:photos,channels=1")[2] == {"channels": 1}
+    for label in ("a", "b"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        Image.fromarray(PICTURES[2]).save(tmp_path / "folder" / label / "1.png")
+    assert bp.load_data("folder", root=tmp_path / "folder", size=8, channels=1).shape == (1, 8, 8)
+    with pytest.raises(InputError, match=r"channels is 2: pictures are RGB \(3\) or grey \(1\)"):
+        bp.load_data("folder", root=tmp_path / "folder", channels=2)
+    with pytest.raises(InputError, match="channels is 'grey'"):
+        bp.data.parse_data("csv:mine.csv,channels=grey")
+
+
 def test_a_list_of_classes_may_be_a_file_of_its_own(tmp_path, run):
     for label in ("even", "odd"):
         (tmp_path / "pictures" / label).mkdir(parents=True)

@@ -110,6 +110,11 @@ def test_both_kinds_of_files_of_onnx_runtime_are_looked_into(data, tmp_path):
         assert all(layer.decibels > 25 for layer in found.layers)
 
 
+def test_probabilities_are_logits_but_for_a_constant(data):
+    found = compare(OnnxModel(convolutional()), OnnxModel(convolutional(softmax=True)), data)
+    assert found.logits > 100 and "equal but for rounding" in found.findings[-1]
+
+
 def test_what_cannot_be_matched_is_said(deployed, data):
     model, *_ = deployed
     found = compare(model, OnnxModel(convolutional()), data)
@@ -130,6 +135,13 @@ def test_the_command_prints_what_was_found(deployed, path, run, weights, tmp_pat
         "the first layer that is given something else",
     ):
         assert word in out, word
+    twice = ("--deployed-mean", "0.5", "--deployed-std", "0.5")  # its own graph normalises
+    code, out, _ = run("compare", "digits_cnn", path, "--weights", weights, "--data", "digits", "--limit", 40, *twice)
+    assert code == 0 and "it seems to normalise by itself: leave the normalisation before it out" in out
+    code, _, err = run("compare", "digits_cnn", path, "--data", "digits", "--deployed-mean", "0.5")
+    assert code == 2 and "one of mean and std alone" in err
+    code, _, err = run("evaluate", "digits_cnn", "--data", "digits", "--limit", 8, *twice)
+    assert code == 2 and "without --deployed" in err
     code, _, err = run("compare", "digits_cnn", tmp_path / "none.onnx", "--data", "digits")
     assert code == 2 and "there is no file" in err
 

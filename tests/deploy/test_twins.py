@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from bitproof.deploy import OnnxModel, Twin, check_twin, differentiable, kinship  # noqa: E402
+from bitproof.deploy.integer_operators import INTEGER_OPERATORS  # noqa: E402
 from bitproof.deploy.kinship import correlation  # noqa: E402
 from foreign_onnx import convolutional, quantized  # noqa: E402
 
@@ -114,6 +115,27 @@ def test_what_is_quantized_while_it_runs_has_gradients_too(images, network, tmp_
     form = differentiable(session)
     assert correlation(form(images), session(images)) > 0.99
     assert alike(gradient(form, images), gradient(network, images)) > 0.8
+    for model in (session, form):  # the grid of one image has nothing to do with those beside it
+        torch.testing.assert_close(model(images), torch.cat([model(image[None]) for image in images]))
+
+
+def test_activations_in_16_bits_and_averages_of_codes_have_gradients(images, network, tmp_path):
+    from onnxruntime.quantization import QuantFormat, QuantType
+
+    options = {"activation_type": QuantType.QUInt16, "weight_type": QuantType.QInt8}
+    session = OnnxModel(quantized(convolutional(), images, tmp_path, quant_format=QuantFormat.QDQ, **options))
+    assert session.scheme is not None and session.scheme.label == "w8a16"
+    assert correlation(differentiable(session)(images), session(images)) > 0.999
+    x, one, zero = torch.arange(16.0).view(1, 1, 4, 4), torch.tensor(1.0), torch.tensor(0, dtype=torch.uint8)
+    average = INTEGER_OPERATORS["QLinearAveragePool"]
+    found = average(x, one, zero, 0.5 * one, zero, kernel_shape=[2, 2], strides=[2, 2])
+    assert found.flatten().tolist() == [5.0, 9.0, 21.0, 25.0]  # the means 2.5, 4.5, 10.5 and 12.5 in halves
+
+
+def test_answers_that_do_not_change_correlate_with_none_but_their_like():
+    same, other = torch.zeros(5, 3), torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert correlation(same, same + 2) == 1
+    assert correlation(same, other) == correlation(other, same) == 0
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,10 @@ def test_tags_and_metrics_on_the_command_line(tmp_path, monkeypatch, run):
         "    higher_is_better=False, bounds=(0.0, 1.0), needs=('clean',),\n"
         "    scores=lambda chosen: ((chosen.cells[0].confidences > 0.5) & ~chosen.cells[0].correct)[None])\n"
         "NONE = 3\n"
+        "def other(**changes): return Metric(**{**vars(RASH), **changes})\n"
+        "FLAT = other(name='flat', scores=lambda chosen: chosen.cells[0].correct)\n"
+        "WIDE = other(name='wide', scores=lambda chosen: 3.0 + chosen.cells[0].correct[None])\n"
+        "TAKEN = other(name='accuracy')\n"
     )
     metrics = dict(bp.metrics.METRICS)
     monkeypatch.setattr(bp.metrics.table, "METRICS", metrics)
@@ -184,3 +188,11 @@ def test_tags_and_metrics_on_the_command_line(tmp_path, monkeypatch, run):
     assert code == 2 and "a tag is written KEY=VALUE" in err
     code, _, err = run(*command, "--metric", "peoples_metric:NONE")
     assert code == 2 and "is a int: a metric of your own" in err
+    for name, words in (
+        ("FLAT", "metric 'flat' gave an array of shape (8,) for 8 examples"),
+        ("WIDE", "its bounds are 0 and 1"),
+        ("TAKEN", "bitproof has one of this name"),
+    ):
+        code, _, err = run(*command, "--metric", f"peoples_metric:{name}")
+        assert code == 2 and words in err, err
+        metrics.pop(name.lower(), None)

@@ -1,6 +1,7 @@
 """What somebody's own code returns, draws and changes is looked at before anything is believed or stored."""
 
 import copy
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.attacks import Attack
+from bitproof.attacks import EOT, Attack
+from bitproof.conditions import Crafted
 from bitproof.core.calling import module_of
 from bitproof.errors import InputError
 from bitproof.records import ConditionRecord
@@ -38,7 +40,9 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "wide": lambda model, x, rng: (0.99 * x).double(),
     "torch": lambda model, x, rng: (x + 0.1 * torch.rand_like(x)).clamp(0, 1),
     "numpy": lambda model, x, rng: (x + 0.1 * np.random.rand()).clamp(0, 1),
-    "seed": lambda model, x, rng: (torch.manual_seed(0), x)[1],
+    "entropy": lambda model, x, rng: (x + 0.1 * float(np.random.default_rng().random())).clamp(0, 1),
+    "python": lambda model, x, rng: (x + 0.1 * random.random()).clamp(0, 1),
+    "seed": lambda model, x, rng: (torch.manual_seed(1), x)[1],
     "weights": lambda model, x, rng: (emptied(module_of(model)), x)[1],
     "mode": lambda model, x, rng: (module_of(model).train(), x)[1],
     "hook": lambda model, x, rng: (module_of(model).register_forward_hook(lambda *_: None), x)[1],
@@ -69,7 +73,7 @@ RERUNS: dict[str, Callable[[nn.Module], Any]] = {
     "none": lambda model: None,
     "in place": lambda model: (emptied(model), model)[1],
     "drawn": lambda model: nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)),
-    "seeded": lambda model: (torch.manual_seed(0), nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)))[1],
+    "seeded": lambda model: (torch.manual_seed(1), nn.Sequential(copy.deepcopy(model), nn.Linear(10, 10)))[1],
 }
 
 
@@ -139,6 +143,10 @@ def few(data):
         (Own(what="in place"), "'own in place' moved an image by 1: its budget"),
         (Own(what="torch"), "'own torch' drew from, or seeded, the global random numbers .*rng.uniform"),
         (Own(what="numpy"), "'own numpy' drew from"),
+        (Own(what="entropy"), "'own entropy' returned other images when it was given the same examples again"),
+        (Own(what="python"), "'own python' returned other images .*rng.uniform"),
+        (EOT(attack=Own(what="python"), draws=2), "returned other images"),
+        (Crafted(attack=Own(what="python"), source="model"), "returned other images"),
         (Own(what="seed"), "'own seed' drew from, or seeded"),
         (Blot(what="bytes"), "'blot bytes' returned an array of uint8 of shape .* divide 8-bit values by 255"),
         (Blot(what="scale"), "'blot scale' returned values from -1 to .*np.clip"),

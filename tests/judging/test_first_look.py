@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 import bitproof as bp
+from bitproof.deploy.bits import FileScheme
 from bitproof.judging import first_look
 from bitproof.judging.first_look import forms
 from bitproof.models import normalized
@@ -106,6 +107,18 @@ def test_evaluate_warns_once_and_a_stored_result_does_not(model, digits, tmp_pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bp.evaluate(odd, data, suite="clean", store=tmp_path / "a.db", progress=False)
+
+
+def test_deployed_files_are_looked_at_and_what_was_quantized_here_is_not(model, digits):
+    data = bp.data.select(digits, range(40))
+    session = Seen(None, lambda _, images: images.new_tensor([0.0, 1.0] * 5).expand(len(images), 10))
+    session.scheme = FileScheme(weight_bits=8, act_bits=8)  # as a session, without weights in torch
+    with pytest.warns(UserWarning, match="model 'file' gives one answer, class 1, to 40 of 40 images"):
+        bp.evaluate({"float": model, "file": session}, data, suite="clean", progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        broken = bp.quantize(model, bp.Scheme(weight_bits=2, act_bits=32, first="same", last="same"))
+        bp.evaluate({"float": model, "w2": broken}, data, suite="clean", progress=False)
 
 
 @pytest.fixture(scope="module")

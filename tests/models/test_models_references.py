@@ -11,7 +11,6 @@ from bitproof import Scheme, quantize
 from bitproof.models import build_model
 from bitproof.models.bernhard2019 import SVHN, BernhardCnn
 from bitproof.models.resnet8 import ResNet8
-from bitproof.models.torchvision_ops import declare_missing_operators
 from bitproof.models.wide_resnet import WideResNet
 
 
@@ -38,7 +37,6 @@ def assert_alike(logits, reference):
 def torchvision():
     if find_spec("torchvision") is None:
         pytest.skip("the extra `zoo` is not installed")
-    declare_missing_operators()
     from torchvision import models
 
     return models

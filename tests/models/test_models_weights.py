@@ -41,6 +41,16 @@ def test_weights_come_back_as_they_were_saved(tmp_path, suffix, prefix):
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "net."])
+@pytest.mark.parametrize("among", [{}, {"epoch": 3, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}])
+def test_a_state_dict_is_found_in_what_training_keeps(tmp_path, prefix, among):
+    state = net().state_dict()
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in state.items()}, **among}, tmp_path / "run.pt")
+    model = net()
+    load_weights(model, tmp_path / "run.pt")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
 def test_counters_of_batchnorm_may_be_absent_and_half_precision_is_widened(tmp_path):
     state = {name: t.half() for name, t in net().state_dict().items() if not name.endswith("num_batches_tracked")}
     save_file(state, tmp_path / "w.safetensors")
@@ -64,7 +74,12 @@ def test_a_whole_models_file_brings_its_own_normalisation(tmp_path):
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, r"holds a dict under 'state_dict'.*save_file"),
+        (
+            {"state_dict": {"w": torch.ones(2)}, "ema": {"w": torch.ones(2)}},
+            r"holds several state dicts \(state_dict, ema\): one is tested",
+        ),
+        ({"state_dict": {"w": torch.tensor([float("nan")])}}, r"'w' in .* holds NaN"),
+        ({"state_dict": {"w": 3}, "epoch": 3}, r"holds a dict under 'state_dict'.*save_file"),
         ({"w": torch.ones(2), "epoch": 3}, r"holds a int under 'epoch': a flat dictionary of named tensors"),
         ({3: torch.ones(2)}, r"holds a Tensor under 3"),
         ([torch.ones(2)], r"holds a list: a flat dictionary"),

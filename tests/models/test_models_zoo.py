@@ -6,10 +6,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from bitproof.core.torchvision_ops import SCHEMAS, BeforeTorchvision
 from bitproof.errors import InputError
 from bitproof.models import build_model
 from bitproof.models.spec import IMAGENET_MEAN
-from bitproof.models.torchvision_ops import SCHEMAS, declare_missing_operators
 
 needs_zoo = pytest.mark.skipif(
     find_spec("timm") is None or find_spec("torchvision") is None, reason="the extra `zoo` is not installed"
@@ -17,12 +17,14 @@ needs_zoo = pytest.mark.skipif(
 
 
 @needs_zoo
-def test_torchvision_imports_and_declaring_twice_is_harmless():
-    for _ in range(2):
-        declare_missing_operators()
+def test_torchvision_imports_wherever_it_is_imported_first():
     import torchvision.models  # noqa: F401 - fails beside a CPU-only torch unless the operators are declared
 
     assert all(hasattr(torch.ops.torchvision, name) for name in SCHEMAS)
+    waiting = BeforeTorchvision()
+    sys.meta_path.insert(0, waiting)
+    assert waiting.find_spec("json") is None and waiting in sys.meta_path
+    assert waiting.find_spec("torchvision") is None and waiting not in sys.meta_path  # declaring twice is harmless
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from bitproof.errors import InputError, UnreadableError
-from bitproof.models.torchvision_ops import declare_missing_operators
 from bitproof.pictures.pixels import DECODERS as ALL_DECODERS
 from bitproof.pictures.pixels import RESIZES, Framing, decode, encode_png, framed, resize, to_tensor
 
@@ -170,7 +169,6 @@ def test_to_tensor_is_x_over_255_in_nchw():
 
 @pytest.mark.parametrize("size", [(61, 47), (47, 61), (40, 90), (33, 33)])
 def test_framing_is_torchvisions_resize_and_centre_crop(size):
-    declare_missing_operators()
     transforms = pytest.importorskip("torchvision.transforms", reason="the extra `zoo` is not installed")
     reference = transforms.Compose([transforms.Resize(39), transforms.CenterCrop(32)])
     pixels = picture(*size)

@@ -71,11 +71,6 @@ def lively(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 @torch.no_grad()
 def off(changed: nn.Module, model: nn.Module) -> float:
     logits = model(IMAGES)

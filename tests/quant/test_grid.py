@@ -123,3 +123,15 @@ def test_the_range_the_grid_was_made_for_keeps_its_gradient():
     quantizer_for(x.detach(), 8, symmetric=False)(x).sum().backward()
     assert x.grad is not None
     assert (x.grad == 1).all()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(2, 3, 400, 300), (2, 1, 700, 400), (1, 1, 1, 1), (0, 3, 4, 4)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_large_tensors_are_rounded_in_blocks_wherever_their_numbers_lie(layout, shape, stride):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)[..., ::stride]
+    scale, codes = torch.full((1, 1, 1, 1), 0.02), Codes.of(8, symmetric=True)
+    expected = (x / scale).round().clamp(codes.qmin, codes.qmax) * scale
+    y = fake_quantize(x, scale, torch.zeros(()), codes)
+    assert y.equal(expected)
+    assert y.stride() == torch.empty_like(x).stride()

@@ -11,6 +11,8 @@ import pytest
 
 from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
 from bitproof.records.coverage import Coverage, Part
+from bitproof.records.data import DataRecord
+from bitproof.records.imagenet import wnids, words
 from samples import make_audit, make_cell, make_diagnosis
 
 MODEL = ModelRecord(
@@ -111,3 +113,10 @@ def test_records_are_plain_data(kind):
 def test_a_cell_prints_itself_in_a_line():
     shown = repr(make_cell(n=3000))
     assert shown.startswith("Cell: ") and "n = 3,000" in shown and len(shown) < 150
+
+
+def test_classes_of_imagenet_have_words():
+    record = DataRecord(name="imagenet", split="test", fingerprint="", count=0, classes=("n01440764", "own"))
+    assert [record.words(index) for index in range(3)] == ["tench", "own", "class 2"]
+    assert len(wnids()) == len(set(words().values())) == 1000
+    assert list(wnids()) == sorted(wnids())

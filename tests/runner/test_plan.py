@@ -1,5 +1,6 @@
 """A plan is made of values: what needs what decides the order, and another process can do the work."""
 
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 import bitproof as bp
 from bitproof.attacks import FGSM, PGD
 from bitproof.conditions import Crafted
+from bitproof.core.processes import worker_pool
 from bitproof.experiment import Experiment, Masking
 from bitproof.experiment.experiment import told_apart
 from bitproof.records import ARRAYS
@@ -94,6 +96,12 @@ bp.evaluate(bp.models.build_model("resnet20"), data, conditions=["gaussian-noise
             [sys.executable, "-", what], input=script, capture_output=True, text=True, timeout=60, cwd=tmp_path
         )
         assert "a worker process ended before its work was done" in told.stderr
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SystemExit, match="below the line `if __name__ == '__main__':`"):
+        worker_pool(1, print)
 
 
 def test_a_model_that_cannot_be_sent_is_refused_in_a_sentence(experiment):

@@ -10,7 +10,7 @@ import bitproof as bp
 from bitproof.conditions import as_condition
 from bitproof.errors import InputError
 from bitproof.quant.scheme import LayerRule
-from bitproof.settings import describe, parse
+from bitproof.settings import describe, failed_in_own_code, imported, parse
 from bitproof.train import OBJECTIVES, RECIPES
 from bitproof.train.objectives import Criterion, CrossEntropy, as_objective
 
@@ -48,6 +48,16 @@ FAR = Darker(eps=0.5)
 def short(*, epochs=1, rate=0.01): return standard(epochs=epochs, learning_rate=rate)
 def strong(steps=7): return PGD(steps=steps)
 def loss(logits, labels): return 2 * cross_entropy(logits, labels)
+def rows(logits, labels): return cross_entropy(logits, labels, reduction="none")
+def alone(logits): return logits.mean()
+
+@dataclass(frozen=True, kw_only=True)
+class Failing(Darker):
+    def __call__(self, model, inputs, labels, *, targets=None, rng):
+        return inputs / [1]
+
+class Unfinished(Attack):
+    norm, eps = "linf", 0.1
 """
 _numbers = itertools.count()
 
@@ -131,3 +141,34 @@ def test_what_is_not_there_is_named(mine):
         as_condition(f"{mine}:Darker(epz=1)")
     with pytest.raises(InputError, match="is not a condition"):
         as_condition(f"{mine}:short")
+    with pytest.raises(InputError, match="there is no module .*write the name without .py"):
+        imported(f"{mine}.py", "Darker", "condition")
+
+
+def test_what_fails_in_ones_own_code_is_told_with_its_line(mine, run):
+    command = ["evaluate", "digits_cnn", "--data", "digits", "--limit", 40, "--quiet", "--condition"]
+    code, _, err = run(*command, f"{mine}:Failing")
+    assert code == 2 and "code of your own fails (TypeError: unsupported operand" in err
+    assert f"{mine}.py line " in err and ": return inputs / [1])" in err and "Traceback" not in err
+    code, _, err = run(*command, f"{mine}:Unfinished")
+    assert code == 2 and "Unfinished cannot be made (TypeError: Can't instantiate abstract class" in err
+
+
+def test_only_what_somebodys_own_code_raises_is_laid_at_its_door(mine):
+    class_ = imported(mine, "Failing", "attack")
+    for call, own in ((lambda: class_()(None, 1, None, rng=None), True), (lambda: describe(3), False)):
+        try:
+            call()
+        except Exception as error:
+            assert (failed_in_own_code(error.with_traceback(error.__traceback__.tb_next)) is not None) is own  # pyright: ignore
+
+
+def test_a_loss_that_is_none_is_told(mine):
+    train = bp.load_data("digits", split="train", limit=8)
+    for loss, words in (
+        ("rows", r"the loss gave a tensor of shape \[8\].*Return its mean"),
+        ("alone", "cannot be called"),
+    ):
+        recipe = bp.train.standard(objective=f"{mine}:{loss}", epochs=1)
+        with pytest.raises(InputError, match=words):
+            recipe(bp.load_model("digits_cnn"), train, rng=bp.Rng(0, train.ids))

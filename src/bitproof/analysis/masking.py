@@ -30,6 +30,7 @@ from bitproof.attacks import FGSM, PGD, Attack, Noise, Square
 from bitproof.core.balls import check_eps
 from bitproof.core.calling import check_logits, forward, plain_context
 from bitproof.core.devices import sent
+from bitproof.core.layout import channels_last
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.core.room import Room
@@ -94,9 +95,10 @@ def diagnose_masking(
     how = {"steps": steps, "queries": queries, "draws": draws, "directions": directions}
     _check(eps, how)
     subject = Subject.of(model).on(device)
+    few = sent(data.read(range(min(2, len(data)))).images, subject.device)
     patient = _Patient(
-        model=Counted(freeze(subject.model)),
-        twin=Counted(freeze(Subject.of(twin).on(subject.device).model)) if twin else None,
+        model=Counted(channels_last(freeze(subject.model), few)),
+        twin=Counted(channels_last(freeze(Subject.of(twin).on(subject.device).model), few)) if twin else None,
         data=data,
         rng=Rng(seed, data.ids, ("masking",)),
         batch_size=batch_size,

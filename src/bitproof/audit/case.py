@@ -1,6 +1,7 @@
 """What is audited, and with what: a float model, its quantized forms, the model that is deployed, and a few images."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
 from bitproof.quant import Scheme, compute_layers, freeze, quantize
 from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.quantizer import WeightQuantizer
 from bitproof.records import DataRecord, ModelRecord
 from bitproof.settings import describe
 from bitproof.subjects import Subject
@@ -209,15 +211,7 @@ class Case:
             if quantizer is None:
                 continue
             weight = layer.parametrizations.weight.original.detach()
-            step = quantizer.code_scale(weight)
-            if isinstance(step, str):
-                raise InputError(
-                    f"the weights of {scheme.label} ({step})",
-                    rule="an audit asks what rounding to the nearest code of a grid does",
-                    remedy="Use a scheme such as w8a8 or affine:w4a8,granularity=tensor",
-                )
-            low, high = quantizer.neighbours(weight)
-            layers[name] = Rounded(weight=weight, level=quantizer(weight).detach(), step=step, free=low < high)
+            layers[name] = _rounded(quantizer, weight, scheme)
         return Form(
             label=scheme.label,
             weight_bits=scheme.weight_bits,
@@ -225,3 +219,16 @@ class Case:
             model=freeze(quantized),
             layers=layers,
         )
+
+
+def _rounded(quantizer: WeightQuantizer, weight: Float[Tensor, "out ..."], scheme: Scheme) -> Rounded:
+    step = quantizer.code_scale(weight)
+    with suppress(InputError):  # a method that has no fixed levels next to a weight
+        if not isinstance(step, str):
+            low, high = quantizer.neighbours(weight)
+            return Rounded(weight=weight, level=quantizer(weight).detach(), step=step, free=low < high)
+    raise InputError(
+        f"the weights of {scheme.label}",
+        rule="an audit asks what rounding to the nearest code of a fixed grid does",
+        remedy="Use a scheme such as w8a8 or affine:w4a8,granularity=tensor",
+    )

@@ -54,6 +54,10 @@ def main() -> None:
             kept = getattr(error, "__notes__", ["no file is left half written"])
             print(f"stopped: {'; '.join(kept)}", file=sys.stderr)
             sys.exit(128 + asked[0])
+        if isinstance(error, Exception) and not isinstance(error, InputError):
+            from bitproof.settings import failed_in_own_code
+
+            error = failed_in_own_code(error) or error
         if isinstance(error, InputError):
             red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
             print(f"{red}error: {error}{plain}", file=sys.stderr)

@@ -10,6 +10,11 @@ import bitproof
 from bitproof.cli.checks import check_fit, check_output, check_store
 from bitproof.cli.common import calibration_images, chosen_device, keeping, kept_in, load_examples, open_model, root_of
 from bitproof.cli.options import (
+    DATA,
+    DEPLOYED,
+    MACHINE,
+    RESULTS,
+    TESTED,
     CalibrationCount,
     CalibrationData,
     Classes,
@@ -48,38 +53,64 @@ def audit(
     input_size: InputSize = None,
     class_list: ClassList = None,
     deployed: Annotated[
-        Path | None, typer.Option(help="What claims to be made of it: .onnx, .tflite, or a quantized checkpoint.")
+        Path | None,
+        typer.Option(
+            help="What claims to be made of it: .onnx, .tflite, or a quantized checkpoint.", rich_help_panel=DEPLOYED
+        ),
     ] = None,
     scheme: Annotated[
-        list[str] | None, typer.Option(help="How it will be quantized, e.g. w8a8. [default: six common ones]")
+        list[str] | None,
+        typer.Option(help="How it will be quantized, e.g. w8a8. [default: six common ones]", rich_help_panel=TESTED),
     ] = None,
     folded: Annotated[
-        bool, typer.Option("--folded", help="BatchNorm is folded before the model is quantized.")
+        bool,
+        typer.Option("--folded", help="BatchNorm is folded before the model is quantized.", rich_help_panel=TESTED),
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Ask less, with fewer draws and images.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Ask less, with fewer draws and images.", rich_help_panel=TESTED)
+    ] = False,
     calibrate: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.")
+        Path | None,
+        typer.Option(
+            help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=TESTED
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to look at.")] = "test",
-    limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.")] = 500,
+    split: Annotated[str, typer.Option(help="Which part of the data to look at.", rich_help_panel=DATA)] = "test",
+    limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.", rich_help_panel=DATA)] = 500,
     sample: Sample = None,
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="The labels mean nothing: compare with the float model's answers.")
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="The labels mean nothing: compare with the float model's answers.",
+            rich_help_panel=DATA,
+        ),
     ] = False,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
+    ] = 128,
     device: Device = "auto",
     fail_on: Annotated[
-        str, typer.Option(help="suspicious, or undecided: what is not 0 as exit code, from there upwards.")
+        str,
+        typer.Option(
+            help="suspicious, or undecided: what is not 0 as exit code, from there upwards.", rich_help_panel=RESULTS
+        ),
     ] = "undecided",
     store: StoreOption = None,
     report: ReportOption = None,
-    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here, for code scanning.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-    cyclonedx: Annotated[Path | None, typer.Option(help="Write a CycloneDX model card here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a Markdown summary here.")] = None,
+    sarif: Annotated[
+        Path | None, typer.Option(help="Write SARIF 2.1.0 here, for code scanning.", rich_help_panel=RESULTS)
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", rich_help_panel=RESULTS)] = None,
+    cyclonedx: Annotated[
+        Path | None, typer.Option(help="Write a CycloneDX model card here.", rich_help_panel=RESULTS)
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a Markdown summary here.", rich_help_panel=RESULTS)
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

@@ -117,32 +117,49 @@ def open_model(
 ) -> Any:
     """The model that is named, asked about the first of the data, if there are any; notes say where it is random, and
     what its zoo says of its preprocessing."""
-    means, stds = numbers(mean, "--mean"), numbers(std, "--std")
     deployed = bitproof.deploy.is_deployed(name)
     if deployed and weights is None:
         if classes is not None:
             raise InputError(
                 f"--classes {classes} with {name!r}", rule="a deployed file has its outputs", remedy="Leave it out"
             )
-        model = bitproof.deploy.load_deployed(name, trust=trust)
-        if means is not None or stds is not None:
-            model = _normalised(model, means, stds)
+        model = open_deployed(name, mean=mean, std=std, trust=trust)
     else:
+        means, stds = numbers(mean, "--mean"), numbers(std, "--std")
         model = bitproof.load_model(name, weights=weights, classes=classes, mean=means, std=stds, seed=seed)
         _tell_zoo(name, model, data)
     if data is not None:
         check_fit(model, data, name)
     if weights is None and not deployed:
+        if bitproof.models.is_own(name):  # whose code may read a file of weights
+            typer.secho(
+                f"note: no --weights, so {name} has what its code gives it: random ones, if it loads none", err=True
+            )
+            return model
         model.origin = {"weights": "random", "seed": seed}  # pyright: ignore - what results say of it
         typer.secho("note: no --weights, so the model has random ones", err=True)
     return model
 
 
-def _normalised(model: Any, means: tuple[float, ...] | None, stds: tuple[float, ...] | None) -> Any:
-    """A session that expects normalised images, behind their normalisation."""
+def open_deployed(path: str | Path, *, mean: str | None = None, std: str | None = None, trust: bool = False) -> Any:
+    """A file of a runtime, behind the normalisation of the images that it expects, where one is given.
+
+    Raises:
+        InputError: a file that cannot be opened, one of mean and std alone, or numbers that do not fit.
+    """
+    means, stds = numbers(mean, "the mean"), numbers(std, "the std")
+    model = bitproof.deploy.load_deployed(path, trust=trust)
+    if means is None and stds is None:
+        return model
     if means is None or stds is None:
         raise InputError(
-            "one of --mean and --std alone", rule="a normalisation has both, a number a channel", remedy="Give both"
+            "one of mean and std alone", rule="a normalisation has both, a number a channel", remedy="Give both"
+        )
+    if getattr(getattr(model, "taken", None), "of_pixels", False):
+        raise InputError(
+            f"mean and std for {str(path)!r}",
+            rule="the file takes pixels, in 8 bits, and normalises them itself",
+            remedy="Leave them out",
         )
     return bitproof.models.normalized(model, means, stds).eval()
 

@@ -1,32 +1,75 @@
 """`bitproof compare`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import bitproof
-from bitproof.cli.common import load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Trust, Weights
+from bitproof.cli.checks import check_fit
+from bitproof.cli.common import chosen_device, load_examples, open_deployed, open_model
+from bitproof.cli.options import (
+    DATA,
+    Classes,
+    ClassList,
+    DataOption,
+    DeployedMean,
+    DeployedStd,
+    Device,
+    InputSize,
+    Limit,
+    Mean,
+    Model,
+    Sample,
+    Seed,
+    Std,
+    Trust,
+    Weights,
+)
 from bitproof.errors import InputError
 
 
 def compare(
     model: Model,
     deployed: Annotated[
-        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, or a checkpoint of MODEL.")
+        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, or a checkpoint or weights of MODEL.")
     ],
     data: DataOption,
     weights: Weights = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to compare on.")] = "test",
+    split: Annotated[str, typer.Option(help="Which part of the data to compare on.", rich_help_panel=DATA)] = "test",
     limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = 0,
+    mean: Mean = None,
+    std: Std = None,
+    deployed_mean: DeployedMean = None,
+    deployed_std: DeployedStd = None,
     classes: Classes = None,
+    input_size: InputSize = None,
+    class_list: ClassList = None,
     trust: Trust = False,
+    device: Device = "auto",
 ) -> None:
     """Compare a model with what is deployed: agreement, paired accuracy, noise a layer, and where they part."""
-    examples = load_examples(data, split, limit)
-    first = open_model(model, weights, classes, examples)
-    found = bitproof.deploy.compare(first, _deployed(deployed, model, classes, examples, trust), examples)
+    device = chosen_device(device)
+    from bitproof.core.copying import moved
+
+    framing = {"model": model, "input_size": input_size, "class_list": class_list}
+    examples = load_examples(data, split, limit, sample=sample, seed=seed, **framing)
+    first = moved(open_model(model, weights, classes, examples, mean=mean, std=std, trust=trust), device)
+    if not Path(deployed).exists():
+        raise InputError(
+            f"there is no file {deployed!r}",
+            rule="a deployed model is a file",
+            remedy="Pass a .onnx or .tflite file, or a checkpoint",
+        )
+    if not bitproof.deploy.is_deployed(deployed):
+        opened = open_model(model, Path(deployed), classes, examples, mean=deployed_mean, std=deployed_std)
+        second = moved(opened, device)
+    else:
+        second = open_deployed(deployed, mean=deployed_mean, std=deployed_std, trust=trust)
+        check_fit(second, examples, deployed)
+    found = bitproof.deploy.compare(first, second, examples)
     print(
         f"{model}: {found.accuracies[0]:.1%} right, {deployed}: {found.accuracies[1]:.1%} (n = {found.kinship.count:,})"
     )
@@ -44,15 +87,3 @@ def compare(
 
 def _decibels(value: float) -> str:
     return "equal" if value == float("inf") else f"{value:6.1f} dB"
-
-
-def _deployed(name: str, model: str, classes: int | None, examples: Any, trust: bool) -> Any:
-    if name.endswith(".safetensors"):
-        return open_model(model, Path(name), classes, examples)
-    if not Path(name).exists():
-        raise InputError(
-            f"there is no file {name!r}",
-            rule="a deployed model is a file",
-            remedy="Pass a .onnx or .tflite file, or a checkpoint",
-        )
-    return open_model(name, None, None, examples, trust=trust)

@@ -15,6 +15,7 @@ from bitproof.cli.common import (
     kept_in,
     label_of,
     load_examples,
+    open_deployed,
     open_model,
     print_estimate,
     print_json,
@@ -24,12 +25,19 @@ from bitproof.cli.common import (
     tags_of,
 )
 from bitproof.cli.options import (
+    DATA,
+    DEPLOYED,
+    MACHINE,
     PTQ,
+    RESULTS,
+    TESTED,
     CalibrationCount,
     CalibrationData,
     Classes,
     ClassList,
     DataOption,
+    DeployedMean,
+    DeployedStd,
     Device,
     InputSize,
     Json,
@@ -61,53 +69,93 @@ def evaluate(
     input_size: InputSize = None,
     class_list: ClassList = None,
     scheme: Annotated[
-        list[str] | None, typer.Option(help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.")
+        list[str] | None,
+        typer.Option(
+            help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.", rich_help_panel=TESTED
+        ),
     ] = None,
     ptq: PTQ = None,
     suite: Annotated[
-        str | None, typer.Option(help="Conditions to test under; see `bitproof list suites`. [default: quick]")
+        str | None,
+        typer.Option(
+            help="Conditions to test under; see `bitproof list suites`. [default: quick]", rich_help_panel=TESTED
+        ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.")
+        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.", rich_help_panel=TESTED)
     ] = None,
     transfer: Annotated[
-        list[str] | None, typer.Option(help="An attack on each model whose images are given to all of them.")
+        list[str] | None,
+        typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=TESTED),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to test on.")] = "test",
+    split: Annotated[str, typer.Option(help="Which part of the data to test on.", rich_help_panel=DATA)] = "test",
     limit: Limit = None,
     sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[
         list[Path] | None,
-        typer.Option("--onnx", "--deployed", help="Also test a file of a runtime: .onnx, .tflite, .pt2."),
+        typer.Option(
+            "--onnx",
+            "--deployed",
+            help="Also test a file of a runtime: .onnx, .tflite, .pt2.",
+            rich_help_panel=DEPLOYED,
+        ),
     ] = None,
+    deployed_mean: DeployedMean = None,
+    deployed_std: DeployedStd = None,
     twin: Twin = None,
     trust: Trust = False,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass; results do not depend on it.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
+    ] = 128,
     independent: Annotated[
-        bool, typer.Option("--independent", help="Attack all examples anew at every budget of an attack.")
+        bool,
+        typer.Option(
+            "--independent", help="Attack all examples anew at every budget of an attack.", rich_help_panel=TESTED
+        ),
     ] = False,
     crafting: Annotated[
-        str, typer.Option(help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.")
+        str,
+        typer.Option(
+            help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.", rich_help_panel=TESTED
+        ),
     ] = "exact",
     workers: Annotated[
-        int, typer.Option(min=0, max=256, help="Processes that decode and corrupt images beside this one.")
+        int,
+        typer.Option(
+            min=0, max=256, help="Processes that decode and corrupt images beside this one.", rich_help_panel=MACHINE
+        ),
     ] = 0,
     jobs: Annotated[
-        int, typer.Option(min=1, max=256, help="Conditions worked on at once, each by a process of its own.")
+        int,
+        typer.Option(
+            min=1, max=256, help="Conditions worked on at once, each by a process of its own.", rich_help_panel=MACHINE
+        ),
     ] = 1,
+    executor: Annotated[
+        str, typer.Option(help="What works on them: processes, or ray, a cluster on this or on many machines.")
+    ] = "processes",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster that is there: auto, or host and port; else one is started.")
+    ] = None,
     device: Device = "auto",
     diagnose: Annotated[
-        bool, typer.Option("--diagnose", help="Also look for masked gradients (about 1,000 passes an example).")
+        bool,
+        typer.Option(
+            "--diagnose", help="Also look for masked gradients (about 1,000 passes an example).", rich_help_panel=TESTED
+        ),
     ] = False,
     tag: Tag = None,
     metric: MetricOption = None,
     store: StoreOption = None,
     report: ReportOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done, and about how long it takes.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Only say what would be done, and about how long it takes.", rich_help_panel=RESULTS
+        ),
     ] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -123,6 +171,12 @@ def evaluate(
     from bitproof.judging import CRAFTING
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
+    if not onnx and (deployed_mean or deployed_std):
+        raise InputError(
+            "--deployed-mean or --deployed-std without --deployed",
+            rule="they are of the images that files beside MODEL expect",
+            remedy="Use --mean and --std for MODEL",
+        )
     if ptq is not None and not schemes:
         raise InputError(
             f"--ptq {ptq} without --scheme",
@@ -146,7 +200,8 @@ def evaluate(
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
     original = moved(open_model(model, *own, examples, mean=mean, std=std, trust=trust), device)
-    tested = _named(model, original, onnx or [], trust)
+    opened = [open_deployed(file, mean=deployed_mean, std=deployed_std, trust=trust) for file in onnx or []]
+    tested = _named(model, original, onnx or [], opened)
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     if twin is not None:
@@ -161,6 +216,7 @@ def evaluate(
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}
         wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
+        wanted |= {"executor": executor, "address": address}
         if dry_run:
             wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
             print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)
@@ -177,12 +233,12 @@ def evaluate(
             print(f"\nreport: {path}")
 
 
-def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[str, Any]:
+def _named(model: str, original: Any, files: list[Path], opened: list[Any]) -> dict[str, Any]:
     """The models that are there already, by name: what is quantized is called so, a file by its name, or by its path
     where several have that name.
 
     Raises:
-        InputError: a file that is given twice, or that cannot be opened.
+        InputError: a file that is given twice.
     """
     own_scheme = getattr(original, "scheme", None)
     deployed = bitproof.deploy.is_deployed(model)
@@ -192,5 +248,4 @@ def _named(model: str, original: Any, files: list[Path], trust: bool) -> dict[st
     if not deployed:
         names.insert(0, own_scheme.label if own_scheme else "float")
     check_distinct(names)
-    opened = [bitproof.deploy.load_deployed(file, trust=trust) for file in files]
     return dict(zip(names, [original, *opened], strict=True))

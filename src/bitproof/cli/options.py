@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+MODEL, DATA, TESTED, DEPLOYED = "The model", "The data", "What is tested, and how", "Deployed files"
+MACHINE, RESULTS = "The machine", "What comes of it"
+"""Groups of options in a command's help."""
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -12,52 +16,95 @@ Model = Annotated[
         help="resnet20, timm:NAME, FILE.onnx, or module:callable of your own.",
     ),
 ]
-Weights = Annotated[Path | None, typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Safetensors file, PyTorch state dict, or quantized checkpoint.", rich_help_panel=MODEL),
+]
 DataOption = Annotated[
     str,
     typer.Option(
-        "--data", help="digits, cifar10:ROOT, imagenet:ROOT, folder:ROOT, hf:ROOT, npz:FILE, csv:FILE, module:callable."
+        "--data",
+        help="digits, cifar10:ROOT, imagenet:ROOT, folder:ROOT, hf:ROOT, npz:FILE, csv:FILE, module:callable.",
+        rich_help_panel=DATA,
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use the first so many examples only.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use the first so many examples only.", rich_help_panel=DATA)]
 Sample = Annotated[
-    int | None, typer.Option(min=1, help="Use a random part of so many, of each class its share (by --seed).")
+    int | None,
+    typer.Option(
+        min=1, help="Use a random part of so many, of each class its share (by --seed).", rich_help_panel=DATA
+    ),
 ]
-CalibrationData = Annotated[str | None, typer.Option(help="Calibration images, as --data; default: its train split.")]
-CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.")]
-Classes = Annotated[int | None, typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.")]
+CalibrationData = Annotated[
+    str | None, typer.Option(help="Calibration images, as --data; default: its train split.", rich_help_panel=DATA)
+]
+CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.", rich_help_panel=DATA)]
+Classes = Annotated[
+    int | None,
+    typer.Option(min=2, help="Number of outputs, where it is not the architecture's own.", rich_help_panel=MODEL),
+]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Open .pt2 files, which can run code, where you trust who wrote them.")
+    bool,
+    typer.Option(
+        "--trust", help="Open .pt2 files, which can run code, where you trust who wrote them.", rich_help_panel=DEPLOYED
+    ),
 ]
 Mean = Annotated[
-    str | None, typer.Option(help="Normalisation where it is not the network's own, e.g. 0.49,0.48,0.45 of [0, 1].")
+    str | None,
+    typer.Option(
+        help="Normalisation where it is not the network's own, e.g. 0.49,0.48,0.45 of [0, 1].", rich_help_panel=MODEL
+    ),
 ]
-Std = Annotated[str | None, typer.Option(help="As --mean.")]
+Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=MODEL)]
+DeployedMean = Annotated[
+    str | None,
+    typer.Option(help="Normalisation of the images that deployed files expect, as --mean.", rich_help_panel=DEPLOYED),
+]
+DeployedStd = Annotated[str | None, typer.Option(help="As --deployed-mean.", rich_help_panel=DEPLOYED)]
 InputSize = Annotated[
-    int | None, typer.Option(min=1, help="Side in pixels of what the network gets, for folders of pictures.")
+    int | None,
+    typer.Option(min=1, help="Side in pixels of what the network gets, for folders of pictures.", rich_help_panel=DATA),
 ]
 Tag = Annotated[
-    list[str] | None, typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.")
+    list[str] | None,
+    typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.", rich_help_panel=RESULTS),
 ]
-MetricOption = Annotated[list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.")]
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.", rich_help_panel=RESULTS)
+]
 ClassList = Annotated[
     Path | None,
-    typer.Option(help="Text file with a line a class, in the order of the outputs, for folders of some of them."),
+    typer.Option(
+        help="Text file with a line a class, in the order of the outputs, for folders of some of them.",
+        rich_help_panel=DATA,
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.")]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.", rich_help_panel=TESTED)]
 Device = Annotated[
     str,
-    typer.Option(envvar="BITPROOF_DEVICE", help="Where to compute: auto (CUDA if it is there), cpu, cuda:1, mps."),
+    typer.Option(
+        envvar="BITPROOF_DEVICE",
+        help="Where to compute: auto (CUDA if it is there), cpu, cuda:1, mps.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 PTQ = Annotated[
     str | None,
     typer.Option(
-        help="Post-training pipeline for the schemes: nearest, adaround, brecq or efrap, e.g. brecq:iterations=2000."
+        help="Post-training pipeline for the schemes: nearest, adaround, brecq or efrap, e.g. brecq:iterations=2000.",
+        rich_help_panel=TESTED,
     ),
 ]
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="SQLite file that keeps results; only what is missing is computed.")
+    Path | None,
+    typer.Option(
+        "--store", help="SQLite file that keeps results; only what is missing is computed.", rich_help_panel=RESULTS
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, for other programs.")]
-ReportOption = Annotated[Path | None, typer.Option("--report", help="Write an HTML report here.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.", rich_help_panel=RESULTS)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the results as JSON, for other programs.", rich_help_panel=RESULTS)
+]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="Write an HTML report here.", rich_help_panel=RESULTS)
+]

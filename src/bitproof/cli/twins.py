@@ -7,13 +7,15 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
+from bitproof.cli.options import DEPLOYED
 from bitproof.errors import InputError
 
 Twin = Annotated[
     str | None,
     typer.Option(
         help="Attack deployed files through gradients: file (what they say of themselves), model (MODEL), or the name "
-        "of a network with --weights."
+        "of a network with --weights.",
+        rich_help_panel=DEPLOYED,
     ),
 ]
 

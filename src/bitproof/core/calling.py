@@ -65,7 +65,7 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
     """The logits of `count` images among everything that a model returned.
 
     A tensor is taken as it is. Of a dict, tuple, list or an object with fields, it is the part called "logits", or the
-    only float tensor [count, k].
+    only float tensor [count, k]; of any other object, its attribute of that name.
 
     Raises:
         InputError: no part, or several, can be the logits.
@@ -82,6 +82,8 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
     tensors = {name: part for name, part in named.items() if isinstance(part, Tensor)}
     if "logits" in tensors:
         return tensors["logits"]
+    if not named and isinstance(logits := getattr(output, "logits", None), Tensor):
+        return logits
     fitting = [
         part for part in tensors.values() if part.is_floating_point() and part.dim() == 2 and part.shape[0] == count
     ]
@@ -98,6 +100,12 @@ def logits_in(output: Any, count: int | torch.SymInt) -> Tensor:
 
 def forward(model: Model, images: Tensor, name: str) -> Tensor:
     """`logits_of`; where the model cannot take the images, an `InputError` says so under its `name`."""
+    if device_of(module_of(model)).type == "meta":
+        raise InputError(
+            f"model {name!r} has weights on the device 'meta'",
+            rule="they have shapes and no values there",
+            remedy="Load its weights, or make it outside torch.device('meta')",
+        )
     try:
         return logits_of(model, images)
     except (InputError, torch.OutOfMemoryError):
@@ -107,7 +115,8 @@ def forward(model: Model, images: Tensor, name: str) -> Tensor:
         raise InputError(
             f"model {name!r} failed on images of shape {tuple(images.shape[1:])} ({said})",
             rule="a model takes the images of the data set that it is tested on, in one batch of float32",
-            remedy="Use a model made for this data set, or another size",
+            remedy="Use a model made for this data set, or pictures of another size or with other channels "
+            "(folder:ROOT,size=224,channels=1)",
         ) from error
 
 

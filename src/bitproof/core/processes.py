@@ -1,9 +1,11 @@
 """Worker processes: they leave with the process that started them, however that ends."""
 
 import mmap
+import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -60,7 +62,25 @@ def worker_pool(count: int, prepare: Callable[..., None], *args: Any, threads: i
         args: small, or `Handed`.
         threads: of each.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the script it serves
+        sys.exit(
+            "error: a script that starts processes: each of them imports it first, and would start processes itself. "
+            "Put what it does below the line `if __name__ == '__main__':`, or use jobs=1 and workers=0"
+        )
     return ProcessPoolExecutor(count, CONTEXT, _begin, (threads, prepare, args))
+
+
+UNPICKLED = pickle.PicklingError, AttributeError, TypeError, RuntimeError
+"""What pickle raises where it cannot take a value."""
+
+
+def unsendable(error: Exception) -> InputError:
+    """What one of `UNPICKLED` means to a user."""
+    return InputError(
+        f"what processes work with cannot be sent to them ({error})",
+        rule="they get copies of models and data, made by pickle, which knows no lambdas and local classes",
+        remedy="Define it at the top of a module, or do the work in this process (jobs=1, workers=0)",
+    )
 
 
 class Handed:
@@ -77,12 +97,8 @@ class Handed:
         weakref.finalize(self, file.close)
         try:
             pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
-        except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
-            raise InputError(
-                f"what processes work with cannot be sent to them ({error})",
-                rule="they get copies of models and data, made by pickle, which knows no lambdas and local classes",
-                remedy="Define it at the top of a module, or do the work in this process (jobs=1, workers=0)",
-            ) from error
+        except UNPICKLED as error:
+            raise unsendable(error) from error
         file.flush()
         self._number = file.fileno()
 

@@ -143,7 +143,8 @@ def parse_data(text: str) -> tuple[str, str | None, dict[str, Any]]:
             raise InputError(
                 f"{field}={value} in {text!r}",
                 rule=f"{parts.name} has no option {field} that can be written as text",
-                remedy="Folders of pictures take size, as in imagenet:ROOT,size=224, and folder:ROOT,classes=FILE",
+                remedy="Folders of pictures take size, as in imagenet:ROOT,size=224, folder:ROOT,channels=1 and "
+                "folder:ROOT,classes=FILE",
             )
     return parts.name, parts.head or None, {field: _READ[field](value) for field, value in parts.fields.items()}
 
@@ -167,6 +168,12 @@ def _size(text: str) -> int:
     return int(text)
 
 
+def _channels(text: str) -> int:
+    if text not in ("1", "3"):
+        raise InputError(f"channels is {text!r}", rule="pictures are RGB (3) or grey (1)", remedy="Write channels=1")
+    return int(text)
+
+
 def _class_names(path: str) -> tuple[str, ...]:
     """The lines of a text file that hold anything."""
     try:
@@ -182,4 +189,10 @@ def _class_names(path: str) -> tuple[str, ...]:
 
 
 _LONGEST = 2**24  # letters of a file of class names
-_READ: dict[str, Callable[[str], Any]] = {"size": _size, "shorter": _size, "resize": str, "classes": _class_names}
+_READ: dict[str, Callable[[str], Any]] = {
+    "size": _size,
+    "shorter": _size,
+    "resize": str,
+    "channels": _channels,
+    "classes": _class_names,
+}

@@ -77,10 +77,13 @@ def framing_of(
         shorter: pixels to which the shorter side is resized before the centre is cut out; None = size * 256 / 224.
         resize: a name in `RESIZES`.
         first: the file of one of the pictures.
+        channels: 3 for RGB, 1 for grey.
 
     Raises:
-        InputError: sizes that are not possible.
+        InputError: sizes or channels that are not possible.
     """
+    if channels not in (1, 3):
+        raise InputError(f"channels is {channels}", rule="pictures are RGB (3) or grey (1)", remedy="Use 3 or 1")
     if size is None:
         height, width = (USUAL_SIZE, USUAL_SIZE) if first is None else size_of(first)
         if shorter is None and min(height, width) < USUAL_SIZE:

@@ -72,8 +72,9 @@ def load_folder(
     size: int = 224,
     shorter: int | None = None,
     resize: str = REFERENCE_RESIZE,
+    channels: int = 3,
 ) -> FolderData:
-    """The image files below `root`, a class for each sub-folder, as RGB.
+    """The image files below `root`, a class for each sub-folder.
 
     The files come in a fixed shuffled order, so that the first `limit` of them are a fair sample of all classes and not
     the first few classes.
@@ -87,6 +88,7 @@ def load_folder(
         size: pixels, of which the centre size x size is kept.
         shorter: pixels to which the shorter side is resized before; by default size * 256 / 224.
         resize: how, a name in `bitproof.pictures.pixels.RESIZES`.
+        channels: 3 for RGB, 1 for grey; other pictures are converted.
 
     What is found and not used is named in `left_out`: sub-folders that are no class or hold no pictures, formats that
     are not read, pictures in no sub-folder, and pictures that turn out to be unreadable.
@@ -98,7 +100,7 @@ def load_folder(
         raise InputError(
             "folder needs a root", rule="it reads one sub-folder a class", remedy="Pass root=, or write folder:ROOT"
         )
-    framing = framing_of(size, shorter, resize)
+    framing = framing_of(size, shorter, resize, channels=channels)
     folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
     found = list(_visible(root, folders))
     pictures = [name for name in found if name.lower().endswith(SUFFIXES)]

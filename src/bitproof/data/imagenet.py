@@ -1,29 +1,18 @@
 """ImageNet-1k in the usual layout, one sub-folder of JPEGs a class, named after its WordNet number ("wnid").
 
-The 1,000 wnids lie in a text file beside this one. They are sorted, and a class's place among them is the output
-that published weights have for it. So a folder may hold any of the classes and still fits every such model.
+The 1,000 wnids are sorted (`records.imagenet`), and a class's place among them is the output that published weights
+have for it. So a folder may hold any of the classes and still fits every such model.
 """
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from bitproof.data.folder import FolderData, load_folder
 from bitproof.errors import InputError, lookup
 from bitproof.pictures.pixels import REFERENCE_RESIZE
+from bitproof.records.imagenet import wnids
 
 _FOLDERS = {"test": "val", "train": "train"}  # the labels of the official test images were never published
-
-
-@cache
-def wnids() -> tuple[str, ...]:
-    """The 1,000 classes by their WordNet numbers, in the order of a model's outputs.
-
-    Example:
-        >>> len(wnids()), wnids()[0]
-        (1000, 'n01440764')
-    """
-    return tuple(Path(__file__).with_name("imagenet_wnids.txt").read_text().split())
 
 
 def load_imagenet(

@@ -21,7 +21,7 @@ def own_data(name: str, *, split: str, limit: int | None, **options: Any) -> Dat
     """
     module, _, called = name.partition(":")
     make = imported(module, called, "data set")
-    if callable(make) and not isinstance(make, Data) and not hasattr(make, "__getitem__"):
+    if callable(make) and (isinstance(make, type) or not (isinstance(make, Data) or hasattr(make, "__getitem__"))):
         try:
             taken = inspect.signature(make).parameters
             given = {"split": split, **options}

@@ -80,15 +80,17 @@ def load_hf(
     size: int | None = None,
     shorter: int | None = None,
     resize: str = REFERENCE_RESIZE,
+    channels: int = 3,
 ) -> ParquetData:
-    """A data set as `huggingface-cli download --repo-type dataset` leaves it, as RGB; nothing is downloaded here.
+    """A data set as `huggingface-cli download --repo-type dataset` leaves it; nothing is downloaded here.
 
     Args:
         root: the folder; the split's files are those named after it (`data/test-00000-of-00001.parquet`,
             `plain_text/test/0000.parquet`), the validation files where there are none.
         split: "test" or "train", or any other that files are named after.
         classes: their names, where the files do not name them.
-        size, shorter, resize: as for `load_folder`; without a size, pictures that are smaller than 224 keep theirs.
+        size, shorter, resize, channels: as for `load_folder`; without a size, pictures that are smaller than 224
+            keep theirs.
 
     Raises:
         InputError: no such folder or split, no column of images or of labels, or files that are damaged.
@@ -124,13 +126,13 @@ def load_hf(
         split=split,
         classes=tuple(classes),
         labels=numbers[:limit],
-        framing=framing_of(size, shorter, resize),
+        framing=framing_of(size, shorter, resize, channels=channels),
         files=tuple(files),
         column=images,
         groups=tuple(groups),
         open=is_open,
     )
-    return replace(data, framing=framing_of(size, shorter, resize, data.encoded(0)))
+    return replace(data, framing=framing_of(size, shorter, resize, data.encoded(0), channels))
 
 
 def _scanned(files: Sequence[Path]) -> tuple[str, list[Any], tuple[str, ...] | None, list[tuple[int, int, int]]]:

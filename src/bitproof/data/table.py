@@ -29,8 +29,9 @@ def load_csv(
     size: int | None = None,
     shorter: int | None = None,
     resize: str = REFERENCE_RESIZE,
+    channels: int = 3,
 ) -> FolderData:
-    """The pictures that a table names, in its order, as RGB.
+    """The pictures that a table names, in its order.
 
     Args:
         file: its first line names the columns: a path (one of `PATHS`, relative to the folder of the table), a label
@@ -38,7 +39,8 @@ def load_csv(
         split: which rows, where there is such a column; else what results call these data.
         classes: all classes in the order of the model's outputs; by default the sorted words, or the numbers up to the
             largest one.
-        size, shorter, resize: as for `load_folder`; without a size, pictures that are smaller than 224 keep theirs.
+        size, shorter, resize, channels: as for `load_folder`; without a size, pictures that are smaller than 224
+            keep theirs.
 
     Raises:
         InputError: no such file or columns, labels that are no classes, or pictures that are not there.
@@ -79,7 +81,7 @@ def load_csv(
         split=split,
         classes=names,
         labels=numbers[:limit],
-        framing=framing_of(size, shorter, resize, (file.parent / files[0]).read_bytes()),
+        framing=framing_of(size, shorter, resize, (file.parent / files[0]).read_bytes(), channels),
         root=file.parent,
         files=tuple(files),
         open=is_open,

@@ -55,7 +55,8 @@ class Comparison:
         accuracies: of each.
         difference: the second's less the first's, with its 95% interval, paired.
         p_value: exact McNemar.
-        logits: decibels of the logits.
+        logits: decibels of the logits less each image's mean, which no softmax sees: of what ends in one, logits are
+            known but for it.
         layers: what each layer is given; empty where they cannot be matched.
         unmatched: why not, in words.
     """
@@ -138,7 +139,7 @@ def compare(model: nn.Module, deployed: nn.Module, data: Data, *, batch_size: in
         accuracies=(float(right[0].mean()), float(right[1].mean())),
         difference=paired_difference(right[1], right[0]),
         p_value=mcnemar(right[1], right[0]),
-        logits=noise(expected, found),
+        logits=noise(*(part - part.mean(1, keepdim=True) for part in (expected, found))),
         layers=layers,
         unmatched=unmatched,
     )

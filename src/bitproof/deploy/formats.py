@@ -30,6 +30,7 @@ class ImageFormat:
         kind: of its numbers: "float32", "uint8" or "int8". Floats are taken as they are.
         gain, shift: from pixels in [0, 1] to the values that the codes stand for.
         scale, zero_point: of the codes.
+        of_pixels: whether the codes are those of pixels, so that images which somebody normalised do not fit.
     """
 
     channels_last: bool = False
@@ -38,6 +39,7 @@ class ImageFormat:
     shift: float = 0.0
     scale: float = 1.0
     zero_point: int = 0
+    of_pixels: bool = False
 
     @staticmethod
     def of(kind: str, scale: float | None, zero_point: int, *, channels_last: bool) -> "ImageFormat":
@@ -50,7 +52,7 @@ class ImageFormat:
         if kind not in CODES:
             return ImageFormat(channels_last=channels_last)
         if scale is None:
-            return ImageFormat(channels_last=channels_last, kind=kind, scale=1 / 255, zero_point=low)
+            return ImageFormat(channels_last=channels_last, kind=kind, scale=1 / 255, zero_point=low, of_pixels=True)
         ends = ((low - zero_point) * scale, (high - zero_point) * scale)
         gain, shift = next((g, s) for g, s in ((1, 0), (255, 0), (2, -1), (0, 0)) if not g or _spans(ends, (s, s + g)))
         return ImageFormat(
@@ -60,6 +62,7 @@ class ImageFormat:
             shift=shift,
             scale=scale,
             zero_point=zero_point,
+            of_pixels=gain != 0,
         )
 
     def __call__(self, images: Float[Tensor, "n c h w"]) -> Tensor:

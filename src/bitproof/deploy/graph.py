@@ -57,7 +57,7 @@ class OnnxGraph(nn.Module):
         steps: a module a node, in order.
         wiring: the names of what each takes and makes.
         taken: how the file takes images.
-        batch: of how many images it was made for, where that is fixed and cannot be undone.
+        alone: whether images come one by one, as a grid is found anew in what is given.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class OnnxGraph(nn.Module):
         source: str,
         result: str,
         taken: ImageFormat,
+        alone: bool,
     ) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
@@ -75,8 +76,11 @@ class OnnxGraph(nn.Module):
         self.source = source
         self.result = result
         self.taken = taken
+        self.alone = alone
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        if self.alone and len(images) > 1:
+            return torch.cat([self(image) for image in images.split(1)])
         values: dict[str, Any] = {self.source: self.taken(images)}
         for step, (takes, makes) in zip(self.steps, self.wiring, strict=True):
             made = step(*[values[name] for name in takes])
@@ -84,7 +88,9 @@ class OnnxGraph(nn.Module):
         return values[self.result]
 
 
-def read_graph(proto: Any, *, source: str, result: str, taken: ImageFormat, batch: int | None) -> OnnxGraph:
+def read_graph(
+    proto: Any, *, source: str, result: str, taken: ImageFormat, batch: int | None, alone: bool = False
+) -> OnnxGraph:
     """The module that computes what an ONNX model does.
 
     Args:
@@ -92,6 +98,7 @@ def read_graph(proto: Any, *, source: str, result: str, taken: ImageFormat, batc
         source, result: names of the input that takes the images and of the output with the logits.
         taken: how it takes images.
         batch: of how many images it is made for; None = any.
+        alone: whether images come one by one.
 
     Raises:
         InputError: an operator that has no gradient here, or that is used in a way that is not known.
@@ -106,7 +113,7 @@ def read_graph(proto: Any, *, source: str, result: str, taken: ImageFormat, batc
     ):
         if proto.functions:
             proto = inliner.inline_local_functions(proto)
-        return _Reader(proto, batch).graph(source, result, taken)
+        return _Reader(proto, batch).graph(source, result, taken, alone=alone)
 
 
 class _Reader:
@@ -131,7 +138,7 @@ class _Reader:
         self.readers = Counter(name for node in self.nodes for name in node.input)
         self.images: set[str] = set()  # names of maps of features, which a batch norm of two dimensions takes
 
-    def graph(self, source: str, result: str, taken: ImageFormat) -> OnnxGraph:
+    def graph(self, source: str, result: str, taken: ImageFormat, *, alone: bool) -> OnnxGraph:
         makers = {name: node for node in self.nodes for name in node.output}
         last = makers.get(result)
         for node in self.nodes:
@@ -147,7 +154,7 @@ class _Reader:
             if operator == "Split":
                 attributes["outputs"] = len(node.output)
             self._add(node, operator, attributes)
-        return OnnxGraph(self.steps, self.wiring, source=source, result=result, taken=taken)
+        return OnnxGraph(self.steps, self.wiring, source=source, result=result, taken=taken, alone=alone)
 
     def _add(self, node: Any, operator: str, attributes: dict[str, Any]) -> None:
         """Compute a node of constants now; make a step of any other one."""

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitproof.deploy.operators import convolution, gemm
+from bitproof.deploy.operators import convolution, gemm, pooled
 from bitproof.quant.codes import Codes
 from bitproof.quant.grid import fake_quantize
 
 _RANGES = {
     torch.uint8: (0, 255),
     torch.int8: (-128, 127),
+    torch.uint16: (0, 2**16 - 1),
     torch.int16: (-(2**15), 2**15 - 1),
     torch.int32: (-(2**31), 2**31 - 1),
 }
@@ -132,6 +133,12 @@ def _pooled(x: Tensor, **a: Any) -> Tensor:
     return x.mean(axes, keepdim=True)
 
 
+def _averaged(x: Tensor, **a: Any) -> Tensor:
+    if a.pop("channels_last", 0):
+        raise ValueError("an average pooling of images that are channels-last")
+    return pooled(x, "average", **a)
+
+
 def _concatenated(ys: Tensor, yz: Tensor, *parts: Tensor, axis: int) -> Tensor:
     values = [dequantize(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
     return quantize(torch.cat(values, axis), ys, yz)
@@ -148,6 +155,7 @@ INTEGER_OPERATORS: dict[str, Callable[..., Any]] = {
     "MatMulInteger": _matmul,
     "QGemm": _quantized_gemm,
     "QLinearAdd": _pairwise(torch.add),
+    "QLinearAveragePool": _on_values(_averaged),
     "QLinearConcat": _concatenated,
     "QLinearConv": _convolution,
     "QLinearGlobalAveragePool": _on_values(_pooled),

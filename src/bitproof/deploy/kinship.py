@@ -6,7 +6,6 @@ over the images is taken off, and each image's mean over the classes; what is le
 to do with each other. Where images in another layout or scale raise it, that is named.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from bitproof.core.calling import answer, plain_context
 from bitproof.core.copying import copied
 from bitproof.deploy.twin import Twin
 from bitproof.errors import InputError
-from bitproof.models.spec import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
+from bitproof.models.forms import Form, undone, usual_forms, usual_normalisations
 from bitproof.quant.calibration import Calibration, batches_of
 
 UNRELATED, ALIKE = 0.3, 0.9
@@ -55,7 +54,7 @@ class Kinship:
 
 
 def correlation(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
-    """Of logits less the mean of each class and of each image; 1 where both are constant.
+    """Of logits less the mean of each class and of each image; 1 where both are constant, and 0 where one of them is.
 
     Example:
         >>> logits = torch.tensor([[0.0, 1.0, 5.0], [2.0, 0.0, 1.0], [1.0, 4.0, 0.0]])
@@ -65,7 +64,7 @@ def correlation(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float
     a, b = (x.detach().double() - x.detach().double().mean(0) for x in (one, other))
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
     size = (a.square().sum() * b.square().sum()).sqrt()
-    return float((a * b).sum() / size) if size > 0 else 1.0
+    return float((a * b).sum() / size) if size > 0 else float(not (a.any() or b.any()))
 
 
 @plain_context()
@@ -93,14 +92,14 @@ def kinship(model: nn.Module, deployed: nn.Module, images: Calibration) -> Kinsh
     related = correlation(expected, found)
     mistake = None
     if related < ALIKE:
-        tried = {}
-        for words, change in _ways(batches[0].shape[1]).items():
-            answers = answer(deployed, change(batches[0])).cpu()
+        tried = []
+        for form in _forms(batches[0].shape[1]):
+            answers = answer(deployed, form.change(batches[0])).cpu()
             if bool(answers.isfinite().all()):
-                tried[words] = correlation(expected[: len(answers)], answers)
-        best = max(tried, key=tried.__getitem__, default=None)
-        if best is not None and tried[best] > max(related + _GAIN, UNRELATED):
-            mistake = f"with images {best} they correlate by {tried[best]:.2f}"
+                tried.append((correlation(expected[: len(answers)], answers), form))
+        best, form = max(tried, key=lambda pair: pair[0], default=(-1.0, None))
+        if form is not None and best > max(related + _GAIN, UNRELATED):
+            mistake = f"given {form.text} they correlate by {best:.2f}: {form.remedy}"
     same = int((expected.argmax(1) == found.argmax(1)).sum())
     return Kinship(count=len(found), same=same, correlation=related, mistake=mistake)
 
@@ -121,19 +120,19 @@ def check_twin(twin: Twin, images: Calibration) -> Kinship:
     return found
 
 
-def _ways(channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Other ways to give images in [0, 1], by what is said of them."""
-    ways: dict[str, Callable[[Tensor], Tensor]] = {
-        "in 0..255": lambda x: 255 * x,
-        "in -1..1 (mean and std 0.5)": lambda x: 2 * x - 1,
-        "taken from -1..1 back to 0..1": lambda x: (x + 1) / 2,
-        "with height and width exchanged": lambda x: x.transpose(2, 3),
-        "channels-last in memory": lambda x: x.permute(0, 2, 3, 1).reshape(x.shape),
-    }
-    if channels == 3:
-        ways["in the order blue, green, red"] = lambda x: x.flip(1)
-        for name, mean, std in (("ImageNet", IMAGENET_MEAN, IMAGENET_STD), ("CIFAR-10", CIFAR10_MEAN, CIFAR10_STD)):
-            m, s = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-            ways[f"normalised by {name}'s mean and std"] = lambda x, m=m, s=s: (x - m.to(x)) / s.to(x)
-            ways[f"whose normalisation by {name}'s mean and std is undone"] = lambda x, m=m, s=s: x * s.to(x) + m.to(x)
-    return ways
+def _forms(channels: int) -> list[Form]:
+    """Other ways to give images that a deployed model may expect: the usual ones, and what a converter adds."""
+    remedy = "convert it for images [n, c, h, w] in [0, 1], or wrap it so that it gets them"
+    return [
+        *usual_forms(channels),
+        *(
+            undone(f"images of which a normalisation by {text} is undone", mean, std)
+            for text, (mean, std) in usual_normalisations(channels).items()
+        ),
+        Form(text="images with height and width exchanged", remedy=remedy, change=lambda x: x.transpose(2, 3)),
+        Form(
+            text="images that are channels-last in memory",
+            remedy=remedy,
+            change=lambda x: x.permute(0, 2, 3, 1).reshape(x.shape),
+        ),
+    ]

@@ -103,7 +103,7 @@ def _tapped(session: OnnxModel, images: Tensor) -> list[Given]:
     opened = open_session(proto.SerializeToString())
     wanted = list(dict.fromkeys(x for _, x, _ in taps if x in makers))
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    size = session.batch or max(len(images), 1)
+    size = session.at_once(len(images))
     for part in images.detach().cpu().float().split(size):
         full = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])])
         codes = session.taken(full).to(session.taken.dtype).contiguous()

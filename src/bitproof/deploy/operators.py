@@ -94,7 +94,7 @@ def _batch_norm(x: Tensor, gain: Tensor, shift: Tensor, mean: Tensor, var: Tenso
     return F.batch_norm(x, mean, var, gain, shift, False, 0.0, a.get("epsilon", 1e-5))
 
 
-def _pool(x: Tensor, kind: str, **a: Any) -> Tensor:
+def pooled(x: Tensor, kind: str, **a: Any) -> Tensor:
     kernel = a["kernel_shape"]
     strides = a.get("strides") or [1] * len(kernel)
     pads, ceil = pads_of(x, kernel, a), bool(a.get("ceil_mode"))
@@ -266,7 +266,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Abs": torch.abs,
     "Add": torch.add,
     "And": torch.logical_and,
-    "AveragePool": lambda x, **a: _pool(x, "average", **a),
+    "AveragePool": lambda x, **a: pooled(x, "average", **a),
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Ceil": torch.ceil,
@@ -303,7 +303,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "LogSoftmax": _softmax(torch.log_softmax),
     "MatMul": torch.matmul,
     "Max": _all(torch.maximum),
-    "MaxPool": lambda x, **a: _pool(x, "max", **a),
+    "MaxPool": lambda x, **a: pooled(x, "max", **a),
     "Mean": lambda *x: _all(torch.add)(*x) / len(x),
     "Min": _all(torch.minimum),
     "Mul": torch.mul,

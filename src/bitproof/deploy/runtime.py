@@ -29,6 +29,9 @@ from bitproof.settings import build
 METADATA = "bitproof"
 """The key of the metadata that `export_onnx` writes."""
 
+DYNAMIC = "DynamicQuantizeLinear"
+"""The operator that finds a grid in the batch that it is given."""
+
 KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 """The inputs that a file may have."""
 
@@ -40,7 +43,8 @@ class OnnxModel(nn.Module):
     """An ONNX file in an ONNX Runtime session on the CPU: images [n, c, h, w] in [0, 1] to logits, for any n.
 
     A file may take images channels-last, as pixels or codes in 8 bits, in batches of a fixed size, and may give
-    probabilities: it gets what it takes, and of probabilities the logarithm is taken. It has no gradients (`Twin` has).
+    probabilities: it gets what it takes, and of probabilities the logarithm is taken. Where it finds the grid of
+    activations anew in each batch (`quantize_dynamic`), images come one by one. It has no gradients (`Twin` has).
     Its printed form, and so its fingerprint, names the runtime's version and the processor's integer instructions,
     because logits may depend on both.
 
@@ -53,6 +57,7 @@ class OnnxModel(nn.Module):
         step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
         taken: how the file takes images.
         probabilities: whether it ends in a softmax.
+        alone: whether images come one by one, as an answer would depend on the others in its batch.
 
     Raises:
         InputError: the file is damaged, or is no classifier of images.
@@ -90,6 +95,7 @@ class OnnxModel(nn.Module):
             self.taken = input_format(graph, self.input, KINDS[taken[0][0]], sizes)
             self.probabilities = ends_in_softmax(graph, self.output)
             found = onnx_scheme(graph)
+            self.alone = any(node.op_type == DYNAMIC for node in graph.node)
         self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else sizes
         own, self.step = _metadata(self.session)
         self.scheme = own or found
@@ -109,10 +115,14 @@ class OnnxModel(nn.Module):
                 rule=f"the ONNX model takes images of shape {self.shape}",
                 remedy="Use data of this size, or export the model for the other one",
             )
-        size = self.batch or max(len(images), 1)
+        size = self.at_once(len(images))
         parts = [self._run(part, size) for part in images.detach().cpu().float().split(size)]
         logits = torch.cat(parts).to(images.device)
         return logits.clamp(min=SMALLEST).log() if self.probabilities else logits
+
+    def at_once(self, count: int) -> int:
+        """How many of so many images a run takes."""
+        return self.batch or (1 if self.alone else max(count, 1))
 
     def _run(self, images: Tensor, size: int) -> Tensor:
         """The logits of up to `size` images, in a batch of exactly `size`."""
@@ -141,7 +151,12 @@ class OnnxModel(nn.Module):
             InputError: an operator that has no gradient here.
         """
         return read_graph(
-            self._proto(), source=self.input, result=self.output, taken=self.taken, batch=self.batch
+            self._proto(),
+            source=self.input,
+            result=self.output,
+            taken=self.taken,
+            batch=self.batch,
+            alone=self.alone and not self.batch,
         ).eval()
 
     def _proto(self) -> Any:

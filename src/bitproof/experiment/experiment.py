@@ -57,6 +57,8 @@ class Experiment:
         workers: processes that make images beside this one; results do not depend on them.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own; 1 does
             them here.
+        executor: what does them, a name in `bitproof.runner.EXECUTORS`.
+        address: of a Ray cluster that is there, such as "auto"; None = this machine.
         device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
             is. What is elsewhere is tested as a copy.
     """
@@ -71,6 +73,8 @@ class Experiment:
     crafting: str = "exact"
     workers: int = 0
     jobs: int = 1
+    executor: str = "processes"
+    address: str | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +96,13 @@ class Experiment:
                 f"jobs is {self.jobs}" + f" and workers is {self.workers}" * (self.jobs > 0),
                 rule="it is a number of tasks at once, of which each makes its images itself",
                 remedy="Use jobs=1 (to do one after the other), or workers=0",
+            )
+        lookup(runner.EXECUTORS, self.executor, "executor")
+        if self.address is not None and self.executor != "ray":
+            raise InputError(
+                f"address is {self.address!r} and executor is {self.executor!r}",
+                rule="an address is that of a Ray cluster",
+                remedy="Use executor='ray', or leave the address out",
             )
         if self.device is not None:
             device_named(self.device)  # checks it
@@ -177,9 +188,8 @@ class Experiment:
             models = told_apart(bench, store)
             self._look(bench, models, store)
             plan = self.plan(bench, models)
-            executor = runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
             about = partial(environment, {subject.device for subject in bench.subjects.values()})
-            tally = runner.run(plan, bench, store, about, executor=executor, progress=progress)
+            tally = runner.run(plan, bench, store, about, executor=self._executor, progress=progress)
         files = self.data.files_by_id()
         if files and tally.computed:
             store.keep_files(self.data.fingerprint, files)
@@ -207,10 +217,19 @@ class Experiment:
             files={self.data.fingerprint: files} if files else {},
         )
 
+    @property
+    def _executor(self) -> runner.Executor:
+        if self.executor == "ray":
+            return runner.Ray(count=self.jobs, address=self.address)
+        return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
-        """Warn of float models that seem to be used wrongly, before any work is done on them."""
+        """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files.
+
+        What was quantized here gets the images that its float model gets.
+        """
         for name, model in models.items():
-            if model.is_float and store.missing([self.key(model, Clean(), models)]):
+            if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
 
@@ -278,6 +297,8 @@ def evaluate(
     crafting: str = "exact",
     workers: int = 0,
     jobs: int = 1,
+    executor: str = "processes",
+    address: str | None = None,
     device: str | None = None,
     diagnose: bool = False,
     analyses: Sequence[Analysis] = (),
@@ -308,6 +329,9 @@ def evaluate(
             them. Scripts that use them need the guard `if __name__ == "__main__":`.
         jobs: tasks (a shift for all models, an attack on one) done at once, each by a process of its own with its
             share of the cores; needs the same guard. Results are those of a run with as many threads as each gets.
+        executor: what does the tasks: "processes" on this machine, or "ray", a Ray cluster with `jobs` processors that
+            is started here, or the one at `address`.
+        address: of a Ray cluster that is there: "auto", or host and port.
         device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
             does not hold is halved.
@@ -342,6 +366,8 @@ def evaluate(
         crafting=crafting,
         workers=workers,
         jobs=jobs,
+        executor=executor,
+        address=address,
         device=device,
     )
     if isinstance(store, Store):

@@ -1,9 +1,9 @@
 """What somebody's own code is believed: images of the right kind, made with `rng` alone, by models left as they were.
 
-What is built in passes here too. None of it costs a pass of a model.
+What is built in passes here too. An attack with own code is given a few examples twice; nothing else costs a pass.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -145,6 +145,35 @@ def left_as_found(
     check()
     if keyed and global_generators() != generators and not any(_by_itself(model, image)[1] for _, model in models):
         raise _unkeyed(source)
+
+
+def check_repeated(
+    source: str,
+    ask: Callable[[], Tensor],
+    models: Sequence[tuple[str, nn.Module]],
+    image: Float[Tensor, "1 c h w"],
+) -> None:
+    """Ask for the same images twice: what draws from a generator of its own, without a seed, gives others.
+
+    Args:
+        source: what makes them, in messages.
+        ask: makes them.
+        models, image: as for `left_as_found`.
+
+    Raises:
+        InputError: the images differ, or what `left_as_found` raises.
+    """
+    made = []
+    for _ in range(2):
+        with left_as_found(source, models, image):
+            made.append(ask())
+    if not torch.allclose(*made, rtol=0, atol=ROUNDING):
+        raise InputError(
+            f"{source} returned other images when it was given the same examples again",
+            rule="a result depends on the seed and the example, and on nothing else",
+            remedy="Draw from the `rng` that it is given: rng.uniform(shape), rng.normal(shape), or rng.generators(), "
+            "and keep nothing from call to call",
+        )
 
 
 def _by_itself(model: nn.Module, image: Float[Tensor, "1 c h w"]) -> tuple[set[str], bool]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from bitproof.core.calling import device_of
 from bitproof.core.devices import sent
+from bitproof.core.layout import channels_last
 from bitproof.core.room import Room
 from bitproof.data import Data, Read
 from bitproof.errors import InputError
@@ -58,7 +59,7 @@ class Bench:
 
     @cached_property
     def exact(self) -> dict[str, nn.Module]:
-        """The frozen models, which are what is judged.
+        """The frozen models, which are what is judged, in the layout that they are fastest in.
 
         Raises:
             InputError: one that works with a network in train mode which is no part of it, or whose classes are others.
@@ -67,6 +68,7 @@ class Bench:
         for name, model in frozen.items():
             check_hidden(model, name)
             check_class_names(self.subjects[name], self.data, name)
+            channels_last(model, sent(self.first.images[:2], device_of(model)))
         return frozen
 
     @cached_property

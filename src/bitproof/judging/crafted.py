@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,7 @@ from bitproof.core.rng import Rng
 from bitproof.core.room import Room
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.judging.believing import believed_images, left_as_found
+from bitproof.judging.believing import believed_images, check_repeated, left_as_found
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import check_budget, check_steady, predict_in
 from bitproof.judging.copies import ROUGH
@@ -30,6 +30,10 @@ from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
 from bitproof.judging.making import chunks, keyed, measured
 from bitproof.records import Cell, ConditionRecord, ModelRecord
+from bitproof.settings.source import holds_foreign
+
+ASKED_TWICE = 4
+"""Examples that an attack with somebody's own code is given twice, before it is given all."""
 
 POOL_BYTES = 2**27
 """How much of the images an attack that fills its own batches is given at once."""
@@ -121,6 +125,7 @@ def _attacked(
     tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
     parts = chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes))
     given = [(name, model) for models in tools for model in models.apart]
+    _check_repeated(bench, attack, given, crafted_on, attacked, targets, rng)
     with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
         in_lanes(judge, tools, parts, advance)
     draft.seconds = time.perf_counter() - start
@@ -174,8 +179,9 @@ def _transferred(
     read = np.isin(data.ids, clean.ids)
     advance(int((~read).sum()) * (attack.passes + 1) * len(models))
     parts = chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1))
-    given = {crafted.source: source} | {name: bench.exact[name] for name in models}
-    with left_as_found(f"attack {attack.label!r}", list(given.items()), bench.first.images[:1]):
+    given = list(({crafted.source: source} | {name: bench.exact[name] for name in models}).items())
+    _check_repeated(bench, attack, given, source, np.flatnonzero(attacked), targets, rng)
+    with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
         for rows in parts:
             before, start = _passes(crafting), time.perf_counter()
             inputs, hit = sent(data.images(rows), device), attacked[rows]
@@ -202,6 +208,27 @@ def _transferred(
         draft.backwards += crafting.backwards
     there = {name: device_of(bench.exact[name]) for name in models}
     return [drafts[name].cell(record, about, bench.seed, there[name]) for name, record in models.items()]
+
+
+def _check_repeated(
+    bench: Bench,
+    attack: Attack,
+    given: Sequence[tuple[str, nn.Module]],
+    model: nn.Module,
+    attacked: NDArray[np.int64],
+    targets: NDArray[np.int64] | None,
+    rng: Rng,
+) -> None:
+    """Refuse an attack with somebody's own code that returns other images for the same examples each time."""
+    rows = attacked[:ASKED_TWICE]
+    if not len(rows) or not holds_foreign(attack) or any(bench.probes[name].random for name, _ in given):
+        return
+    inputs, room = sent(bench.data.images(rows), device_of(model)), Room(len(rows))
+
+    def ask() -> Tensor:
+        return craft(attack, Counted(model), inputs, bench.data, rows, targets, rng, room)
+
+    check_repeated(f"attack {attack.label!r}", ask, given, bench.first.images[:1])
 
 
 def craft(

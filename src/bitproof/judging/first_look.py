@@ -7,8 +7,7 @@ tried, and better than any constant answer too. So a model of random weights, or
 it guesses, and no more.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from bitproof.core.calling import device_of, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.models import Normalize
-from bitproof.models.spec import CIFAR10_MEAN, IMAGENET_MEAN, IMAGENET_STD
+from bitproof.models.forms import Form, undone, usual_forms
 
 COUNT = 100
 """Images that are looked at, spread over the data."""
@@ -34,25 +33,6 @@ GAIN = 0.1
 
 LEVEL = 1e-3
 """Of the tests of other forms, over all of them."""
-
-_CAFFE = (104 / 255, 117 / 255, 123 / 255)  # blue, green, red
-
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """How other code bases hand images over.
-
-    Attributes:
-        text: what it is, for people.
-        remedy: how the model gets it.
-        change: from images in [0, 1].
-        colours: whether it alone changes the order of colours, in which case it is always tried.
-    """
-
-    text: str
-    remedy: str
-    change: Callable[[Tensor], Tensor]
-    colours: bool = False
 
 
 def first_look(model: nn.Module, data: Data, name: str, *, batch_size: int = COUNT) -> list[str]:
@@ -151,74 +131,10 @@ def _outputs(logits: Float[Tensor, "n k"], name: str) -> Iterator[str]:
 
 def forms(model: nn.Module, channels: int) -> list[Form]:
     """Other ways to hand images over that the model may have been trained with."""
-    found = [
-        Form(
-            text="pixels from 0 to 255",
-            remedy=_normalisation((0.0,) * channels, (1 / 255,) * channels),
-            change=lambda images: images * 255,
-        )
-    ]
-    known = [("0.5 and 0.5", (0.5,) * channels, (0.5,) * channels)]
-    if channels == 3:
-        known += [
-            ("ImageNet's mean and std", IMAGENET_MEAN, IMAGENET_STD),
-            ("CIFAR-10's mean and std", CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
-        ]
-    if channels == 1:
-        known.append(("MNIST's mean and std", (0.1307,), (0.3081,)))
-    for text, mean, std in known:
-        form = Form(
-            text=f"images that are normalised by {text}",
-            remedy=_normalisation(mean, std),
-            change=_normaliser(mean, std),
-        )
-        found.append(form)
-    layer = next(iter(model.children()), None)
-    if isinstance(layer, Normalize):
-        mean, std = layer.mean, layer.std
-        undone = "it seems to normalise by itself: leave the normalisation before it out"
-        found.append(
-            Form(
-                text="images without the normalisation before it",
-                remedy=undone,
-                change=lambda images: images * std + mean,
-            )
-        )
-    if channels == 3:
-        wrapped = "wrap it so that it gets them: `lambda images: net(images.flip(1))`"
-        caffe = _normaliser(_CAFFE, (1 / 255,) * 3)
-        found += [
-            Form(
-                text="blue, green and red in this order",
-                remedy=wrapped,
-                change=lambda images: images.flip(1),
-                colours=True,
-            ),
-            Form(
-                text="blue, green and red from 0 to 255",
-                remedy=wrapped.replace("flip(1)", "flip(1) * 255"),
-                change=lambda images: images.flip(1) * 255,
-            ),
-            Form(
-                text="blue, green and red from 0 to 255 less 104, 117 and 123, as in Caffe",
-                remedy="wrap it so that it gets them",
-                change=lambda images: caffe(images.flip(1)),
-            ),
-        ]
-    return found
-
-
-def _normaliser(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    return lambda images: (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
-
-
-def _normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
-    """How a model is put behind a normalisation."""
-    means, stds = (",".join(f"{value:.4g}" for value in values) for values in (mean, std))
-    return (
-        f"use --mean {means} --std {stds}, in Python bp.models.normalized(net, mean, std), or put its own mean and std "
-        "there"
-    )
+    before = next((part for part in model.modules() if isinstance(part, Normalize)), None)
+    if before is None:
+        return usual_forms(channels)
+    return [undone("images without the normalisation before it", before.mean, before.std), *usual_forms(channels)]
 
 
 @torch.no_grad()

@@ -6,10 +6,12 @@ that makes a `Metric`, and a line in `METRICS` (`table.py`); tables, terminal an
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
+from bitproof.errors import InputError, kind_of
 from bitproof.metrics.intervals import Estimate, Scores
 from bitproof.metrics.paired import DETAIL, flipped
 from bitproof.metrics.pairing import same_examples, taken
@@ -20,6 +22,9 @@ from bitproof.records import Cell
 RATE = (0.0, 1.0)
 DROP_BOUNDS = (-np.inf, 1.0)
 """Bounds of a share, and of the share of something that is lost: a gain has no limit."""
+
+_SLACK = 1e-9
+"""By how much rounding may take a value out of its bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +134,37 @@ def estimate_selection(metric: Metric, selection: Selection, confidence: float =
     """The same from cells that are paired already."""
     if not selection.n:
         return None
-    scores = metric.scores(selection)
+    scores = _checked(metric, metric.scores(selection), selection.n)
     value = metric.statistic.of(scores)
     if np.isnan(value):
         return None
+    if not metric.bounds[0] - _SLACK <= value <= metric.bounds[1] + _SLACK:
+        raise InputError(
+            f"metric {metric.name!r} has the value {value:.6g}",
+            rule=f"its bounds are {metric.bounds[0]:g} and {metric.bounds[1]:g}",
+            remedy="Give it other bounds, or other scores",
+        )
     interval = metric.statistic.interval(scores, confidence)
     if interval is None:
         return value, None, None
     low, high = np.clip(interval, *metric.bounds)
     return value, min(float(low), value), max(float(high), value)
+
+
+def _checked(metric: Metric, scores: Any, n: int) -> Scores:
+    """What a metric gave for n examples, if it can be what it should.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not (isinstance(scores, np.ndarray) and scores.ndim == 2 and scores.shape[1] == n):
+        given = f"an array of shape {scores.shape}" if isinstance(scores, np.ndarray) else kind_of(scores)
+        raise InputError(
+            f"metric {metric.name!r} gave {given} for {n} examples",
+            rule="its scores are an array with a row for each mean that it is made of, and a column an example",
+            remedy="Return scores[None] where there is one mean",
+        )
+    return scores
 
 
 def counted(metric: Metric, selection: Selection) -> int:

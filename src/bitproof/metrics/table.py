@@ -33,7 +33,7 @@ def add_metric(given: "Metric | str") -> Metric:
     """Put a metric into `METRICS` for this process: one's own, or its text `package.module:NAME`.
 
     Raises:
-        InputError: something that is no metric.
+        InputError: something that is no metric, or one with the name of a built-in one.
     """
     found: Any = given
     if isinstance(given, str):
@@ -44,6 +44,12 @@ def add_metric(given: "Metric | str") -> Metric:
             f"{given!r} is a {type(found).__name__}",
             rule="a metric of your own is a bitproof.metrics.Metric in your own module",
             remedy="Write --metric module:NAME with the name that it is assigned to",
+        )
+    if any(found.name == built_in.name and found is not built_in for built_in in _ALL):
+        raise InputError(
+            f"a metric of your own that is called {found.name!r}",
+            rule="names tell metrics apart, and bitproof has one of this name",
+            remedy="Give it another name",
         )
     METRICS[found.name] = found
     return found

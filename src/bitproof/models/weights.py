@@ -3,6 +3,7 @@
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ _SHOWN = 3  # names listed in an error, of each kind
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a state dict file, on the CPU; nothing in the file is run.
 
-    `.safetensors` is read as such, anything else as a file of `torch.save` (`bitproof.core.saved`). A leading
-    `module.` (of nn.DataParallel) is taken off the names.
+    `.safetensors` is read as such, anything else as a file of `torch.save` (`bitproof.core.saved`). A state dict may
+    lie beside other things, as in `{"state_dict": ..., "epoch": 3}`. A leading `module.` (of nn.DataParallel) and
+    `_orig_mod.` (of torch.compile) are taken off the names.
 
     Raises:
-        InputError: a file that is missing, empty, damaged, that holds anything but a flat dictionary of
-            dense tensors, or a tensor with NaN or infinity.
+        InputError: a file that is missing, empty, damaged, that holds no flat dictionary of dense tensors or several
+            of them, or a tensor with NaN or infinity.
     """
     path = Path(path).expanduser()
     if not path.is_file() or path.stat().st_size == 0:
@@ -42,16 +44,44 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} holds {_kind(stored)}", rule="a flat dictionary of named tensors is needed", remedy=_SAVE
         )
+    stored = _state_dict(path, stored)
     for name, tensor in stored.items():
         _check(path, name, tensor)
-    prefix = "module." if all(name.startswith("module.") for name in stored) else ""
-    return {name.removeprefix(prefix): tensor.detach() for name, tensor in stored.items()}
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in stored):
+            stored = {name.removeprefix(prefix): tensor for name, tensor in stored.items()}
+    return {name: tensor.detach() for name, tensor in stored.items()}
 
 
 _SAVE = (
     "Where you trust it, load it in PyTorch and save only its weights: "
     "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
 )
+
+
+_WRAPPERS = ("module.", "_orig_mod.", "module.")
+
+
+def _state_dict(path: Path, stored: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The state dict among what a file of training keeps; what the file holds where that is one, or has none inside.
+
+    Raises:
+        InputError: several of them, such as one of a running mean beside the last one.
+    """
+    if any(isinstance(value, Tensor) for value in stored.values()):
+        return stored
+    found = {
+        name: value
+        for name, value in stored.items()
+        if isinstance(value, Mapping) and value and all(isinstance(part, Tensor) for part in value.values())
+    }
+    if len(found) > 1:
+        raise InputError(
+            f"{path} holds several state dicts ({', '.join(map(str, found))})",
+            rule="one is tested",
+            remedy="Save the one that you mean by itself: torch.save(stored[NAME], 'model.pt')",
+        )
+    return next(iter(found.values()), stored)
 
 
 def _kind(value: object) -> str:
@@ -85,8 +115,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """`load_weights` for weights that were read already; errors call them `source`."""
+    """`load_weights` for weights that were read already; errors call them `source`.
+
+    One more word before all of their names, such as `model.`, is what a wrapper called the network.
+    """
     wanted = model.state_dict()
+    weights = _without_prefix(weights, wanted)
     missing = [n for n in wanted if n not in weights and not n.endswith("num_batches_tracked")]
     unexpected = [n for n in weights if n not in wanted]
     shapes = [
@@ -102,6 +136,15 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
             remedy="Check the architecture and the number of classes",
         )
     model.load_state_dict(weights, strict=False)
+
+
+def _without_prefix(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights without the name that a wrapper of somebody's own had for the network (`model.`, `net.`)."""
+    prefix = next(iter(weights), "").partition(".")[0] + "."
+    if not all(name.startswith(prefix) for name in weights):
+        return weights
+    bare = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return bare if bare.keys() <= wanted.keys() and not weights.keys() <= wanted.keys() else weights
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

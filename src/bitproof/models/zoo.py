@@ -6,7 +6,6 @@ import math
 
 from bitproof.errors import InputError
 from bitproof.models.spec import ModelSpec
-from bitproof.models.torchvision_ops import declare_missing_operators
 
 _RESIZES = {"bilinear": "pillow-bilinear", "bicubic": "pillow-cubic"}
 """What the zoos call interpolations."""
@@ -15,7 +14,6 @@ _RESIZES = {"bilinear": "pillow-bilinear", "bicubic": "pillow-cubic"}
 def timm_spec(name: str) -> ModelSpec:
     """The image classifier that timm calls `name`, with timm's preprocessing for it."""
     _need("timm", "torchvision")
-    declare_missing_operators()
     import timm
 
     try:  # is_model ignores the tag of a name, as in resnet18.a1_in1k, and the next call refuses unknown ones
@@ -39,7 +37,6 @@ def timm_spec(name: str) -> ModelSpec:
 def torchvision_spec(name: str) -> ModelSpec:
     """The image classifier that torchvision calls `name`, with the preprocessing of its default weights."""
     _need("torchvision")
-    declare_missing_operators()
     from torchvision import models
 
     known = models.list_models(module=models)

@@ -56,6 +56,7 @@ def quantize(
             calibration images do not activate.
     """
     model, scheme = moved(unwrapped(model), device), as_scheme(scheme)
+    _check_layers(model)
     batches = batches_of(calibration) if calibration is not None or scheme.needs_calibration else None
     quantized = prepare(model, scheme, seen_roles(model, next(batches())[:2]) if batches else None)
     observing = {name: (layer, here) for name, layer, here in assigned(quantized, scheme) if here.observes}
@@ -75,6 +76,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         roles: of the layers, as a run has shown them; None = those that the model says of itself.
     """
     quantized = settle(copied(unwrapped(model)).eval())
+    _check_layers(quantized)
     if found := [scheme for _, _, scheme in quantized_parts(quantized, hidden=True)]:
         raise InputError(
             f"the model is quantized already ({found[0].label})",
@@ -83,14 +85,7 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
         )
     if roles is not None and roles != roles_of(quantized):
         note_step(quantized, roles)
-    layers = list(assigned(quantized, scheme))
-    if not layers:
-        raise InputError(
-            f"{type(model).__name__} has no compute layers",
-            rule="quantization acts on Conv1d, Conv2d and Linear layers",
-            remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
-        )
-    for name, layer, here in layers:
+    for name, layer, here in list(assigned(quantized, scheme)):
         if layer.weight.dtype != torch.float32:
             raise InputError(
                 f"the weight of {name!r} is of type {layer.weight.dtype}",
@@ -114,6 +109,20 @@ def prepare(model: nn.Module, scheme: Scheme, roles: Roles | None = None) -> nn.
             layer.register_forward_hook(_quantize_gradient)
     quantized.scheme = scheme  # pyright: ignore
     return quantized.eval()  # the quantizers too
+
+
+def _check_layers(model: nn.Module) -> None:
+    """Refuse a model without compute layers.
+
+    Raises:
+        InputError: such a model.
+    """
+    if next(compute_layers(model), None) is None:
+        raise InputError(
+            f"{type(model).__name__} has no compute layers",
+            rule="quantization acts on Conv1d, Conv2d and Linear layers",
+            remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
+        )
 
 
 def freeze(model: nn.Module) -> nn.Module:

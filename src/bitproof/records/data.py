@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from bitproof.records.imagenet import words
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
@@ -16,3 +18,9 @@ class DataRecord:
     count: int
     classes: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict)
+
+    def words(self, index: int) -> str:
+        """What a class is called, ImageNet's in words; a model may have more outputs than the data have classes."""
+        if index >= len(self.classes):
+            return f"class {index}"
+        return words().get(self.classes[index], self.classes[index])

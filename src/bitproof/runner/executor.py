@@ -16,6 +16,7 @@ from bitproof.core.processes import CONTEXT, Handed, died, worker_pool
 from bitproof.records import Record
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
+from bitproof.settings import failed_in_own_code
 from bitproof.store import Store
 
 
@@ -139,4 +140,7 @@ def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> list[Rec
             raise Stopped
         passes.put(done)
 
-    return list(task(bench, needed, missing, advance))
+    try:
+        return list(task(bench, needed, missing, advance))
+    except Exception as error:  # frames of a traceback do not travel
+        raise failed_in_own_code(error) or error from error

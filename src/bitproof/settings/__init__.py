@@ -6,7 +6,7 @@ each result), its digest (part of the cell's key) and its text form (`grammar`).
 
 from bitproof.settings.describing import build, describe, digest
 from bitproof.settings.grammar import Call, call, name_family, parse
-from bitproof.settings.importing import failed, imported, is_importable
+from bitproof.settings.importing import failed, failed_in_own_code, imported, is_importable
 from bitproof.settings.source import source_of, values_of
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "describe",
     "digest",
     "failed",
+    "failed_in_own_code",
     "imported",
     "is_importable",
     "name_family",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bitproof.errors import InputError, lookup
-from bitproof.settings.importing import imported, is_importable
+from bitproof.settings.importing import failed, imported, is_importable
 
 DEEPEST, LONGEST = 50, 10_000
 """Brackets and letters of a text that is read at all."""
@@ -132,7 +132,12 @@ def construct(make: Callable[..., Any], parts: Call) -> Any:
             rule="some fields have no default",
             remedy=f"Write {parts.name}:{lacking[0]}=...",
         )
-    return make(**values)
+    try:
+        return make(**values)
+    except (InputError, RecursionError):
+        raise
+    except Exception as error:  # of a class of somebody's own
+        raise failed(error, f"{parts.name} cannot be made") from error
 
 
 def _needs(function: Callable[..., Any]) -> bool:

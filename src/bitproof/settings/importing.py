@@ -9,10 +9,13 @@ import os
 import re
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from bitproof.errors import InputError, lookup
+from bitproof.settings.source import is_library
 
+_HERE = Path(__file__).resolve().parents[1]
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -31,6 +34,8 @@ def is_importable(module: str) -> bool:
         return False
     try:
         return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:  # of a parent that is a module and no package, as in "nets.py"
+        return error.name != module
     except Exception:  # a parent package that fails is found, and `imported` will say why it fails
         return True
 
@@ -62,9 +67,20 @@ def imported(module: str, name: str, kind: str) -> Any:
     return lookup(vars(found) if name in vars(found) else public, name, f"name in the module {module}")
 
 
-def failed(error: BaseException, what: str) -> InputError:
-    """What is said where somebody's own code fails: the last frame of its traceback, and the error."""
+def failed_in_own_code(error: BaseException) -> InputError | None:
+    """What is said of an error that comes out of somebody's own code while it is used; None for any other error."""
     frames = traceback.extract_tb(error.__traceback__)
+    own = [place for place, frame in enumerate(frames) if _is_somebodys(frame.filename)]
+    if not own or any(_is_ours(frame.filename) for frame in frames[own[-1] :]):
+        return None
+    return failed(error, "code of your own fails")
+
+
+def failed(error: BaseException, what: str) -> InputError:
+    """What is said where somebody's own code fails: the last frame of its traceback that is theirs, and the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if _is_somebodys(frame.filename)]
+    frames = theirs or [frame for frame in frames if not _is_ours(frame.filename)]
     where = f", {frames[-1].filename} line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
     if isinstance(error, SyntaxError) and error.filename:
         where = f", {error.filename} line {error.lineno}"
@@ -74,6 +90,15 @@ def failed(error: BaseException, what: str) -> InputError:
         rule="code of your own runs as it is",
         remedy="Mend it there; run it by itself to see the whole traceback",
     )
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(_HERE)
+
+
+def _is_somebodys(file: str) -> bool:
+    """Whether a frame's file is neither bitproof's nor a library's."""
+    return not (file.startswith("<") or _is_ours(file) or is_library(file))
 
 
 def _look_here() -> None:

@@ -40,6 +40,16 @@ def is_own(kind: type) -> bool:
     return kind.__module__.split(".")[0] == "bitproof"
 
 
+def holds_foreign(value: Any) -> bool:
+    """Whether a setting's class, or a setting or function in its fields, is not bitproof's."""
+    if isinstance(value, (tuple, list, Mapping)):
+        return any(map(holds_foreign, value.values() if isinstance(value, Mapping) else value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inside = (getattr(value, field.name) for field in dataclasses.fields(value))
+        return not is_own(type(value)) or any(map(holds_foreign, inside))
+    return callable(value) and (getattr(value, "__module__", None) or "").split(".")[0] != "bitproof"
+
+
 def revision_of(kind: type) -> int:
     """1 for a class as it was first, and more for each raised `revision` of its own or of a class it derives from."""
     return 1 + sum(vars(base).get("revision", 1) - 1 for base in kind.__mro__ if is_own(base))
@@ -99,7 +109,7 @@ def is_installed(module: str) -> bool:
     while name:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is not None:
-            return _is_library(file)
+            return is_library(file)
         name = name.rpartition(".")[0]  # parts of compiled packages have no file of their own
     return top in sys.stdlib_module_names
 
@@ -306,12 +316,13 @@ def _own_module(name: str) -> types.ModuleType | None:
     """The module of that name, imported as by the function that does so; None if it is installed or cannot be found."""
     try:
         spec = None if is_installed(name) else importlib.util.find_spec(name)
-        return importlib.import_module(name) if spec is not None and not _is_library(spec.origin) else None
+        return importlib.import_module(name) if spec is not None and not is_library(spec.origin) else None
     except Exception:  # it is somebody's code that runs here, and will say so when it is run in earnest
         return None
 
 
-def _is_library(file: str | None) -> bool:
+def is_library(file: str | None) -> bool:
+    """Whether a file is one of the standard library or of an installed package."""
     return file is not None and (file.startswith(_LIBRARY) or not _PACKAGES.isdisjoint(PurePath(file).parts))
 
 

@@ -120,21 +120,16 @@ def _sights(cell: Cell) -> dict[int, _Sight]:
     return {
         int(cell.ids[row]): _Sight(
             image=image.astype(np.float32),
-            label=_class(cell, int(cell.labels[row])),
+            label=cell.data.words(int(cell.labels[row])),
             verdict=Verdict(
                 model=cell.model.name,
                 right=bool(cell.correct[row]),
-                said=_class(cell, int(cell.predictions[row])),
+                said=cell.data.words(int(cell.predictions[row])),
                 confidence=float(cell.confidences[row]),
             ),
         )
         for row, image in zip(cell.pictures.rows, cell.pictures.images, strict=True)
     }
-
-
-def _class(cell: Cell, index: int) -> str:
-    """The name of a class; a model may have more outputs than the data set has classes."""
-    return cell.data.classes[index] if index < len(cell.data.classes) else f"class {index}"
 
 
 def _exhibit(section: Section, condition: ConditionRecord) -> Exhibit | None:

@@ -1,6 +1,7 @@
 """What an objective is: a setting that, once training starts, gives each step its loss."""
 
 import abc
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
+from bitproof.errors import InputError, kind_of
 from bitproof.train.batches import Batch
 
 Loss = Callable[[nn.Module, Batch, Rng], tuple[Tensor, Tensor]]
@@ -55,10 +57,29 @@ class Objective(abc.ABC):
 
 
 def of_logits(criterion: Callable[[Tensor, Tensor], Tensor]) -> Loss:
-    """The loss that compares the batch's logits and labels by `criterion`."""
+    """The loss that compares the batch's logits and labels by `criterion`.
+
+    Raises:
+        InputError: it does not take two arguments, or (once it is used) does not give one number.
+    """
+    rule = "a loss of your own takes logits and labels, and gives one number, a mean over the batch"
+    try:
+        inspect.signature(criterion).bind(None, None)
+    except TypeError as error:
+        raise InputError(f"a loss that cannot be called ({error})", rule=rule, remedy="Give it both") from error
+    except ValueError:  # builtins may have no signature
+        pass
 
     def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
         logits = logits_of(model, batch.inputs)
-        return criterion(logits, batch.labels), logits
+        value = criterion(logits, batch.labels)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else kind_of(value)
+            raise InputError(
+                f"the loss gave {shape} for {len(logits)} images",
+                rule=rule,
+                remedy="Return its mean()",
+            )
+        return value, logits
 
     return loss

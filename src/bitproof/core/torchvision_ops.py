@@ -5,10 +5,15 @@ compiled part does not load, and the import fails with `operator torchvision::nm
 because the Python part describes two detection operators that the compiled part should have declared.
 Declaring the two schemas first is enough for the Python part, and so for timm. Where the compiled part
 does load, it declares them itself, and declaring them twice would be an error.
+
+torchvision may be imported anywhere: by a zoo, or by somebody's own network, data or corruption. So it is waited for.
 """
 
 import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +23,21 @@ SCHEMAS = {
 }
 
 _library = torch.library.Library("torchvision", "FRAGMENT")  # what it declares lives as long as this object
+
+
+class BeforeTorchvision(MetaPathFinder):
+    """Stands first among the finders of modules, finds nothing, and leaves when torchvision is looked for."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "torchvision":
+            sys.meta_path.remove(self)
+            declare_missing_operators()
+
+
+def await_torchvision() -> None:
+    """Have the operators declared before torchvision is imported, unless it is already."""
+    if "torchvision" not in sys.modules:
+        sys.meta_path.insert(0, BeforeTorchvision())
 
 
 def declare_missing_operators() -> None:
