@@ -175,7 +175,7 @@ class Repair:
         nearest = quantize(model, self.scheme, images)
         few = images[: -(-len(images) // 4)]  # so that half of what is learned from is clean
         known = torch.cat([images, *strange(few, rng.fold("strange")).values()])
-        look = _Looking(model, images, self.search, labelled)
+        look = _Looking(model, self.search, labelled)
         before, suspects = look(nearest, "nearest rounding", choose, rng.fold("nearest"), 0.0)
         tell(_line(before))
         known = torch.cat([known, *_stamped(suspects, images)])
@@ -220,10 +220,8 @@ class Repair:
 class _Looking:
     """Looks at quantized models beside the float one, each time on some other images."""
 
-    def __init__(
-        self, model: nn.Module, calibration: Tensor, search: DifferentialTriggers | None, labelled: bool
-    ) -> None:
-        self.model, self.calibration, self.search, self.labelled = freeze(model), calibration, search, labelled
+    def __init__(self, model: nn.Module, search: DifferentialTriggers | None, labelled: bool) -> None:
+        self.model, self.search, self.labelled = freeze(model), search, labelled
 
     def __call__(
         self, quantized: nn.Module, label: str, data: Data, rng: Rng, seconds: float
