@@ -98,6 +98,19 @@ def test_few_images_say_nothing():
         assert evidence.says in (UNDECIDED, CLEAN) and evidence.named.target is None
 
 
+def test_a_deployed_model_without_readable_gradients_is_not_searched():
+    case = case_of(Silent())
+    for inquiry in (SEARCH, DifferentialFlips(images=4, steps=2)):
+        evidence = inquiry(case, rng=RUN)
+        assert evidence.says is None and "no gradients" in evidence.sentence
+
+
+class Silent(Fields):
+    """Answers only, as the session of a runtime does."""
+
+    differentiable = False
+
+
 def test_the_search_is_the_same_again(backdoored):
     quick = DifferentialTriggers(shapes=("linf",), steps=5, images=4, draws=0)
     one, two = (quick(backdoored, rng=RUN) for _ in range(2))

@@ -41,6 +41,8 @@ CLASSES = 24
 DOUBLINGS = 1.0
 """How much smaller than its controls a trigger has to be: half as large."""
 
+UNREADABLE = "Nothing was searched: what is deployed has no gradients that could be read from its file."
+
 PICTURES = 3
 """Images that a trigger is shown on."""
 
@@ -149,6 +151,8 @@ class DifferentialTriggers(Inquiry):
         if len(case.images) < 2 * LEAST:
             sentence = f"No trigger was searched for: that takes {2 * LEAST} images, half of them to judge by."
             return Finding(says=UNDECIDED, sentence=sentence)
+        if not rivals_of(case):
+            return Finding(says=None, sentence=UNREADABLE)
         return _told(self.found(case, rng, meter), len(rivals_of(case)))
 
     def found(self, case: Case, rng: Rng, meter: Meter) -> list[Suspect]:
@@ -221,18 +225,21 @@ def rivals_of(case: Case) -> dict[str, Rivals]:
     """Each quantized form beside the float model, fewest bits first; what is deployed comes last, by its exact twin."""
     forms = sorted((form for form in case.forms if form.label != DEPLOYED), key=lambda form: form.weight_bits)
     found = {form.label: Rivals(obeys=form.model, keeps=case.model) for form in forms}
-    if case.deployed is not None:
-        found[DEPLOYED] = Rivals(obeys=twin_of(case.deployed), keeps=case.model, counted=case.deployed)
+    twin = None if case.deployed is None else twin_of(case.deployed)
+    if twin is not None:
+        found[DEPLOYED] = Rivals(obeys=twin, keeps=case.model, counted=case.deployed)
     return found
 
 
-def twin_of(deployed: nn.Module) -> nn.Module:
-    """A model itself where it has gradients, else one that answers with it and has the gradients of its exact form.
-
-    Raises:
-        InputError: none can be read from its file.
-    """
-    return deployed if Subject.of(deployed).gradients else Twin(deployed)
+def twin_of(deployed: nn.Module) -> nn.Module | None:
+    """A model itself where it has gradients, else one that answers with it and has the gradients of its exact form; None
+    where none can be read from its file."""
+    if Subject.of(deployed).gradients:
+        return deployed
+    try:
+        return Twin(deployed)
+    except InputError:
+        return None
 
 
 def _targets(pair: Rivals, halves: Halves, meter: Meter) -> list[int]:

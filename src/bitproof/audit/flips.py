@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from bitproof.attacks import PGD
 from bitproof.audit.case import DEPLOYED, Case
-from bitproof.audit.differential import rivals_of
+from bitproof.audit.differential import UNREADABLE, rivals_of
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.searching import Rivals
 from bitproof.core.calling import answer
@@ -91,6 +91,8 @@ class DifferentialFlips(Inquiry):
 
     def look(self, case: Case, rng: Rng, meter: Meter) -> Finding:
         pairs = rivals_of(case)
+        if not pairs:
+            return Finding(says=None, sentence=UNREADABLE)
         label = DEPLOYED if DEPLOYED in pairs else next(iter(pairs))
         pair = pairs[label]
         assert pair.keeps is not None

@@ -102,8 +102,9 @@ class OrdinaryBackdoors(Inquiry):
         ordered = sorted((form for form in case.forms if form.label != DEPLOYED), key=lambda form: form.weight_bits)
         for form in [*ordered[:1], *ordered[:0:-1]][: self.models]:
             yield form.label, form.model, None
-        if case.deployed is not None:
-            yield DEPLOYED, twin_of(case.deployed), case.deployed
+        twin = None if case.deployed is None else twin_of(case.deployed)
+        if twin is not None:
+            yield DEPLOYED, twin, case.deployed
 
     def _signs(
         self, label: str, model: nn.Module, counted_by: nn.Module | None, halves: Halves, rng: Rng, meter: Meter
