@@ -232,8 +232,8 @@ def rivals_of(case: Case) -> dict[str, Rivals]:
 
 
 def twin_of(deployed: nn.Module) -> nn.Module | None:
-    """A model itself where it has gradients, else one that answers with it and has the gradients of its exact form; None
-    where none can be read from its file."""
+    """A model itself where it has gradients, else one that answers with it and has those of its exact form; None where
+    they cannot be read from its file."""
     if Subject.of(deployed).gradients:
         return deployed
     try:
