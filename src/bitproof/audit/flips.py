@@ -158,7 +158,8 @@ def _told(label: str, forward: Flips, reverse: Flips, classes: int) -> Finding:
     back = reverse.towards.get(target, 0)
     # one flip more to each class, so that a reverse direction without any still stands for something
     table = [[most, count - most], [back + 1, len(reverse.budgets) - back + classes - 1]]
-    p = min(1.0, classes * float(fisher_exact(table, alternative="greater").pvalue)) if count else 1.0
+    _, p_one = fisher_exact(table, alternative="greater")
+    p = min(1.0, classes * float(p_one)) if count else 1.0
     share = most / max(1, count)
     gathered = count >= LEAST and share > GATHERED and p <= LEVEL
     readings = (
