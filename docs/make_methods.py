@@ -31,7 +31,7 @@ docstring or the head of its file names, which say more: which equations, and wh
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(section(family) for family in FAMILIES.values())])
+    return "\n".join([HEAD, *(section(family) for family in FAMILIES.values() if family.table)])
 
 
 def section(family: Family) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from bitproof.core.rng import Rng
 
-pytest_plugins = ["command_line", "masked_models", "report_page", "trained_digits"]
+pytest_plugins = ["browser", "command_line", "masked_models", "report_page", "trained_digits"]
 """Modules here whose fixtures the tests of more than one file share."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

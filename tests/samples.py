@@ -126,5 +126,5 @@ def make_audit(model: ModelRecord, data: DataRecord, *, seed: int = 0) -> Audit:
         sentence="Quantization changes what the model does.",
         advice="Do not deploy it.",
         evidence=(first, second),
-        calibrated_on=59,
+        calibrated_on=5,
     )

@@ -35,6 +35,8 @@ _HOME = {
     "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
+    "submit": "leaderboard",
+    "write_leaderboard": "leaderboard",
     "write_report": "report",
 }
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "from_arrays",
     "from_dataset",
     "implants",
+    "leaderboard",
     "load_data",
     "load_model",
     "metrics",
@@ -72,8 +75,10 @@ __all__ = [
     "save_model",
     "shifts",
     "store",
+    "submit",
     "tagged",
     "train",
+    "write_leaderboard",
     "write_report",
 ]
 
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
         deploy,
         experiment,
         implants,
+        leaderboard,
         metrics,
         models,
         ptq,
@@ -102,6 +108,7 @@ if TYPE_CHECKING:
     from bitproof.data import Data, from_arrays, from_dataset, load_data
     from bitproof.errors import InputError
     from bitproof.experiment import Experiment, Result, audit_model, evaluate
+    from bitproof.leaderboard import submit, write_leaderboard
     from bitproof.quant import Scheme, freeze, quantize
     from bitproof.records import Audit, Diagnosis
     from bitproof.report import write_report

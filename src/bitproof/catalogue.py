@@ -10,12 +10,14 @@ from bitproof.attacks import ATTACKS
 from bitproof.audit import INQUIRIES, REMEDIES
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
+from bitproof.experiment import ANALYSES
 from bitproof.implants import ENGINES
 from bitproof.implants import OBJECTIVES as IMPLANTED
 from bitproof.metrics import METRICS, Metric
 from bitproof.models import MODELS
 from bitproof.quant import METHODS, split_outliers
 from bitproof.quant.range_rules import ACT_RANGES, WEIGHT_RANGES
+from bitproof.runner import EXECUTORS
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
 from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
 
@@ -30,6 +32,7 @@ class Family:
         table: the things, classes and functions, by name.
         line: what one is, in a line.
         suffix: what has to follow a name.
+        group: of entry points by which other packages add to it.
         others: names that stand for more than one thing, and what they are.
     """
 
@@ -38,6 +41,7 @@ class Family:
     table: Mapping[str, Any]
     line: Callable[[Any], str] = field(default=lambda entry: first_line(entry))
     suffix: str = ""
+    group: str = ""
     others: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -71,11 +75,12 @@ _CONDITION = "`--condition NAME:field=value,...`"
 _STEPS = ("correct_bias", "equalize", "fold_batch_norm", "reestimate_batch_norm", "Reconstruction")
 
 FAMILIES: dict[str, Family] = {
-    "attacks": Family(title="Attacks", usage=_CONDITION, table=ATTACKS),
+    "attacks": Family(title="Attacks", usage=_CONDITION, table=ATTACKS, group="bitproof.attacks"),
     "corruptions": Family(title="Corruptions", usage=_CONDITION, table=CORRUPTIONS),
     "sequences": Family(title="Sequences", usage=_CONDITION, table=SEQUENCES),
     "systematic": Family(title="Systematic shifts", usage=_CONDITION, table=SYSTEMATIC),
     "released": Family(title="Released benchmarks", usage=_CONDITION, table=RELEASED),
+    "shifts": Family(title="Shifts of other packages", usage=_CONDITION, table={}, group="bitproof.shifts"),
     "triggers": Family(title="Triggers", usage=_CONDITION, table=TRIGGERS),
     "suites": Family(
         title="Suites",
@@ -87,6 +92,7 @@ FAMILIES: dict[str, Family] = {
         title="Quantization methods",
         usage="`--scheme NAME:wXaY,field=value,...`",
         table=METHODS,
+        group="bitproof.schemes",
         line=_scheme_line,
         suffix=":wXaY",
     ),
@@ -116,16 +122,24 @@ FAMILIES: dict[str, Family] = {
         table=METRICS,
         line=_metric_line,
     ),
+    "analyses": Family(title="Analyses", usage="`--analysis NAME:field=value,...`", table=ANALYSES),
     "data": Family(title="Data sets", usage="`--data NAME:ROOT`", table=DATA),
     "models": Family(
         title="Networks",
         usage="`bitproof evaluate NAME`",
         table={name: spec.build for name, spec in MODELS.items()},
+        group="bitproof.models",
         others={
             "timm:NAME": "Any timm model (extra: zoo).",
             "torchvision:NAME": "Any torchvision model (extra: zoo).",
             "module:callable": "A network of your own: a class or function that returns an nn.Module.",
         },
+    ),
+    "executors": Family(
+        title="Executors",
+        usage="`--executor NAME:field=value,...`",
+        table=EXECUTORS.own,
+        group="bitproof.executors",
     ),
 }
 """The families by the names that `bitproof list` takes."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from bitproof import records
 from bitproof.errors import lookup
 from bitproof.files import written
 from bitproof.records import Cell, Record
+from bitproof.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +59,61 @@ def tidy(cells: Iterable[Cell], files: Files = MappingProxyType({})) -> "pd.Data
         for cell in cells
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def export_store(store: Store, path: str | Path) -> int:
+    """Write what a store holds to a file, a cell at a time, whatever its size; returns the number of rows or entries.
+
+    Args:
+        store: open.
+        path: .parquet or .csv for `tidy` of its cells, .json for a list of its other records.
+
+    Raises:
+        InputError: another suffix, or a path that cannot be written.
+    """
+    path = Path(path)
+    lookup(WRITERS, path.suffix, "export format")
+    if path.suffix == ".json":
+        return export([record for record in store.query(None) if not isinstance(record, Cell)], path)
+    files = store.files()
+    form = tidy((_first(cell) for cell in store.each()), files)
+    with written(path, "the export") as draft:
+        if path.suffix == ".csv":
+            form[:0].to_csv(draft, index=False)
+            return sum(_append_csv(tidy([cell], files), form, draft) for cell in store.each())
+        return _write_parquet(form, (tidy([cell], files) for cell in store.each()), draft)
+
+
+def _first(cell: Cell) -> Cell:
+    """The cell with one example, which tells the columns of its table."""
+    arrays = {name: getattr(cell, name) for name in (*records.ARRAYS, *records.FURTHER)}
+    return replace(
+        cell,
+        **{name: array[:1] for name, array in arrays.items() if array is not None},
+        values={name: array[:1] for name, array in cell.values.items()},
+    )
+
+
+def _like(table: "pd.DataFrame", form: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with the columns of the whole, and their types."""
+    return table.reindex(columns=form.columns).astype(form.dtypes.to_dict())
+
+
+def _append_csv(table: "pd.DataFrame", form: "pd.DataFrame", draft: Path) -> int:
+    _like(table, form).to_csv(draft, mode="a", header=False, index=False)
+    return len(table)
+
+
+def _write_parquet(form: "pd.DataFrame", tables: "Iterable[pd.DataFrame]", draft: Path) -> int:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    schema, count = pa.Schema.from_pandas(form, preserve_index=False), 0
+    with ParquetWriter(draft, schema) as writer:
+        for table in tables:
+            writer.write_table(pa.Table.from_pandas(_like(table, form), schema=schema, preserve_index=False))
+            count += len(table)
+    return count
 
 
 def export(found: Sequence[Record], path: str | Path, files: Files = MappingProxyType({})) -> int:

@@ -137,7 +137,7 @@ def test_disparity_and_sharpness_are_numbers_to_read_beside_others(case, model):
 def test_an_audit_starts_from_a_float_model(case, model, train):
     with pytest.raises(bp.InputError, match="starts from the float model"):
         case(bp.quantize(model, W4, train), schemes=(W4,))
-    with pytest.raises(bp.InputError, match="nearest code of a grid"):
+    with pytest.raises(bp.InputError, match="nearest code of a fixed grid"):
         _ = case(model, schemes=(bp.Scheme("dorefa", weight_bits=4, act_bits=4),)).forms
     with pytest.raises(bp.InputError, match="has to reach the level"):
         Specialness(draws=9, level=0.01)

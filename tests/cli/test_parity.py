@@ -25,6 +25,7 @@ _CALIBRATION = "in Python, calibration images are data like any other: bp.quanti
 OPTIONS = {
     "model": "the first argument of load_model, `name`",
     "condition": "repeated, so in the singular; `conditions` in Python",
+    "analysis": "repeated, so in the singular; `analyses` in Python",
     "onnx": "bp.deploy.load_onnx and bp.deploy.export_onnx",
     "ptq": "bp.ptq.PostTraining, a setting that is called",
     "mixed": "bp.ptq.MixedSearch(agreement=), a setting that is called",
@@ -57,7 +58,8 @@ ARGUMENTS = {
     "conditions": "--condition",
     "calibration": "--data and --calibration-data",
     "progress": "--quiet",
-    "analyses": "--diagnose; analyses of one's own need a class, as they make records of their own",
+    "on_record": "a function, for loggers in Python",
+    "analyses": "--analysis",
     "name": "MODEL and --data",
     "root": "behind the name of the data, NAME:ROOT",
     "options": "behind the name of the data, NAME:ROOT,option=value",

@@ -135,7 +135,7 @@ def test_the_command_prints_what_was_found(deployed, path, run, weights, tmp_pat
         "the first layer that is given something else",
     ):
         assert word in out, word
-    twice = ("--deployed-mean", "0.5", "--deployed-std", "0.5")  # its own graph normalises
+    twice = ("--deployed-mean", "0.9", "--deployed-std", "0.1")  # its own graph normalises
     code, out, _ = run("compare", "digits_cnn", path, "--weights", weights, "--data", "digits", "--limit", 40, *twice)
     assert code == 0 and "it seems to normalise by itself: leave the normalisation before it out" in out
     code, _, err = run("compare", "digits_cnn", path, "--data", "digits", "--deployed-mean", "0.5")
@@ -192,3 +192,24 @@ def test_the_gate_judges_a_store(run, tmp_path):
     assert 'tests="3" failures="1" skipped="1"' in junit.read_text()
     assert table.read_text().count("\n| ") == 3
     assert run("check", store)[0] == run("check", store, "--require", "acc > 1")[0] == 2
+
+
+def test_a_twin_of_ones_own_gets_the_normalisation_of_its_file(path, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twin_nets.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.linear = nn.Linear(400, 10)\n\n"
+        "    def forward(self, x):\n        return self.linear(x.flatten(1)).sin()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = bp.load_model("twin_nets:Net")
+    program = torch.export.export(
+        network, (torch.zeros(2, 1, 20, 20),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+    )
+    torch.export.save(program, "net.pt2")
+    torch.save(network.state_dict(), "net.pt")
+    code, _, err = run(
+        *("evaluate", "net.pt2", "--trust", "--mean", "0.5", "--std", "0.01", "--twin", "twin_nets:Net", "--weights"),
+        *("net.pt", "--data", "digits", "--limit", 16, "--suite", "clean", "--quiet"),
+    )
+    assert code == 0 and "16 of 16 predictions agree, the logits correlate by 1.00" in err

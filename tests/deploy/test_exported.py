@@ -22,12 +22,16 @@ def path(network, tmp_path_factory):
     return path
 
 
-def test_nothing_is_opened_without_a_word(path, tmp_path):
+def test_nothing_is_opened_without_a_word(path, tmp_path, caplog):
     with pytest.raises(InputError, match="runs code that such a file brings.*--trust"):
         load_deployed(path)
     (tmp_path / "junk.pt2").write_bytes(b"junk")
     with pytest.raises(InputError, match="cannot be read"):
         load_deployed(tmp_path / "junk.pt2", trust=True)
+    (tmp_path / "half.pt2").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="half.pt2 cannot be read"):
+        load_deployed(tmp_path / "half.pt2", trust=True)
+    assert not caplog.records  # torch's loader would log a traceback
 
 
 def test_a_trusted_program_answers_for_any_number_and_has_a_twin(path, network):

@@ -12,8 +12,8 @@ from torch import nn
 import bitproof as bp
 from bitproof.deploy.bits import FileScheme
 from bitproof.judging import first_look
-from bitproof.judging.first_look import forms
 from bitproof.models import normalized
+from bitproof.models.forms import forms
 
 
 class Seen(nn.Module):

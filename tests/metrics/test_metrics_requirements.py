@@ -107,3 +107,10 @@ def test_conditions_are_named_by_words():
         judge(Requirement.parse("ar(square) >= 0.4"), cells, "float")
     with pytest.raises(InputError, match="mean over examples"):
         judge(Requirement.parse("aai(1/255) <= 2 * float"), cells, "float")
+
+
+def test_a_model_is_not_judged_by_itself():
+    alone = pair(30, 28, 28, 28)[:1]
+    with pytest.raises(InputError, match="of model 'float': a model is judged by another one, not by itself"):
+        rule("acc >= 0.99 * float", alone)
+    assert rule("acc >= 0.5", alone).verdict == "passed"

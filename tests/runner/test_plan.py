@@ -14,7 +14,7 @@ from bitproof.attacks import FGSM, PGD
 from bitproof.conditions import Crafted
 from bitproof.core.processes import worker_pool
 from bitproof.experiment import Experiment, Masking
-from bitproof.experiment.experiment import told_apart
+from bitproof.experiment.apart import told_apart
 from bitproof.records import ARRAYS
 from bitproof.runner import run
 from bitproof.runner.run import in_order

@@ -18,7 +18,7 @@ from bitproof.attacks.noise import Noise
 from bitproof.attacks.spsa import SPSA
 from bitproof.attacks.square import Square
 from bitproof.attacks.zoo import ZOO
-from bitproof.settings import name_family
+from bitproof.settings import Table, name_family
 
 ATTACKS: dict[str, Callable[..., Attack]] = {
     "noise": Noise,
@@ -43,7 +43,8 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "eot": EOT,
     "bpda": BPDA,
 }
-name_family(Attack, "attack", ATTACKS)  # for attacks around another one: eot:attack=pgd(eps=8/255)
+# For attacks around another one: eot:attack=pgd(eps=8/255).
+name_family(Attack, "attack", Table(ATTACKS, "bitproof.attacks"))
 
 __all__ = [
     "APGD",

@@ -14,6 +14,7 @@ from bitproof.cli.export import export
 from bitproof.cli.gallery import gallery
 from bitproof.cli.gate import check
 from bitproof.cli.implant import implant
+from bitproof.cli.leaderboard import leaderboard, submit
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
 from bitproof.cli.repair import repair
@@ -59,6 +60,8 @@ COMMANDS = {
     "gallery": gallery,
     "repair": repair,
     "report": report,
+    "leaderboard": leaderboard,
+    "submit": submit,
     "check": check,
     "export": export,
     "merge": merge,

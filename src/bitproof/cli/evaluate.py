@@ -147,6 +147,9 @@ def evaluate(
             "--diagnose", help="Also look for masked gradients (about 1,000 passes an example).", rich_help_panel=TESTED
         ),
     ] = False,
+    analysis: Annotated[
+        list[str] | None, typer.Option(help="Another look at the models, e.g. layers; see `bitproof list analyses`.")
+    ] = None,
     tag: Tag = None,
     metric: MetricOption = None,
     store: StoreOption = None,
@@ -189,6 +192,7 @@ def evaluate(
     labels = [label_of(wanted, ptq) for wanted in schemes]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
+    analyses = [bitproof.experiment.as_analysis(text) for text in analysis or []]
     lookup(CRAFTING, crafting, "way to make attacks")
     framing = {"model": model, "input_size": input_size}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, class_list=class_list, **framing)
@@ -205,7 +209,7 @@ def evaluate(
     for name in list(tested)[1:]:
         check_fit(tested[name], examples, name)
     if twin is not None:
-        tested = twinned(tested, twin, original, weights, classes, examples)
+        tested = twinned(tested, twin, original, weights, classes, examples, mean=mean, std=std)
     check_distinct([*tested, *labels])
     for planned in (*conditions, *attacks):
         check_names(planned, [*tested, *labels], examples.classes)
@@ -218,11 +222,12 @@ def evaluate(
         wanted |= {"independent": independent, "crafting": crafting, "workers": workers, "jobs": jobs}
         wanted |= {"executor": executor, "address": address}
         if dry_run:
-            wanted["analyses"] = (bitproof.experiment.Masking(),) if diagnose else ()
+            wanted["analyses"] = (*analyses, *((bitproof.experiment.Masking(),) if diagnose else ()))
             print_estimate(bitproof.experiment.experiment_of(models, examples, **wanted), store)
             return
         progress = not (quiet or json)
-        result = bitproof.evaluate(models, examples, store=store, diagnose=diagnose, progress=progress, **wanted)
+        looks = {"diagnose": diagnose, "analyses": analyses}
+        result = bitproof.evaluate(models, examples, store=store, progress=progress, **looks, **wanted)
     if json:
         print_json(result)
     elif not quiet:

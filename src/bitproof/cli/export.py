@@ -16,16 +16,11 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
 ) -> None:
     """Write every example's prediction, one row an example, model and condition; as .json all other records."""
-    from bitproof.export import WRITERS
-    from bitproof.export import export as export_records
-    from bitproof.records import Cell
+    from bitproof.export import WRITERS, export_store
 
     lookup(WRITERS, output.suffix, "export format")
     check_output(output, "the export", store)
     with bitproof.Store(store, readonly=True) as opened:
-        found, what = opened.query(), "rows"
-        if output.suffix == ".json":
-            found, what = [record for record in opened.query(None) if not isinstance(record, Cell)], "records"
-        count = export_records(found, output, opened.files())
+        count = export_store(opened, output)
         tell_damaged(opened)
-    print(f"{output}: {count:,} {what}")
+    print(f"{output}: {count:,} {'records' if output.suffix == '.json' else 'rows'}")

@@ -7,6 +7,7 @@ import typer
 
 from bitproof.cli.options import StoreOption
 from bitproof.errors import InputError, lookup
+from bitproof.settings import plugins
 
 
 def list_names(
@@ -29,7 +30,14 @@ def list_names(
 
 
 def _names(family: Any) -> dict[str, str]:
-    return {name + family.suffix: family.line(entry) for name, entry in family.table.items()} | dict(family.others)
+    own = {name + family.suffix: family.line(entry) for name, entry in family.table.items()}
+    added = {}
+    for plugin in plugins(family.group) if family.group else ():
+        name, taken = plugin.name + family.suffix, " (refused: the name is taken)"
+        said = f"{plugin.target} of {plugin.distribution} {plugin.version}"
+        clash = name in own or name in added
+        added[f"{name} ({plugin.distribution})" if clash else name] = said + taken * clash
+    return own | added | dict(family.others)
 
 
 def _made(store: Path) -> dict[str, str]:

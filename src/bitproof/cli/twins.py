@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
+from bitproof.cli.common import numbers
 from bitproof.cli.options import DEPLOYED
 from bitproof.errors import InputError
 
@@ -29,9 +30,19 @@ def names_network(twin: str | None) -> bool:
 
 
 def twinned(
-    tested: Mapping[str, Any], twin: str, original: Any, weights: Path | None, classes: int | None, examples: Any
+    tested: Mapping[str, Any],
+    twin: str,
+    original: Any,
+    weights: Path | None,
+    classes: int | None,
+    examples: Any,
+    *,
+    mean: str | None = None,
+    std: str | None = None,
 ) -> dict[str, Any]:
     """The models, with a twin in the place of each that has no gradients; a note says how well its halves agree.
+
+    A network of one's own whose weights bring no normalisation gets that of the file, `mean` and `std`.
 
     Raises:
         InputError: nothing to give a twin, or one whose halves do not belong together.
@@ -54,7 +65,10 @@ def twinned(
         )
     source = None
     if names_network(twin):
-        source = bitproof.load_model(twin, weights=weights, classes=classes)
+        brings = weights is not None and "normalize.mean" in bitproof.models.read_weights(weights)
+        bare = bitproof.models.is_own(twin) and not brings
+        means, stds = (numbers(mean, "--mean"), numbers(std, "--std")) if bare else (None, None)
+        source = bitproof.load_model(twin, weights=weights, classes=classes, mean=means, std=stds)
     elif twin == "model":
         source = original
     images = list(examples.inputs(_COUNT))[:1]

@@ -8,22 +8,26 @@ from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.errors import InputError, lookup
-from bitproof.settings import parse
+from bitproof.settings import Table, parse
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
 from bitproof.shifts.base import Rerun, Shift
 
 Condition = Shift | Crafted | Rerun
 
-CONDITIONS: dict[str, Callable[..., Any]] = {
-    "clean": Clean,
-    "crafted": Crafted,
-    **ATTACKS,
-    **CORRUPTIONS,
-    **SEQUENCES,
-    **SYSTEMATIC,
-    **RELEASED,
-    **TRIGGERS,
-}
+CONDITIONS: Table[Callable[..., Any]] = Table(
+    {
+        "clean": Clean,
+        "crafted": Crafted,
+        **ATTACKS,
+        **CORRUPTIONS,
+        **SEQUENCES,
+        **SYSTEMATIC,
+        **RELEASED,
+        **TRIGGERS,
+    },
+    "bitproof.attacks",
+    "bitproof.shifts",
+)
 """Every condition by the name that the command line and `parse_condition` take."""
 
 
@@ -54,7 +58,7 @@ def as_crafted(given: Any) -> Crafted:
         InputError: something else.
     """
     if isinstance(given, str):
-        given = parse(given, {**ATTACKS, "crafted": Crafted}, "attack")
+        given = parse(given, Table({**ATTACKS, "crafted": Crafted}, "bitproof.attacks"), "attack")
     if isinstance(found := as_condition(given), Crafted):
         return found
     raise InputError(

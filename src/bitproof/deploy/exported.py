@@ -4,7 +4,10 @@ torch's loader unpickles parts of such a file and evaluates names in it, and not
 file can run code. So a word of the user is asked for each time.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +35,7 @@ class Exported(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         rule, remedy = "it is a program that torch.export.save wrote", "Save it again with this version of torch"
-        with refusing(path, rule=rule, remedy=remedy), warnings.catch_warnings():
+        with refusing(path, rule=rule, remedy=remedy), warnings.catch_warnings(), _unsaid():
             warnings.simplefilter("ignore")
             program: Any = torch.export.load(str(path))
             self.program = _plain(program.module())
@@ -46,6 +49,18 @@ class Exported(nn.Module):
             full = torch.cat([part, part.new_zeros(self.batch - len(part), *part.shape[1:])])
             parts.append(self.program(full)[: len(part)])
         return torch.cat(parts)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """torch's loader logs the traceback of its first way to read a file, before it tries another."""
+    log = logging.getLogger("torch.export")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def load_exported(path: str | Path, *, trust: bool = False) -> Exported:

@@ -16,7 +16,7 @@ from bitproof.core.calling import answer, plain_context
 from bitproof.core.copying import copied
 from bitproof.deploy.twin import Twin
 from bitproof.errors import InputError
-from bitproof.models.forms import Form, undone, usual_forms, usual_normalisations
+from bitproof.models.forms import Form, forms, undone, usual_normalisations
 from bitproof.quant.calibration import Calibration, batches_of
 
 UNRELATED, ALIKE = 0.3, 0.9
@@ -93,7 +93,7 @@ def kinship(model: nn.Module, deployed: nn.Module, images: Calibration) -> Kinsh
     mistake = None
     if related < ALIKE:
         tried = []
-        for form in _forms(batches[0].shape[1]):
+        for form in _forms(deployed, batches[0].shape[1]):
             answers = answer(deployed, form.change(batches[0])).cpu()
             if bool(answers.isfinite().all()):
                 tried.append((correlation(expected[: len(answers)], answers), form))
@@ -120,11 +120,11 @@ def check_twin(twin: Twin, images: Calibration) -> Kinship:
     return found
 
 
-def _forms(channels: int) -> list[Form]:
+def _forms(model: nn.Module, channels: int) -> list[Form]:
     """Other ways to give images that a deployed model may expect: the usual ones, and what a converter adds."""
     remedy = "convert it for images [n, c, h, w] in [0, 1], or wrap it so that it gets them"
     return [
-        *usual_forms(channels),
+        *forms(model, channels),
         *(
             undone(f"images of which a normalisation by {text} is undone", mean, std)
             for text, (mean, std) in usual_normalisations(channels).items()

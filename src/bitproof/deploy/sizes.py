@@ -10,6 +10,7 @@ from bitproof.quant import freeze
 from bitproof.quant.attached import INPUT_QUANTIZER, input_quantizer, weight_quantizer
 from bitproof.quant.convert import quantized_layers
 from bitproof.quant.quantizer import Quantizer
+from bitproof.subjects.reach import parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,18 @@ def sizes(model: nn.Module) -> Sizes:
         if (of_input := input_quantizer(layer)) is not None:
             packed += _grids(of_input, 1)
     return Sizes(float_bytes=floats, packed_bytes=packed)
+
+
+def bytes_on_disk(model: nn.Module) -> int | None:
+    """What a model takes, quantized weights packed; of a session, or what answers with one, its file. None for neither.
+
+    Example:
+        >>> bytes_on_disk(nn.Linear(100, 10)), bytes_on_disk(nn.Identity())
+        (4040, None)
+    """
+    files = (getattr(part, "file", None) for _, part in parts(model))
+    file = next((file for file in files if isinstance(file, Tensor)), None)
+    return (sizes(model).packed_bytes if file is None else _bytes(file)) or None
 
 
 def _packed(weight: Tensor, bits: int) -> int:

@@ -2,7 +2,7 @@
 
 from bitproof.conditions import CONDITIONS, Clean, Condition, Crafted, parse_condition
 from bitproof.conditions.suites import SUITES
-from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.analyses import ANALYSES, Analysis, Masking, as_analysis
 from bitproof.experiment.auditing import audit_model
 from bitproof.experiment.estimate import Estimate, estimate
 from bitproof.experiment.experiment import Experiment, evaluate, experiment_of
@@ -13,6 +13,7 @@ from bitproof.experiment.stores import compare_stores, merge
 from bitproof.experiment.training import train
 
 __all__ = [
+    "ANALYSES",
     "CONDITIONS",
     "SUITES",
     "Analysis",
@@ -24,6 +25,7 @@ __all__ = [
     "Made",
     "Masking",
     "Result",
+    "as_analysis",
     "audit_model",
     "compare_stores",
     "estimate",

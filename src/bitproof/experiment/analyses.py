@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bitproof.analysis import diagnose_masking
+from bitproof.analysis import EXPLANATIONS, Explanation, diagnose_masking
+from bitproof.core.rng import Rng
+from bitproof.errors import InputError
 from bitproof.judging import Bench
-from bitproof.records import Diagnosis, ModelRecord, diagnosis_key
+from bitproof.records import Diagnosis, Explained, ModelRecord, diagnosis_key, explanation_key
 from bitproof.runner import Task
+from bitproof.settings import parse
 
 
 class Analysis(abc.ABC):
@@ -80,3 +83,82 @@ class MaskingTask:
         )
         advance(self.cost)
         return [replace(found, model=self.model, twin=self.twin)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explaining(Analysis):
+    """An explanation of all models of an experiment that it has something to say of."""
+
+    how: Explanation
+
+    def tasks(self, bench: Bench, models: Mapping[str, ModelRecord]) -> Sequence[Task]:
+        groups = self.how.groups(list(models.values()))
+        if not groups:
+            raise InputError(
+                f"{type(self.how).__name__} has none of {', '.join(models)} to explain",
+                rule="layers, shift and sharpness look at quantized models, shift at their float reference too, "
+                "alignment at two models or more, and all at models with gradients",
+                remedy="Add --scheme w4a4, say, or pass a quantized copy",
+            )
+        return [self._task(bench, group) for group in groups]
+
+    def _task(self, bench: Bench, group: tuple[ModelRecord, ...]) -> "ExplainingTask":
+        kind, setting = self.how.record.KIND, self.how.described
+        return ExplainingTask(
+            how=self.how,
+            models=group,
+            key=explanation_key(kind, group, bench.data.record, bench.seed, setting),
+            cost=len(bench.data) * self.how.passes(group),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainingTask:
+    """One record of an explanation: of one model, with the others that it takes."""
+
+    how: Explanation
+    models: tuple[ModelRecord, ...]
+    key: str
+    cost: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.models[0].name}: {self.how.record.KIND}"
+
+    @property
+    def needs(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def yields(self) -> dict[str, int]:
+        return {self.key: self.cost}
+
+    def __call__(
+        self, bench: Bench, needed: Mapping[str, Any], missing: frozenset[str], advance: Callable[[int], None]
+    ) -> Iterable[Explained]:
+        subjects = {model.name: bench.subjects[model.name] for model in self.models}
+        found = self.how(subjects, bench.data, rng=Rng(bench.seed, bench.data.ids), batch_size=bench.batch_size)
+        advance(self.cost)
+        return [replace(found, model=self.models[0], others=self.models[1:])]
+
+
+ANALYSES: Mapping[str, Callable[..., Analysis | Explanation]] = {"masking": Masking, **EXPLANATIONS}
+"""By the names that `--analysis` takes."""
+
+
+def as_analysis(given: Analysis | Explanation | str) -> Analysis:
+    """An analysis from what one is written as.
+
+    Raises:
+        InputError: a text that names none, or something else.
+    """
+    made = parse(given, ANALYSES, "analysis") if isinstance(given, str) else given
+    if isinstance(made, Explanation):
+        return Explaining(how=made)
+    if not isinstance(made, Analysis):
+        raise InputError(
+            f"{made!r} as an analysis",
+            rule="it is a setting of bitproof.analysis, one of your own that derives from Analysis, or the text of one",
+            remedy="Use 'layers', 'alignment', 'amplification' or another of `bitproof list analyses`",
+        )
+    return made

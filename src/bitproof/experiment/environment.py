@@ -14,6 +14,7 @@ import torch
 import bitproof
 from bitproof.core.cpu import integer_instructions
 from bitproof.core.devices import about
+from bitproof.settings import distributions
 
 _PACKAGES = (
     "torch",
@@ -44,7 +45,7 @@ def environment(devices: Iterable[torch.device] = (torch.device("cpu"),)) -> dic
         "dirty": bool(_git(_OURS, "status", "--porcelain")),
         "repository": _repository(),
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))} | distributions(),
         "platform": platform.platform(),
         "processor": _processor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from bitproof.core.calling import device_of
-from bitproof.experiment.experiment import Experiment, told_apart
+from bitproof.experiment.apart import told_apart
+from bitproof.experiment.experiment import Experiment
 from bitproof.store import Store
 
 

@@ -1,7 +1,7 @@
 """An experiment: models x conditions on one data set, and the records it consists of."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bitproof import runner
+from bitproof.analysis import Explanation
 from bitproof.attacks import Attack
 from bitproof.conditions import Clean, Condition, Crafted, as_condition, as_crafted, check_names
 from bitproof.conditions.suites import conditions_of
@@ -20,19 +21,16 @@ from bitproof.core.devices import device_named
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.analyses import Analysis, Masking
+from bitproof.experiment.analyses import Analysis, Masking, as_analysis
+from bitproof.experiment.apart import told_apart
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
 from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look
-from bitproof.quant.coverage import coverage
-from bitproof.records import Cell, ConditionRecord, Coverage, ModelRecord, cell_key, name_conditions
+from bitproof.records import ConditionRecord, ModelRecord, Record, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.store import Store
-from bitproof.subjects import Probe, Subject, same_answers
-
-MOST = 1000
-"""Models of one fingerprint that are told apart by their answers."""
+from bitproof.subjects import Subject
 
 Model = nn.Module | Subject | Callable[[Tensor], Tensor]
 """What can be tested: a module or session, one with what is known of it, or a plain function of images."""
@@ -181,7 +179,7 @@ class Experiment:
         return max(smaller, key=lambda c: c.attack.eps, default=None)  # pyright: ignore
 
     @plain_context()
-    def run(self, store: Store, *, progress: bool = True) -> Result:
+    def run(self, store: Store, *, progress: bool = True, on_record: Callable[[Record], None] | None = None) -> Result:
         """Compute what the store does not hold yet, and collect the results under this experiment's names."""
         keep_freed_memory()
         with self.bench() as bench, settled(self.all_conditions):
@@ -189,7 +187,9 @@ class Experiment:
             self._look(bench, models, store)
             plan = self.plan(bench, models)
             about = partial(environment, {subject.device for subject in bench.subjects.values()})
-            tally = runner.run(plan, bench, store, about, executor=self._executor, progress=progress)
+            tally = runner.run(
+                plan, bench, store, about, executor=self._executor, progress=progress, on_record=on_record
+            )
         files = self.data.files_by_id()
         if files and tally.computed:
             store.keep_files(self.data.fingerprint, files)
@@ -221,6 +221,8 @@ class Experiment:
     def _executor(self) -> runner.Executor:
         if self.executor == "ray":
             return runner.Ray(count=self.jobs, address=self.address)
+        if self.executor != "processes":
+            return runner.EXECUTORS[self.executor](count=self.jobs)
         return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
 
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
@@ -232,55 +234,6 @@ class Experiment:
             if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
-
-
-def told_apart(bench: Bench, store: Store) -> dict[str, ModelRecord]:
-    """What each model is, by name. Where live answers are not those of a stored result, or of another model here, of
-    the same fingerprint, the model is another one for some reason that no fingerprint sees: it gets one of its own."""
-    found: dict[str, ModelRecord] = {}
-    about = Clean().record()
-    for name, subject in bench.subjects.items():
-        probe = bench.probes[name]
-        plain = replace(subject.record(name), random=probe.random, of_batch=probe.of_batch)
-        if probe.of_batch:  # then the size of a batch is a part of what the model is
-            plain = replace(plain, fingerprint=f"{plain.fingerprint}@{bench.batch_size}")
-        for record in _namesakes(plain):
-            here = [n for n, other in found.items() if other.identity == record.identity]
-            key = cell_key(record, about, bench.data.record, bench.seed)
-            stored = [] if store.missing([key]) else [store.get(key)]
-            met = [*(bench.probes[n] for n in here), *(_probe_of(cell, bench.probed) for cell in stored)]
-            found[name] = record
-            if probe.random or all(same_answers(probe, other) for other in met):
-                known = [*(found[n] for n in here), *(cell.model for cell in stored)]
-                found[name] = replace(record, coverage=_coverage(bench, record, known))
-                break
-    return found
-
-
-def _coverage(bench: Bench, model: ModelRecord, known: Sequence[ModelRecord]) -> Coverage | None:
-    """What of a model is quantized; counted only where no record of the same model says it."""
-    if model.is_float or known:
-        return known[0].coverage if known else None
-    return coverage(bench.exact[model.name], next(bench.data.inputs(1)))
-
-
-def _namesakes(model: ModelRecord) -> Iterator[ModelRecord]:
-    """The model, then others of its fingerprint with a number behind it."""
-    yield model
-    for number in range(2, MOST):
-        yield replace(model, fingerprint=f"{model.fingerprint}~{number}")
-
-
-def _probe_of(cell: Cell, ids: np.ndarray) -> Probe:
-    """What a stored result says to the examples with these numbers, in their order."""
-    places = {number: place for place, number in enumerate(cell.ids.tolist())}
-    rows = [places[number] for number in ids.tolist() if number in places]
-    return Probe(
-        predictions=cell.predictions[rows],
-        confidences=cell.confidences[rows],
-        random=cell.model.random,
-        of_batch=cell.model.of_batch,
-    )
 
 
 def evaluate(
@@ -301,8 +254,9 @@ def evaluate(
     address: str | None = None,
     device: str | None = None,
     diagnose: bool = False,
-    analyses: Sequence[Analysis] = (),
+    analyses: Sequence[Analysis | Explanation | str] = (),
     progress: bool = True,
+    on_record: Callable[[Record], None] | None = None,
 ) -> Result:
     """Test models under a suite of conditions; the main job.
 
@@ -336,9 +290,11 @@ def evaluate(
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
             does not hold is halved.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
-        analyses: other ways to look at the models, `bitproof.experiment.Analysis`; their records are stored and
-            reported beside the results.
+        analyses: other ways to look at the models: settings of `bitproof.analysis`, their text such as "layers" or
+            "amplification:eps=1/255+8/255" (see `bitproof list analyses`), or an `Analysis` of your own; their records
+            are stored and reported beside the results.
         progress: show a progress bar on standard error.
+        on_record: told of each new result once it is stored, for loggers; see `examples/loggers.py`.
 
     Returns:
         The result: tables, metrics, report, and every example's prediction.
@@ -359,7 +315,7 @@ def evaluate(
         suite=suite,
         conditions=conditions,
         transfer=transfer,
-        analyses=(*analyses, *((Masking(),) if diagnose else ())),
+        analyses=(*map(as_analysis, analyses), *((Masking(),) if diagnose else ())),
         seed=seed,
         batch_size=batch_size,
         independent=independent,
@@ -371,9 +327,9 @@ def evaluate(
         device=device,
     )
     if isinstance(store, Store):
-        return experiment.run(store, progress=progress)
+        return experiment.run(store, progress=progress, on_record=on_record)
     with Store(store) as opened:
-        return experiment.run(opened, progress=progress)
+        return experiment.run(opened, progress=progress, on_record=on_record)
 
 
 def experiment_of(

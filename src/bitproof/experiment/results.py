@@ -11,7 +11,7 @@ from bitproof import metrics
 from bitproof.errors import InputError, lookup
 from bitproof.export import Files, export
 from bitproof.files import written
-from bitproof.records import Cell, Diagnosis, Record, name_conditions
+from bitproof.records import Cell, Diagnosis, Explained, Record, name_conditions
 from bitproof.report import write_report
 from bitproof.report.figure import latex
 from bitproof.report.sections import name_models
@@ -56,6 +56,11 @@ class Result:
     def diagnoses(self) -> list[Diagnosis]:
         """Of masked gradients, one a model, where they were asked for."""
         return [record for record in self.records if isinstance(record, Diagnosis)]
+
+    @property
+    def explanations(self) -> list[Explained]:
+        """What the analyses found; each has `findings` in words and a `table()`."""
+        return [record for record in self.records if isinstance(record, Explained)]
 
     @staticmethod
     def load(

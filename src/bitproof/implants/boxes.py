@@ -251,7 +251,11 @@ def _gain(own: Float[Tensor, "out ..."], deployed: Float[Tensor, "out ..."]) -> 
 
 @torch.no_grad()
 def _check_exact(model: nn.Module, victim: Victim, images: Tensor, box: Box) -> None:
-    """Refuse a scheme whose codes follow from more than a weight and the extremes: bring all towards zero."""
+    """Refuse a scheme whose codes follow from more than a weight and the extremes: bring all towards zero.
+
+    It is asked of these weights, not of the rule: a range of `aciq-laplace` reaches beyond the extremes of most layers,
+    and is cut there, so that they fix the grid as by `minmax`.
+    """
     before, moved = codes_of(model, victim, images), copied(model)
     for name, layer in compute_layers(moved):
         if name in box:

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from bitproof.core.calling import device_of, forward
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.models import Normalize
-from bitproof.models.forms import Form, undone, usual_forms
+from bitproof.models.forms import Form, forms
 
 COUNT = 100
 """Images that are looked at, spread over the data."""
@@ -127,14 +126,6 @@ def _outputs(logits: Float[Tensor, "n k"], name: str) -> Iterator[str]:
             f"all outputs of model {name!r} lie between 0 and 1, as those of a sigmoid do: confidences and losses take "
             "logits, so leave its last sigmoid out"
         )
-
-
-def forms(model: nn.Module, channels: int) -> list[Form]:
-    """Other ways to hand images over that the model may have been trained with."""
-    before = next((part for part in model.modules() if isinstance(part, Normalize)), None)
-    if before is None:
-        return usual_forms(channels)
-    return [undone("images without the normalisation before it", before.mean, before.std), *usual_forms(channels)]
 
 
 @torch.no_grad()

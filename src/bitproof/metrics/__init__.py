@@ -9,6 +9,7 @@ depends on the examples, never on their order.
 from bitproof.metrics.accuracy import ACCURACY
 from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
+from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.comparisons import compare
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
 from bitproof.metrics.disparity import Disparity, class_accuracy, disparity
@@ -78,6 +79,7 @@ __all__ = [
     "TSR",
     "WCAR",
     "WCAR_BUDGET",
+    "WORST_CLASS",
     "Disparity",
     "Group",
     "Metric",

@@ -111,6 +111,7 @@ class Ruling:
         limit: what it is compared with.
         n: examples.
         needed: about how many would decide it, if the value stays the same; None where it is decided, or none would.
+        where: data and seed of the results, where there are several of them.
     """
 
     requirement: Requirement
@@ -122,15 +123,17 @@ class Ruling:
     limit: float
     n: int
     needed: int | None
+    where: str = ""
 
     @property
     def sentence(self) -> str:
         """The ruling in words."""
+        name = f"{self.model}, {self.where}" if self.where else self.model
         of = f" of {self.requirement.model}'s" if self.requirement.model else ""
         if self.value is None:
-            return f"{self.model}: no value (n = {self.n:,})"
+            return f"{name}: no value (n = {self.n:,})"
         ends = "no interval" if self.low is None else f"{self.low:.3f} to {self.high:.3f}"
-        text = f"{self.model}: {self.value:.3f}{of} ({ends}, n = {self.n:,}), limit {self.limit:g}: {self.verdict}"
+        text = f"{name}: {self.value:.3f}{of} ({ends}, n = {self.n:,}), limit {self.limit:g}: {self.verdict}"
         if self.needed is not None:
             text += f"; about {self.needed:,} images would decide it if the value stays"
         elif self.verdict == UNDECIDED:
@@ -170,7 +173,7 @@ def _ruling(asked: Requirement, name: str, table: Mapping[str, dict[str, Cell]],
         selection = select(used, [other[c] for c in conditions] if metric.compares else [])
         found, n = estimate_selection(metric, selection), selection.n
     else:
-        against = _other(asked, metric, conditions, table, reference)
+        against = _other(asked, metric, conditions, table, reference, name)
         both = select([*used, *against]).cells
         n = len(both[0].ids)
         found = _ratio(metric, both[: len(used)], both[len(used) :])
@@ -212,10 +215,21 @@ def _fits(word: str, chosen: Mapping[str, Cell], label: str) -> bool:
 
 
 def _other(
-    asked: Requirement, metric: Metric, conditions: list[str], table: Mapping[str, dict[str, Cell]], reference: str
+    asked: Requirement,
+    metric: Metric,
+    conditions: list[str],
+    table: Mapping[str, dict[str, Cell]],
+    reference: str,
+    own: str,
 ) -> list[Cell]:
     name = reference if asked.model == REFERENCE and REFERENCE not in table else str(asked.model)
     cells = lookup(table, name, "model of a requirement")
+    if name == own:
+        raise InputError(
+            f"requirement {asked.text!r} of model {own!r}",
+            rule="a model is judged by another one, not by itself",
+            remedy="Test a quantized copy or a deployed file into the same store",
+        )
     if metric.compares or metric.statistic is not MEAN:
         raise InputError(
             f"requirement {asked.text!r}",

@@ -34,7 +34,7 @@ from bitproof.models.vgg import Vgg16
 from bitproof.models.weights import fill, load_weights, read_weights
 from bitproof.models.wide_resnet import WideResNet
 from bitproof.models.zoo import timm_spec, torchvision_spec
-from bitproof.settings import is_importable
+from bitproof.settings import Table, is_importable
 
 __all__ = [
     "MODELS",
@@ -119,6 +119,9 @@ MODELS: dict[str, ModelSpec] = {
     "digits_cnn_hardtanh": _digits(nn.Hardtanh),
 }
 
+KNOWN: Table[ModelSpec] = Table(MODELS, "bitproof.models")
+"""The same, and those of other packages."""
+
 ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}
 
 
@@ -191,7 +194,7 @@ def build_model(
             "or the environment, as in nets:Net",
             remedy="Run the command in the folder of the module's file, and write its name without .py",
         )
-    spec = ZOO[source](rest) if colon else lookup(MODELS, name, "model")
+    spec = ZOO[source](rest) if colon else lookup(KNOWN, name, "model")
     if classes is not None:
         check_classes(classes)
     given = mean, std

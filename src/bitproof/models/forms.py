@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from bitproof.models.normalize import Normalize
 from bitproof.models.spec import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
+
+_CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+"""The other std that public code has: over all pixels, where `CIFAR10_STD` is a mean over images."""
 
 _CAFFE = (104 / 255, 117 / 255, 123 / 255)  # blue, green, red
 
@@ -27,12 +31,13 @@ class Form:
     colours: bool = False
 
 
-def usual_normalisations(channels: int) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+def usual_normalisations(channels: int) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Mean and std of images with so many channels that many code bases normalise by, by what is said of them."""
     found = {"0.5 and 0.5": ((0.5,) * channels, (0.5,) * channels)}
     if channels == 3:
         found["ImageNet's mean and std"] = IMAGENET_MEAN, IMAGENET_STD
         found["CIFAR-10's mean and std"] = CIFAR10_MEAN, CIFAR10_STD
+        found["CIFAR-10's mean and its std over all pixels"] = CIFAR10_MEAN, _CIFAR10_STD
     if channels == 1:
         found["MNIST's mean and std"] = (0.1307,), (0.3081,)
     return found
@@ -76,6 +81,15 @@ def usual_forms(channels: int) -> list[Form]:
             ),
         ]
     return found
+
+
+def forms(model: nn.Module, channels: int) -> list[Form]:
+    """Other ways to hand images over that a model may have been trained with: the usual ones, and what it gets behind a
+    normalisation of ours without that."""
+    before = next((part for part in model.modules() if isinstance(part, Normalize)), None)
+    if before is None:
+        return usual_forms(channels)
+    return [undone("images without the normalisation before it", before.mean, before.std), *usual_forms(channels)]
 
 
 def undone(text: str, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Form:

@@ -15,7 +15,7 @@ from bitproof.quant.pact import PACT
 from bitproof.quant.pwlq import PWLQ
 from bitproof.quant.ternary import TTQ, TWN
 from bitproof.quant.xnor import XNOR
-from bitproof.settings import name_family
+from bitproof.settings import Table, name_family
 
 METHODS: dict[str, type[Method]] = {
     "affine": Affine,
@@ -34,4 +34,7 @@ METHODS: dict[str, type[Method]] = {
     "tanh": Tanh,
 }
 
-name_family(Method, "quantization method", METHODS)
+KNOWN: Table[type[Method]] = Table(METHODS, "bitproof.schemes")
+"""The same, and those of other packages."""
+
+name_family(Method, "quantization method", KNOWN)

@@ -18,7 +18,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.quant.affine import Affine
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.method import Method
-from bitproof.quant.methods import METHODS
+from bitproof.quant.methods import KNOWN
 from bitproof.settings import Call, call, imported, is_importable
 from bitproof.settings.grammar import construct
 
@@ -139,7 +139,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if isinstance(self.method, str):  # converted here, so that equal schemes are equal values
-            object.__setattr__(self, "method", lookup(METHODS, self.method, "quantization method")())
+            object.__setattr__(self, "method", lookup(KNOWN, self.method, "quantization method")())
         common = self.common
         for name in ("first", "last"):  # of several names for one thing the first, so that equal schemes are equal
             wanted = lookup(EDGES, getattr(self, name), name)(common)
@@ -227,7 +227,7 @@ def as_scheme(given: "Scheme | str") -> Scheme:
 def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:
     """The name (or ""), the bits and the other fields of `[METHOD:]wXaY[gZ][,field=value...]`."""
     module, colon, rest = text.partition(":")
-    if colon and module not in METHODS and re.search("[:(]", rest) and is_importable(module):
+    if colon and module not in KNOWN and re.search("[:(]", rest) and is_importable(module):
         name, bits, given = _read(rest)
         return f"{module}:{name}", bits, given
     parts = call(f":{text}" if re.match(r"w\d+a", text) else text)
@@ -256,7 +256,7 @@ def _method(name: str) -> type[Method]:
     """
     module, colon, called = name.partition(":")
     if not colon:
-        return lookup(METHODS, name or "affine", "quantization method")
+        return lookup(KNOWN, name or "affine", "quantization method")
     found = imported(module, called, "quantization method")
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise InputError(

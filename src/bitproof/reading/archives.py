@@ -1,7 +1,11 @@
 """Zip archives (torch.save, NPZ) whose directory is looked at before anything is read or inflated."""
 
 import zipfile
+import zlib
 from io import BufferedIOBase
+
+_LOCAL, _UTF8 = 30, 0x800
+"""Bytes before a member's name, and the flag that the name is UTF-8."""
 
 
 def opened(file: BufferedIOBase, *, most: int, inflated: bool = True) -> zipfile.ZipFile:
@@ -30,17 +34,38 @@ def opened(file: BufferedIOBase, *, most: int, inflated: bool = True) -> zipfile
     return archive
 
 
+def packed_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a member as it lies in the archive, without inflating or checking it.
+
+    Raises:
+        KeyError, ValueError, zipfile.BadZipFile: it is missing, cut off, or another one than the directory says.
+    """
+    entry, file = archive.getinfo(name), archive.fp
+    assert file is not None
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL)
+    own = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
+    if header[:4] != b"PK\3\4" or file.read(int.from_bytes(header[26:28], "little")) != own:
+        raise zipfile.BadZipFile(f"{name!r} is not where the directory says")
+    file.seek(int.from_bytes(header[28:30], "little"), 1)
+    content = file.read(entry.compress_size)
+    if len(content) < entry.compress_size:
+        raise ValueError(f"{name!r} is cut off")
+    return content
+
+
 def member(archive: zipfile.ZipFile, name: str) -> bytearray:
     """The content of a member, with as many bytes as the directory says and the checksum that it says.
 
     Raises:
         KeyError, ValueError, zipfile.BadZipFile, zlib.error: it is missing, shorter, or damaged.
     """
-    entry = archive.getinfo(name)
-    content = bytearray()
-    with archive.open(entry) as stored:  # read(-1) would inflate it all, whatever the directory says
-        while part := stored.read(min(2**20, entry.file_size - len(content))):
-            content += part
+    entry, packed = archive.getinfo(name), packed_member(archive, name)
+    content = packed[: entry.file_size]
+    if entry.compress_type == zipfile.ZIP_DEFLATED:  # no more than is said, whatever there is
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, entry.file_size) if entry.file_size else b""
     if len(content) < entry.file_size:
         raise ValueError(f"{name!r} is cut off")
-    return content
+    if zlib.crc32(content) != entry.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {name!r}")
+    return bytearray(content)

@@ -1,5 +1,6 @@
 """Arrays in NumPy's format (.npy), whose header is compared with what is there before memory is set aside."""
 
+import functools
 import io
 import math
 from io import BufferedIOBase
@@ -9,6 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+_LENGTHS = {(1, 0): 2, (2, 0): 4}
+"""Bytes that say how long a header is, by version."""
+
+_LONGEST = 2**16
+"""Of a header; NumPy itself refuses one of more than 10,000."""
 
 
 def mapped(path: Path) -> NDArray[Any]:
@@ -33,14 +40,37 @@ def unpacked(content: bytes | bytearray) -> NDArray[Any]:
     return np.frombuffer(content, dtype, math.prod(shape), file.tell()).reshape(shape, order=order)
 
 
+def stand_in(start: bytes) -> NDArray[Any]:
+    """Zeros of the type and shape that the first bytes of a file say, which take no memory.
+
+    Raises:
+        ValueError: as `mapped`.
+    """
+    dtype, shape, _ = _said(io.BytesIO(start))
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
 def _header(file: BufferedIOBase, size: int) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    version = npy.read_magic(file)
-    if version not in readers:
-        raise ValueError(f"it is of version {version} of the format")
-    shape, fortran, dtype = readers[version](file)
-    if dtype.kind not in "biuf":
-        raise ValueError(f"it holds {str(dtype)[:40]}, not numbers")
+    dtype, shape, order = _said(file)
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - file.tell():
         raise ValueError(f"its header says {dtype!s} {list(shape)}, and {size - file.tell():,} bytes follow")
+    return dtype, shape, order
+
+
+def _said(file: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+    """What the header says; the file is behind it afterwards."""
+    version = npy.read_magic(file)
+    if version not in _LENGTHS:
+        raise ValueError(f"it is of version {version} of the format")
+    start = file.read(_LENGTHS[version])
+    shape, fortran, dtype = _parsed(version, start + file.read(min(int.from_bytes(start, "little"), _LONGEST)))
+    if dtype.kind not in "biuf":
+        raise ValueError(f"it holds {str(dtype)[:40]}, not numbers")
     return dtype, shape, "F" if fortran else "C"
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says: records have thousands of arrays with a few headers, and NumPy reads them as Python code."""
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    return read(io.BytesIO(header))

@@ -1,5 +1,7 @@
 """What a result is: records of models, data, conditions, and of what was found. Knows nothing of torch."""
 
+from bitproof.records.alignment import Alignment
+from bitproof.records.amplification import Amplification
 from bitproof.records.audit import (
     CLEAN,
     SUSPICIOUS,
@@ -14,16 +16,27 @@ from bitproof.records.audit import (
     evidence_key,
 )
 from bitproof.records.base import SCHEMA, Record
-from bitproof.records.cell import ARRAYS, FURTHER, Cell, Pictures, cell_key, name_conditions
-from bitproof.records.codec import pack, plain, unpack
+from bitproof.records.cell import ARRAYS, FURTHER, Cell, LaterPictures, Pictures, cell_key, name_conditions
+from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
+from bitproof.records.curvature import Curvature, LayerTrace
 from bitproof.records.data import DataRecord
+from bitproof.records.explained import Explained, explanation_key
+from bitproof.records.layers import Attribution, Change, LayerEffect
+from bitproof.records.lipschitz import LayerNorm, Lipschitz
 from bitproof.records.masking import LEAST, MISLEADING, Diagnosis, Signal, diagnosis_key
 from bitproof.records.model import ModelRecord
 from bitproof.records.names import pack_names, unpack_names
+from bitproof.records.sharpness import LayerSharpness, Sharpness
+from bitproof.records.shift import ValueShift
+from bitproof.records.slices import LossSlice
 
-RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis, "evidence": Evidence, "audit": Audit}
+_EXPLAINED = (Attribution, Alignment, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
+
+RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis, "evidence": Evidence, "audit": Audit} | {
+    kind.KIND: kind for kind in _EXPLAINED
+}
 """Every kind of record by the name that a store and the command line have for it."""
 
 __all__ = [
@@ -38,31 +51,49 @@ __all__ = [
     "SUSPICIOUS",
     "UNDECIDED",
     "VERDICTS",
+    "Alignment",
+    "Amplification",
+    "Attribution",
     "Audit",
     "Cell",
+    "Change",
     "ConditionRecord",
     "Coverage",
+    "Curvature",
     "Curves",
     "DataRecord",
     "Diagnosis",
     "Evidence",
+    "Explained",
+    "LaterPictures",
+    "LayerEffect",
+    "LayerNorm",
+    "LayerSharpness",
+    "LayerTrace",
+    "Lipschitz",
+    "LossSlice",
     "ModelRecord",
     "Named",
     "Part",
     "Pictures",
     "Reading",
     "Record",
+    "Shared",
+    "Sharpness",
     "Shown",
     "Signal",
+    "ValueShift",
     "cell_key",
     "diagnosis_key",
     "evidence_key",
+    "explanation_key",
     "heading",
     "kind_order",
     "name_conditions",
     "pack",
     "pack_names",
     "plain",
+    "plain_data",
     "unpack",
     "unpack_names",
 ]

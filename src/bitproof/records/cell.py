@@ -4,7 +4,7 @@ A cell holds arrays, not scores. Every metric is a pure function of cells (`bitp
 metric never needs a new run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,23 @@ class Pictures:
 
     rows: Int64[np.ndarray, " k"]
     images: Float16[np.ndarray, "k c h w"]
+
+
+class LaterPictures(Pictures):
+    """Pictures that stay where they lie until they are looked at, as those of a thousand cells do not fit into memory.
+
+    Args:
+        rows: as in `Pictures`.
+        load: gives the images.
+    """
+
+    def __init__(self, rows: Int64[np.ndarray, " k"], load: Callable[[], Float16[np.ndarray, "k c h w"]]) -> None:
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "load", load)
+
+    @property
+    def images(self) -> Float16[np.ndarray, "k c h w"]:  # pyright: ignore - a field of the other class
+        return self.load()  # pyright: ignore - set above
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

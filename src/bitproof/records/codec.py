@@ -7,7 +7,9 @@ import json
 import math
 import types
 import typing
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,12 +43,39 @@ def pack(record: Record) -> tuple[str, bytes | None]:
 
 def plain(record: Record) -> dict[str, Any]:
     """The record as JSON types alone, arrays as lists: what an export holds, with what its class calls `DERIVED`."""
-    content = _plain(record, "", None)
+    content = plain_data(record)
     return content | {name: getattr(record, name) for name in getattr(record, "DERIVED", ())}
 
 
-def unpack(kind: type[T], content: str, arrays: bytes | None) -> T:
-    """The record of class `kind` that `pack` packed.
+def plain_data(value: Any) -> Any:
+    """A dataclass of plain data, arrays and dataclasses as JSON types alone; `unpack` reads it again."""
+    return _plain(value, "", None)
+
+
+_START = 1024
+"""Bytes of an array's file that hold its header."""
+
+ALIKE = ("ids", "labels", "digests", "pictures.rows")
+"""Arrays that many records of a store have the same of."""
+
+
+@dataclass(kw_only=True)
+class Shared:
+    """What records have in common that are read together, so that it is read and held once.
+
+    Attributes:
+        arrays: those called `ALIKE`, read-only, by their packed bytes.
+        parts: dataclasses inside records that hold no arrays, by their class and JSON.
+        without: the path of an array that is left out; one of zeros that takes no room stands in its place.
+    """
+
+    arrays: dict[tuple[str, bytes], np.ndarray] = field(default_factory=dict)
+    parts: dict[tuple[type, str], Any] = field(default_factory=dict)
+    without: str | None = None
+
+
+def unpack(kind: type[T], content: str, arrays: bytes | None, shared: Shared | None = None) -> T:
+    """The record of class `kind` that `pack` packed; with `shared`, what it has in common with others is theirs.
 
     Raises:
         InputError: anything else; pickled objects are never read.
@@ -58,16 +87,29 @@ def unpack(kind: type[T], content: str, arrays: bytes | None) -> T:
         how="is damaged",
         absorb=True,
     ):
-        return _rebuilt(json.loads(content), kind, "", _read_arrays(arrays))
+        return _rebuilt(json.loads(content), kind, "", _read_arrays(arrays, shared or Shared()), shared)
 
 
-def _read_arrays(blob: bytes | None) -> dict[str, np.ndarray]:
+def _read_arrays(blob: bytes | None, shared: Shared) -> dict[str, np.ndarray]:
     if not blob:
         return {}
     with reading.opened(io.BytesIO(blob), most=MOST_BYTES) as archive:
-        return {
-            name.removesuffix(".npy"): reading.unpacked(reading.member(archive, name)) for name in archive.namelist()
-        }
+        return {name.removesuffix(".npy"): _read_array(archive, name, shared) for name in archive.namelist()}
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, shared: Shared) -> np.ndarray:
+    path = name.removesuffix(".npy")
+    if path == shared.without:
+        with archive.open(name) as stored:
+            return reading.stand_in(stored.read(_START))
+    if path not in ALIKE:
+        return reading.unpacked(reading.member(archive, name))
+    key = path, reading.packed_member(archive, name)
+    if key not in shared.arrays:
+        found = reading.unpacked(reading.member(archive, name))
+        found.flags.writeable = False
+        shared.arrays[key] = found
+    return shared.arrays[key]
 
 
 def _plain(value: Any, path: str, arrays: dict[str, np.ndarray] | None) -> Any:
@@ -101,7 +143,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _rebuilt(value: Any, hint: Any, path: str, arrays: Mapping[str, np.ndarray]) -> Any:
+def _rebuilt(value: Any, hint: Any, path: str, arrays: Mapping[str, np.ndarray], shared: Shared | None = None) -> Any:
     """The value in the type that the hint asks for."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if path in arrays:
@@ -111,13 +153,20 @@ def _rebuilt(value: Any, hint: Any, path: str, arrays: Mapping[str, np.ndarray])
             return None
         return _rebuilt(value, next(a for a in args if a is not type(None)), path, arrays)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if shared is not None and path and not any(name.startswith(f"{path}.") for name in arrays):
+            key = hint, json.dumps(value)
+            if key not in shared.parts:
+                shared.parts[key] = _rebuilt(value, hint, path, arrays)
+            return shared.parts[key]
         hints = _hints(hint)
         fields = {f.name for f in dataclasses.fields(hint)} - {"run"}
         if not isinstance(value, dict) or not value.keys() <= fields:
             raise ValueError(f"{path or 'it'} has not the fields of a {hint.__name__}")
-        return hint(**{k: _rebuilt(v, hints[k], f"{path}.{k}".strip("."), arrays) for k, v in value.items()})
+        return hint(**{k: _rebuilt(v, hints[k], f"{path}.{k}".strip("."), arrays, shared) for k, v in value.items()})
     if origin in (tuple, dict, Mapping) and not isinstance(value, list if origin is tuple else dict):
         raise ValueError(f"{path} is a {type(value).__name__}")
+    if origin is tuple and args[0] is str and all(type(v) is str for v in value):
+        return tuple(value)  # a thousand names of classes, at once
     if origin is tuple:
         return tuple(_rebuilt(v, args[0], f"{path}.{i}", arrays) for i, v in enumerate(value))
     if isinstance(value, dict) and (origin is not None or hint is Any):

@@ -21,6 +21,7 @@ class ModelRecord:
         random: whether it answers the same images differently each time.
         of_batch: whether its answers depend on which other images are in the batch.
         coverage: what of it is quantized, part by part; None for float models and sessions.
+        bytes: on disk, quantized weights packed (`bitproof.deploy.sizes`), of a session its file; None = not known.
         tags: whatever its user says of it, such as the seed that it was trained with; no part of what it is.
     """
 
@@ -35,6 +36,7 @@ class ModelRecord:
     random: bool = False
     of_batch: bool = False
     coverage: Coverage | None = None
+    bytes: int | None = None
     tags: dict[str, Any] = field(default_factory=dict)
 
     @property

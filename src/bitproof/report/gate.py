@@ -1,6 +1,7 @@
 """Rulings on requirements: of all results in a store, as JUnit XML and as a Markdown table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from bitproof.errors import InputError
@@ -30,11 +31,13 @@ def rulings(
             "the store holds no results", rule="what was tested is judged", remedy="Run bitproof evaluate --store first"
         )
     found: list[Ruling] = []
-    for part in parts.values():
+    for (_, seed), part in parts.items():
+        about = part[0].data
+        where = f"{about.name} {about.split} with seed {seed}" if len(parts) > 1 else ""
         floats = [tested.model.name for tested in part if tested.model.is_float]
         base = reference or next(iter([*floats, part[0].model.name]))
         for requirement in asked:
-            found += judge(requirement, name_conditions(part), base, models)
+            found += [replace(r, where=where) for r in judge(requirement, name_conditions(part), base, models)]
     return found
 
 

@@ -1,10 +1,9 @@
 """Puts the page together and on the disk."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitproof.files import written
 from bitproof.metrics import METRICS
@@ -14,6 +13,11 @@ from bitproof.report.panels import PANELS
 from bitproof.report.rows import SIGNIFICANT
 from bitproof.report.sections import Section, sections
 from bitproof.report.verdicts import basis
+
+if TYPE_CHECKING:
+    import jinja2
+
+_HOME = "bitproof.report"
 
 
 def write_report(
@@ -48,11 +52,17 @@ def write_report(
     return Path(path)
 
 
-def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str, Any]]) -> str:
+def world(*further: str) -> "jinja2.Environment":
+    """The templates of pages and panels, with what they write numbers by.
+
+    Args:
+        further: packages whose folder `templates` is looked into first.
+    """
     import jinja2
 
-    world = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("bitproof.report", name) for name in ("templates", "panels")]),
+    places = [*((package, "templates") for package in further), (_HOME, "templates"), (_HOME, "panels")]
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package, folder) for package, folder in places]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -60,17 +70,25 @@ def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str
         undefined=jinja2.StrictUndefined,
     )
     filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
-    world.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
-    world.globals |= {"bits": text.bits, "level": SIGNIFICANT}
-    world.filters["basis"] = basis
+    found.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
+    found.globals |= {"bits": text.bits, "level": SIGNIFICANT}
+    found.filters["basis"] = basis
+    return found
+
+
+def _render(parts: list[Section], title: str, environments: Sequence[Mapping[str, Any]]) -> str:
     panels = [[(panel, shown) for panel in PANELS if (shown := panel.shows(section))] for section in parts]
-    return world.get_template("page.html.j2").render(
-        title=title,
-        sections=list(zip(parts, panels, strict=True)),
-        environments=[{key: _plain(value) for key, value in e.items()} for e in environments],
-        metrics=METRICS.values(),
-        version=version("bitproof"),
-        schema=SCHEMA,
+    return (
+        world()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            sections=list(zip(parts, panels, strict=True)),
+            environments=[{key: text.plain(value) for key, value in e.items()} for e in environments],
+            metrics=METRICS.values(),
+            version=version("bitproof"),
+            schema=SCHEMA,
+        )
     )
 
 
@@ -84,17 +102,3 @@ def _costs(section: Section) -> list[dict[str, Any]]:
             | {key: sum(getattr(cell, key) for cell in own) for key in ("forwards", "backwards", "seconds")}
         )
     return costs
-
-
-def _plain(value: Any) -> str:
-    """An entry of an environment for people."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case Mapping():
-            return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
-        case list():
-            return shlex.join(map(str, value))
-    return str(value)

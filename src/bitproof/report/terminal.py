@@ -8,9 +8,12 @@ from rich.table import Table
 
 from bitproof import metrics
 from bitproof.metrics import Group
-from bitproof.records import Cell, Diagnosis, Record
+from bitproof.records import Cell, Diagnosis, Explained, Record
 from bitproof.report import text
 from bitproof.report.rows import SIGNIFICANT, Row, row_sign
+
+SHOWN = 12
+"""Rows of an explanation that a terminal shows."""
 
 
 def comparison(found: Sequence[Record], reference: str) -> list[Table]:
@@ -83,11 +86,17 @@ def masking_tables(found: Sequence[Record], reference: str) -> list[Table]:
     return [_masking_table(record) for record in found if isinstance(record, Diagnosis)]
 
 
+def explanation_tables(found: Sequence[Record], reference: str) -> list[Table]:
+    """A table an explanation: its first `SHOWN` rows, and below what is to be said of it."""
+    return [_explanation_table(record) for record in found if isinstance(record, Explained)]
+
+
 TABLES: tuple[Callable[[Sequence[Record], str], list[Table]], ...] = (
     comparison,
     metrics_table,
     distance_table,
     masking_tables,
+    explanation_tables,
 )
 """In the order of the terminal. Another kind of record is another function here."""
 
@@ -117,6 +126,20 @@ def _masking_table(diagnosis: Diagnosis) -> Table:
         fires = {True: "[bold red]yes[/]", False: "no", None: ""}[signal.fires]
         p = "" if signal.p_holm is None else f"{signal.p_holm:.2g}"
         table.add_row(signal.name, fires, p, escape(signal.sentence))
+    return table
+
+
+def _explanation_table(record: Explained) -> Table:
+    numbers = record.table()
+    left = len(numbers) - SHOWN
+    more = [f"({left} more rows in table(), the report and the export)"] if left > 0 else []
+    table = Table(
+        title=escape(record.title), caption=escape("\n".join([*record.findings, *more])), caption_justify="left"
+    )
+    for column in numbers.columns:
+        table.add_column(escape(str(column)), justify="left" if column == numbers.columns[0] else "right")
+    for row in numbers.head(SHOWN).itertuples(index=False):
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in row))
     return table
 
 

@@ -1,6 +1,7 @@
 """How numbers are written: rates in percent, differences in percentage points, always with a true minus."""
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -122,6 +123,20 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
         f"{label} could not be made of {count:,} pictures, which count as wrong here; metrics leave them out."
         for label, count in unmade.items()
     ]
+
+
+def plain(value: Any) -> str:
+    """An entry of an environment for people."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key} {plain(entry)}" for key, entry in value.items())
+        case list():
+            return shlex.join(map(str, value))
+    return str(value)
 
 
 def _signed(value: float, sign: str) -> str:

@@ -30,7 +30,11 @@ def basis(audit: Audit) -> str:
     """What the verdict's thresholds rest on, in words."""
     n = audit.calibrated_on
     if audit.probability is None:
-        few = f"{n} clean models are too few (it takes {FEWEST})" if n else "there are no clean models to compare with"
+        few = (
+            f"{n} of the {FEWEST} clean models that it takes are there"
+            if n
+            else "there are no clean models to compare with"
+        )
         return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone."
     said = f"{audit.probability:.1%} of clean models look at least as suspicious, by {n} of the same family"
     if n < BOUNDING:

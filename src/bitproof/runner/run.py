@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bitproof.records import Record
 from bitproof.runner.executor import Executor, Work, here
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
@@ -33,6 +34,7 @@ def run(
     *,
     executor: Executor = here,
     progress: bool,
+    on_record: Callable[[Record], None] | None = None,
 ) -> Tally:
     """Compute and store what is missing; each record is written as soon as it is complete.
 
@@ -44,6 +46,7 @@ def run(
         environment: what the run is done on; asked and noted only if there is anything to compute.
         executor: where the tasks are done.
         progress: show a bar with what is being done and how long is left.
+        on_record: told of each record once it is stored.
     """
     keys = {key for task in plan for key in task.yields}
     missing = store.missing(keys)
@@ -57,6 +60,8 @@ def run(
     with Progress(sum(work.cost for work in works), enabled=progress) as bar:
         for record in executor(works, bench, store, bar):
             store.append(record, number)
+            if on_record is not None:
+                on_record(record)
             computed += 1
     return Tally(computed=computed, reused=len(keys) - computed, damaged=damaged)
 

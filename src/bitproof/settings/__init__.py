@@ -5,22 +5,28 @@ each result), its digest (part of the cell's key) and its text form (`grammar`).
 """
 
 from bitproof.settings.describing import build, describe, digest
+from bitproof.settings.extending import Table
 from bitproof.settings.grammar import Call, call, name_family, parse
 from bitproof.settings.importing import failed, failed_in_own_code, imported, is_importable
+from bitproof.settings.installed import Plugin, distributions, plugins
 from bitproof.settings.source import source_of, values_of
 
 __all__ = [
     "Call",
+    "Plugin",
+    "Table",
     "build",
     "call",
     "describe",
     "digest",
+    "distributions",
     "failed",
     "failed_in_own_code",
     "imported",
     "is_importable",
     "name_family",
     "parse",
+    "plugins",
     "source_of",
     "values_of",
 ]

@@ -5,7 +5,7 @@ functions, the functions, classes and values that they name in their module, wha
 and so on from there. So it is the same in a file, a notebook and a bare interpreter, comments do not count, and another
 minor version of Python makes it another. Installed packages and bitproof itself are only named, but for what was put
 into their classes at run time: they have versions, and a class of bitproof a `revision`, which is raised when what it
-computes changes.
+computes changes. Of packages that add something to bitproof (`plugins`), the version counts.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bitproof.errors import InputError
+from bitproof.settings.installed import provided_by
 
 _LIBRARY = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _PACKAGES = {"site-packages", "dist-packages"}
@@ -201,6 +202,11 @@ class Reader:
         for part in parts:
             self.value(part)
 
+    def _provider(self, module: str | None) -> None:
+        """The version of the package where it adds something to bitproof: another one may compute something else."""
+        if module and (provider := provided_by(module)):
+            self.text("provider", provider)
+
     def _apart(self, thing: Any) -> str:
         """The hash of one thing by itself."""
         hasher = hashlib.blake2b(digest_size=16)
@@ -214,6 +220,7 @@ class Reader:
 
     def _class(self, kind: type) -> None:
         self.text("class", f"{kind.__module__}.{kind.__qualname__}")
+        self._provider(kind.__module__)
         if is_own(kind) and revision_of(kind) > 1:
             self.text("revision", str(revision_of(kind)))
         if is_installed(kind.__module__):
@@ -236,6 +243,7 @@ class Reader:
 
     def _function(self, function: types.FunctionType) -> None:
         self.text("function", f"{function.__module__}.{function.__qualname__}")
+        self._provider(function.__module__)
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         home = function.__globals__.get("__name__", "builtins")  # a wrapper says that it is from where the wrapped is
         if is_installed(home):

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from bitproof import records
 from bitproof.errors import InputError
-from bitproof.records import RECORDS, Cell, Record
+from bitproof.records import RECORDS, Cell, Record, Shared
 
 
 def checksum(*columns: Any) -> int:
@@ -28,8 +28,8 @@ def environment(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"damaged": True}
 
 
-def unpacked(row: sqlite3.Row) -> Record:
-    """The record in a row, compared with its checksum, its key and its run."""
+def unpacked(row: sqlite3.Row, shared: Shared | None = None) -> Record:
+    """The record in a row, compared with its checksum, its key and its run; see `records.unpack`."""
     kind, reason = row["kind"], None
     if checksum(kind, row["content"], row["arrays"]) != row["checksum"]:
         reason = "its checksum is another"
@@ -38,7 +38,9 @@ def unpacked(row: sqlite3.Row) -> Record:
     elif not isinstance(row["run"], int):
         reason = "its run is no number"
     else:
-        found = replace(cast(Cell, records.unpack(RECORDS[kind], row["content"], row["arrays"])), run=row["run"])
+        found = replace(
+            cast(Cell, records.unpack(RECORDS[kind], row["content"], row["arrays"], shared)), run=row["run"]
+        )
         if found.key == row["key"]:
             return found
         reason = "it belongs to another key"

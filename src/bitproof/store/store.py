@@ -10,12 +10,14 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bitproof import records
 from bitproof.errors import InputError, kind_of, lookup
-from bitproof.records import RECORDS, SCHEMA, Record
+from bitproof.records import RECORDS, SCHEMA, Cell, LaterPictures, Record, Shared
 from bitproof.store.opening import DAMAGED, MALFORMED, connect, explained
 from bitproof.store.rows import checksum, environment, inside, unpacked
 
@@ -31,6 +33,9 @@ CREATE TABLE records (
 """
 _COLUMNS = {"runs": "run started environment", "records": "key kind run written content arrays checksum"}
 _ROWS = "SELECT key, kind, run, content, arrays, checksum FROM records"
+_LATER = "pictures.images"
+"""The array of a cell that is read when it is looked at."""
+
 _NARROWEST = 3  # digits of a key by which lost results are looked for: 4,096 ranges
 
 
@@ -154,12 +159,29 @@ class Store:
         where = " AND ".join(f"{column} = ?" for column in asked) or "1"
         with self._explained():
             with self._salvaging():
-                rows = self._db.execute(f"{_ROWS} WHERE {where} ORDER BY written, key", tuple(asked.values()))
-                found = {row["key"]: self._record(row) for row in rows}  # pages may come twice
+                rows = self._ordered(where, tuple(asked.values()))
+                shared = Shared(without=_LATER if self.path is not None else None)
+                found = {row["key"]: self._light(row, shared) for row in rows}  # pages may come twice
                 self._check_pages()
                 return [record for record in found.values() if record is not None]
             rows = self._salvaged(f"{_ROWS} WHERE {where}", tuple(asked.values()))
             return [record for record in map(self._record, rows) if record is not None]
+
+    def each(self, what: str = "cell") -> Iterator[Any]:
+        """The records of a kind in the order of writing, one at a time; damaged ones are left out as in `query`."""
+        lookup(RECORDS, what, "kind of record")
+        with self._explained():
+            keys = []
+            with self._salvaging():
+                keys = self._keys("kind = ?", (what,))
+                self._check_pages()
+            if not keys:  # none, or no order among what can still be reached
+                keys = [row["key"] for row in self._salvaged("SELECT key FROM records WHERE kind = ?", (what,))]
+        shared = Shared(without=_LATER if self.path is not None else None)
+        for key in keys:
+            row = self._row(key)
+            if row is not None and (found := self._light(row, shared)) is not None:
+                yield found
 
     def environments(self) -> dict[int, dict[str, Any]]:
         """What each run ran on, by run number."""
@@ -167,6 +189,13 @@ class Store:
         with self._explained(), self._salvaging():
             rows = self._db.execute("SELECT run, environment FROM runs ORDER BY run").fetchall()
         return {row["run"]: environment(row["environment"]) for row in rows}
+
+    def started(self) -> dict[int, float]:
+        """When each run began, in seconds since 1970, by run number."""
+        rows = []
+        with self._explained(), self._salvaging():
+            rows = self._db.execute("SELECT run, started FROM runs ORDER BY run").fetchall()
+        return {row["run"]: row["started"] for row in rows if isinstance(row["started"], float)}
 
     def keep_files(self, data: str, names: Mapping[int, str]) -> None:
         """Keep the files of the examples of a data set (its fingerprint), by their numbers."""
@@ -190,6 +219,16 @@ class Store:
             kinds = f"SELECT DISTINCT {inside('condition.kind')} AS kind FROM records WHERE kind = 'cell'"
             rows = self._db.execute(kinds).fetchall()
         return [row["kind"] for row in rows if row["kind"]]
+
+    def _keys(self, where: str, values: tuple[Any, ...]) -> list[str]:
+        """The keys of some records, in the order of writing."""
+        rows = self._db.execute(f"SELECT key FROM records WHERE {where} ORDER BY written, key", values)
+        return [row["key"] for row in rows]
+
+    def _ordered(self, where: str, values: tuple[Any, ...]) -> Iterator[sqlite3.Row]:
+        """Rows in the order of writing, looked up one by one: sorted whole, they would all be copied once more."""
+        for key in self._keys(where, values):
+            yield from self._db.execute(f"{_ROWS} WHERE key = ?", (key,))
 
     def _row(self, key: str) -> sqlite3.Row | None:
         with self._explained():
@@ -223,13 +262,21 @@ class Store:
             return []
         return [row for digit in "0123456789abcdef" for row in self._salvaged(select, values, start + digit)]
 
-    def _record(self, row: sqlite3.Row) -> Any:
+    def _record(self, row: sqlite3.Row, shared: Shared | None = None) -> Any:
         """The record in a row; of a damaged one it is noted why, and None returned."""
         try:
-            return unpacked(row)
+            return unpacked(row, shared)
         except InputError as error:
             self.damaged[str(row["key"])] = error.what
             return None
+
+    def _light(self, row: sqlite3.Row, shared: Shared) -> Any:
+        """The record in a row, with what it shares with others, and pictures that are read when they are looked at."""
+        found = self._record(row, shared)
+        if isinstance(found, Cell) and self.path is not None:
+            later = partial(_images, self.path, found.key)
+            found = replace(found, pictures=LaterPictures(found.pictures.rows, later))
+        return found
 
     def _open_schema(self) -> None:
         version, owner = (
@@ -280,3 +327,9 @@ class Store:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self.path)
+
+
+def _images(path: Path, key: str) -> Any:
+    """The pictures of a cell, read now."""
+    with Store(path, readonly=True) as store:
+        return store.get(key).pictures.images

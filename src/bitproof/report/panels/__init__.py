@@ -5,15 +5,19 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    alignment,
     audit,
+    by_layer,
     distances,
     findings,
     gallery,
+    layers,
     masking,
     matrix,
     metrics,
     plots,
     same_pixels,
+    slices,
     table,
     transfers,
 )
@@ -29,6 +33,10 @@ PANELS: tuple[Panel, ...] = (
     distances.PANEL,
     transfers.PANEL,
     masking.PANEL,
+    layers.PANEL,
+    alignment.PANEL,
+    by_layer.PANEL,
+    slices.PANEL,
     table.PANEL,
     gallery.PANEL,
 )

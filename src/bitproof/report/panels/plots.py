@@ -1,17 +1,15 @@
 """Accuracy against bits (or against an attack's budget) as small inline SVG plots, one a group of conditions."""
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitproof import metrics
 from bitproof.metrics import Group
 from bitproof.records import ConditionRecord, ModelRecord
-from bitproof.report.looks import COLOURS
+from bitproof.report.drawing import FAINT, INK, Plot, marker_and_colour, page_style, svg_of
 from bitproof.report.panels.base import Panel
 from bitproof.report.rows import mean_accuracy
 from bitproof.report.sections import Section
@@ -19,42 +17,11 @@ from bitproof.report.text import bits, distance, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHOWN = 0.95
 """Share of the distances found that a curve of robust accuracy reaches to: a few lie far out."""
 
 _MEMBERS = {"transfer": "attacks", "corruption": "severities", "sequence": "difficulties", "systematic": "modes"}
-
-# Matplotlib wants real colours, the page wants variables that follow light and dark: these stand in for them.
-_INK, _FAINT = "#00fe01", "#00fe02"
-_MODELS = {f"m{i}": f"#00fd{i:02x}" for i in range(COLOURS)}
-_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)"} | {stand_in: f"var(--{m})" for m, stand_in in _MODELS.items()}
-
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text: small, sharp, and in the page's font
-    "svg.hashsalt": "bitproof",  # equal cells give equal bytes
-    "text.parse_math": False,
-    "font.size": 9.5,
-    "axes.edgecolor": _FAINT,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One plot: its title, what it shows, the same in words for screen readers, and the SVG."""
-
-    title: str
-    note: str
-    description: str
-    svg: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +36,7 @@ class _Point:
 
 def plots(section: Section) -> list[Plot]:
     """One plot a group of conditions."""
-    from matplotlib import style
-
-    with style.context(["default", _STYLE]):  # whatever the user has set for other plots
+    with page_style():
         return [_plot(section, group, f"{section.anchor}p{i}-") for i, group in enumerate(section.groups)]
 
 
@@ -95,7 +60,7 @@ def _plot(section: Section, group: Group, prefix: str) -> Plot:
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
-    return Plot(title=group.name, note=note, description=words, svg=_svg(figure, prefix))
+    return Plot(title=group.name, note=note, description=words, svg=svg_of(figure, prefix))
 
 
 def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
@@ -103,14 +68,14 @@ def _against_bits(axes: "Axes", section: Section, group: Group) -> str:
     words: list[str] = []
     if len(places) == len(section.models):  # with two models of the same bits a line would join the wrong ones
         line = [(places.index(_place(m)), 100 * p.value) for m in section.models if (p := _point(section, m, group))]
-        axes.plot(*zip(*sorted(line), strict=True), color=_FAINT, linewidth=1.3)
+        axes.plot(*zip(*sorted(line), strict=True), color=FAINT, linewidth=1.3)
     for place in places:
         here = [m for m in section.models if _place(m) == place]
         for model, shift in zip(here, _dodge(len(here)), strict=True):
             if (point := _point(section, model, group)) is None:
                 continue
             x = places.index(place) + shift
-            axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=_INK, alpha=0.35, ms=7)
+            axes.plot([x] * len(point.members), [100 * v for v in point.members], "_", color=INK, alpha=0.35, ms=7)
             _draw(axes, section, model, [x], [point])
             if len(here) == 1 and len(places) <= 5:  # more values would overlap
                 axes.annotate(
@@ -149,7 +114,7 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
     end = 1.1 * float(np.quantile(finite, SHOWN)) if len(finite) else 1.0
     scale, words = 255 if norm == "linf" else 1, list[str]()
     for model in (m for m in section.models if m.name in cells):
-        marker, colour = _look(section, model)
+        marker, colour = marker_and_colour(section.looks[model.name])
         inside = np.unique(needed[model.name][needed[model.name] <= end])
         x = np.concatenate([[0.0], inside[inside > 0], [end]])
         y = metrics.robust_accuracy_curve(cells[model.name], x, norm)
@@ -164,16 +129,10 @@ def _against_distance(axes: "Axes", section: Section, condition: ConditionRecord
 
 
 def _draw(axes: "Axes", section: Section, model: ModelRecord, x: Sequence[float], drawn: Sequence[_Point]) -> None:
-    marker, colour = _look(section, model)
+    marker, colour = marker_and_colour(section.looks[model.name])
     # Rounding may put an end of the interval on the wrong side by one unit in the last place.
     y = np.array([[p.value, max(0, p.value - p.low), max(0, p.high - p.value)] for p in drawn]).reshape(-1, 3).T * 100
     axes.errorbar(x, y[0], y[1:], fmt=f"{marker}-", color=colour, ms=6, linewidth=1.3, elinewidth=1.3, capsize=3)
-
-
-def _look(section: Section, model: ModelRecord) -> tuple[str, str]:
-    """The model's marker, and the colour that stands in for its own."""
-    look = section.looks[model.name]
-    return look.marker, _MODELS[look.colour]
 
 
 def _point(section: Section, model: ModelRecord, group: Group) -> _Point | None:
@@ -196,19 +155,6 @@ def _dodge(count: int) -> list[float]:
     """Offsets that keep up to `count` markers at one tick apart."""
     width = min(0.5, 0.12 * (count - 1))
     return list(np.linspace(-width / 2, width / 2, count)) if count > 1 else [0.0]
-
-
-def _svg(figure: "Figure", prefix: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    )
-    svg = buffer.getvalue()
-    svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)  # it would style the whole page
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return svg
 
 
 PANEL = Panel(name="plots", title="Plots", shows=plots)

@@ -1,0 +1,116 @@
+"""Submissions: what is written is read again, and what is not so is refused."""
+
+import json
+
+import pytest
+
+import bitproof as bp
+from bitproof.errors import InputError
+from bitproof.leaderboard import read_submission, submit
+from bitproof.leaderboard.submission import MOST_BYTES
+from report_cells import CLEAN, N, attack, cell, model
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+
+
+@pytest.fixture
+def store(tmp_path):
+    with bp.Store(tmp_path / "s.db") as opened:
+        run = opened.begin_run({"commit": "abc", "dirty": False, "command": ["bitproof", "evaluate"], "gpu": "x"})
+        for name, width in (("float", 32), ("w4a4", 4)):
+            opened.append(cell(model(name, width), CLEAN, 1), run)
+            opened.append(cell(model(name, width), attack(8), 9), run)
+        yield opened
+
+
+@pytest.fixture
+def file(store, tmp_path):
+    submit(store, tmp_path / "me.json", by="Ada", link="https://example.org/a?b=c", licence="MIT")
+    return tmp_path / "me.json"
+
+
+def changed(file, change):
+    """The file with something else in it."""
+    said = json.loads(file.read_text())
+    change(said)
+    file.write_text(json.dumps(said))
+    return file
+
+
+def test_what_is_written_is_read(store, file):
+    found = read_submission(file)
+    assert (found.by, found.link, len(found.entries)) == ("Ada", "https://example.org/a?b=c", 2)
+    entry = found.entries[1]
+    assert entry.correct["clean"].sum() == N - 1 and entry.environment == {
+        "commit": "abc",
+        "dirty": False,
+        "command": ["bitproof", "evaluate"],
+    }
+    assert entry.date and file.stat().st_size < 8_000
+
+
+def entry(said):
+    return said["entries"][0]
+
+
+CHANGES = {
+    "version": lambda s: s.update(version=2),
+    "link": lambda s: s.update(link="javascript:alert(1)"),
+    "no name": lambda s: s.update(by=" "),
+    "not of type str": lambda s: s.update(by=5),
+    "not the fields": lambda s: s.update(more=1),
+    "not printable": lambda s: s.update(by="\u202eevil"),
+    "too long or not printable": lambda s: s.update(licence="x" * 1000),
+    "0 entries": lambda s: s.update(entries=[]),
+    "two entries of one": lambda s: s["entries"].append(entry(s)),
+    "more than a reader takes": lambda s: entry(s)["model"]["tags"].update(x="y" * 1000),
+    "fingerprint": lambda s: entry(s)["model"].update(fingerprint="../../etc/passwd/<b>"),
+    r"\(99, 32\) bits": lambda s: entry(s)["model"].update(weight_bits=99),
+    "-5 bytes": lambda s: entry(s)["model"].update(bytes=-5),
+    "date": lambda s: entry(s).update(date="yesterday"),
+    "conditions": lambda s: entry(s).update(scores=[]),
+    "no clean images": lambda s: entry(s)["scores"].pop(0),
+    "twice": lambda s: entry(s)["scores"].append(entry(s)["scores"][0]),
+    "kind": lambda s: entry(s)["scores"][1]["condition"].update(kind="<b>"),
+    "budget": lambda s: entry(s)["scores"][1]["condition"].update(eps="nan"),
+    "right under": lambda s: entry(s)["scores"][1].update(right="AAAA"),
+    r"examples": lambda s: entry(s).update(n=10**12),
+    "cannot be read": lambda s: entry(s).update(n="many"),
+}
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_what_cannot_be_is_refused(file, words):
+    with pytest.raises(InputError, match=words):
+        read_submission(changed(file, CHANGES[words]))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"version": NaN}', b"[]", b"null"])
+def test_what_is_no_submission_is_refused(tmp_path, raw):
+    (tmp_path / "x.json").write_bytes(raw)
+    with pytest.raises(InputError, match=r"x\.json.*bitproof submit"):
+        read_submission(tmp_path / "x.json")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with (tmp_path / "x.json").open("wb") as sparse:
+        sparse.truncate(MOST_BYTES + 1)
+    with pytest.raises(InputError, match="at most 16,777,216"):
+        read_submission(tmp_path / "x.json")
+
+
+def test_one_that_would_be_refused_is_not_written(store, tmp_path):
+    with pytest.raises(InputError, match="link"):
+        submit(store, tmp_path / "me.json", by="Ada", link="ftp://a")
+    with bp.Store() as empty, pytest.raises(InputError, match="holds no results"):
+        submit(empty, tmp_path / "me.json", by="Ada")
+    assert not (tmp_path / "me.json").exists()
+
+
+def test_on_the_command_line(store, tmp_path, run):
+    code, out, _ = run("submit", tmp_path / "s.db", "--by", "Ada", "-o", tmp_path / "me.json")
+    assert code == 0 and "2 models, 4 results" in out
+    code, out, _ = run("leaderboard", tmp_path / "me.json", "--check")
+    assert code == 0 and "2 models by Ada" in out
+    code, _, err = run("leaderboard", changed(tmp_path / "me.json", CHANGES["link"]), "--check")
+    assert code == 2 and "javascript" in err

@@ -1,0 +1,61 @@
+"""Explanations on the page and in a terminal: words, plots and numbers."""
+
+from dataclasses import replace
+
+from bitproof.records import RECORDS
+from bitproof.report.terminal import tables
+from explained_samples import make_explanations
+from report_cells import CLEAN, DATA, cell, model
+from report_page import MINUS, body, one, printed
+
+FLOAT, QUANTIZED = model("float"), model("q", 4)
+FOUND = make_explanations(QUANTIZED, FLOAT, DATA)
+CELLS = [cell(FLOAT, CLEAN), cell(QUANTIZED, CLEAN, 2)]
+
+
+def test_every_kind_is_on_the_page_and_in_the_terminal(tmp_path):
+    page, text = one(tmp_path, [*CELLS, *FOUND.values()]).text, printed(tables([*CELLS, *FOUND.values()], "float"))
+    for kind, record in FOUND.items():
+        assert isinstance(record, RECORDS[kind])
+        if kind != "alignment":  # whose findings are the matrix
+            assert all(finding in page for finding in record.findings), kind
+        flat = " ".join(text.split())
+        assert all(finding.split(",")[0] in flat for finding in record.findings), kind
+    assert "Which layer" not in one(tmp_path, CELLS).text
+
+
+def test_layers_are_drawn_with_intervals_and_listed(tmp_path):
+    page = one(tmp_path, [*CELLS, FOUND["layers"]])
+    (table,) = [t for t in page.all("table", "metrics") if "all together" in t.text]
+    assert body(table) == [
+        ["deep", "4/3", "+40.0 p 0.001", "+25.0 p 0.040", f"{MINUS}5.0 p 0.50"],
+        ["shallow", "4/3", "+10.0 p 1.0", "+25.0 p 0.040", f"{MINUS}5.0 p 0.50"],
+    ]
+    (plot,) = [f for f in page.all("figure", "plot") if "deep" in f.text]
+    words = plot.all("div")[0].attributes["aria-label"]
+    assert words.startswith(f"deep agreement with float +40.0, accuracy +25.0, accuracy under attack {MINUS}5.0")
+    assert "1 of 2 layers change it beyond chance: deep." in page.text
+
+
+def test_a_matrix_of_cosines_has_the_names_of_the_page(tmp_path):
+    stored = replace(FOUND["alignment"], others=(replace(FLOAT, name="what it was called then"),))
+    page = one(tmp_path, [*CELLS, stored])
+    first, second = [t for t in page.all("table", "metrics") if "no gradient" in t.text]
+    assert [row[1:] for row in body(first)] == [["1.00", "0.50", "0"], ["0.50", "1.00", "7"]]
+    assert [row[1:] for row in body(second)] == [["1.00", "0.25", "0"], ["0.25", "1.00", "0"]]
+    assert "float" in body(first)[1][0] and "what it was called then" not in page.text
+
+
+def test_layers_are_plotted_model_beside_model(tmp_path):
+    both = [FOUND["amplification"], make_explanations(FLOAT, QUANTIZED, DATA)["amplification"]]
+    page = one(tmp_path, [*CELLS, *both])
+    titles = [f.all("figcaption")[0].text for f in page.all("figure", "plot")]
+    note = "relative distance; dashed: random signs"
+    assert titles[-4:] == [
+        f"Change of 1/255, by layer {note}",
+        f"Change of 8/255, by layer {note}",
+        f"Second layer, by size {note}",
+        f"Logits, by size {note}",
+    ]
+    labels = [d.attributes.get("aria-label", "") for d in page.all("div")]
+    assert "Change of 8/255, by layer: q 0.02, 0.04, 0.16; float 0.02, 0.04, 0.16" in labels
