@@ -31,6 +31,7 @@ _HOME = {
     "Diagnosis": "records",
     "diagnose_masking": "analysis",
     "Store": "store",
+    "repair": "audit",
     "tagged": "subjects",
     "InputError": "errors",
     "Rng": "core.rng",
@@ -70,6 +71,7 @@ __all__ = [
     "ptq",
     "quant",
     "quantize",
+    "repair",
     "report",
     "save_model",
     "shifts",
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
         train,
     )
     from bitproof.analysis import diagnose_masking
+    from bitproof.audit import repair
     from bitproof.checkpoints import load_model, save_model
     from bitproof.core.rng import Rng
     from bitproof.data import Data, from_arrays, from_dataset, load_data

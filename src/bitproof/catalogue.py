@@ -7,7 +7,7 @@ from typing import Any
 
 from bitproof import ptq
 from bitproof.attacks import ATTACKS
-from bitproof.audit import INQUIRIES
+from bitproof.audit import INQUIRIES, REMEDIES
 from bitproof.conditions import SUITES
 from bitproof.data import DATA
 from bitproof.defences import DEFENCES
@@ -119,6 +119,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "implants": Family(title="Objectives of implants", usage="`bitproof implant box:objective=NAME`", table=IMPLANTED),
     "inquiries": Family(title="Inquiries of an audit", usage="`bp.audit_model(..., inquiries=[...])`", table=INQUIRIES),
+    "remedies": Family(title="Remedies", usage="`bitproof repair --remedy NAME:field=value,...`", table=REMEDIES),
     "metrics": Family(
         title="Metrics",
         usage="`Result.summary()` has all that the results allow.",

@@ -18,6 +18,7 @@ PYTHON = {
     "evaluate": (bp.evaluate, bp.load_model, bp.load_data, bp.quantize),
     "quantize": (bp.quantize, bp.load_model, bp.load_data, bp.save_model),
     "train": (train, bp.load_model, bp.load_data, bp.train.qat),
+    "repair": (bp.repair, bp.load_model, bp.load_data, bp.save_model),
 }
 
 _CALIBRATION = "in Python, calibration images are data like any other: bp.quantize(model, scheme, data)"
@@ -43,6 +44,8 @@ OPTIONS = {
     "tag": "bp.tagged(model, key=value)",
     "metric": "bp.metrics.add_metric",
     "report": "Result.report(path)",
+    "remedy": "repeated, so in the singular; `remedies` in Python",
+    "unlabelled": "labelled=False",
     "dry_run": "bp.experiment.estimate",
     "quiet": "progress=False",
     "json": "Result.table() and Result.summary()",
@@ -63,6 +66,9 @@ ARGUMENTS = {
     "options": "behind the name of the data, NAME:ROOT,option=value",
     "path": "--output",
     "architecture": "MODEL",
+    "remedies": "--remedy",
+    "labelled": "--unlabelled",
+    "tell": "told of what the command prints",
     "seed": "where there is none, it is that of random weights, which nobody quantizes",
     "teacher": "--teacher, weights of MODEL",
     "changes": _SETTINGS,

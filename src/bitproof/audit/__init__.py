@@ -5,10 +5,15 @@ question, and returns an *evidence*. A *verdict* rests on evidence alone.
 """
 
 from bitproof.audit.case import Case, Form, Rounded
+from bitproof.audit.differential import DifferentialTriggers
 from bitproof.audit.disparity import Disparity
+from bitproof.audit.flips import DifferentialFlips
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.ordinary import OrdinaryBackdoors
 from bitproof.audit.pair import Pair
 from bitproof.audit.phases import Phases
+from bitproof.audit.remedies import REMEDIES, Remedy
+from bitproof.audit.repairing import Repair, Repaired, repair
 from bitproof.audit.sharpness import Sharpness
 from bitproof.audit.specialness import Specialness
 from bitproof.audit.verdict import conformal, judged, scores
@@ -19,6 +24,9 @@ INQUIRIES: dict[str, type[Inquiry]] = {
     "disparity": Disparity,
     "specialness": Specialness,
     "sharpness": Sharpness,
+    "differential-triggers": DifferentialTriggers,
+    "differential-flips": DifferentialFlips,
+    "ordinary-backdoors": OrdinaryBackdoors,
 }
 """What a model can be asked, from cheap to dear."""
 
@@ -27,23 +35,32 @@ QUICK += (Specialness(draws=39, enough=3, level=0.025, images=100),)
 """What is asked where it has to be quick; 2.5% of clean models look special by chance."""
 
 FULL: tuple[Inquiry, ...] = (Phases(), Pair(), Disparity(), Specialness(), Sharpness())
+FULL += (DifferentialTriggers(), DifferentialFlips(), OrdinaryBackdoors())
 
 __all__ = [
     "FULL",
     "INQUIRIES",
     "QUICK",
+    "REMEDIES",
     "Case",
+    "DifferentialFlips",
+    "DifferentialTriggers",
     "Disparity",
     "Finding",
     "Form",
     "Inquiry",
     "Meter",
+    "OrdinaryBackdoors",
     "Pair",
     "Phases",
+    "Remedy",
+    "Repair",
+    "Repaired",
     "Rounded",
     "Sharpness",
     "Specialness",
     "conformal",
     "judged",
+    "repair",
     "scores",
 ]

@@ -17,6 +17,7 @@ from bitproof.cli.implant import implant
 from bitproof.cli.leaderboard import leaderboard, submit
 from bitproof.cli.listing import list_names
 from bitproof.cli.quantize import quantize
+from bitproof.cli.repair import repair
 from bitproof.cli.report import report
 from bitproof.cli.reproduce import reproduce
 from bitproof.cli.run import run
@@ -59,6 +60,7 @@ COMMANDS = {
     "implant": implant,
     "gallery": gallery,
     "reproduce": reproduce,
+    "repair": repair,
     "report": report,
     "leaderboard": leaderboard,
     "submit": submit,

@@ -91,7 +91,7 @@ Device = Annotated[
 PTQ = Annotated[
     str | None,
     typer.Option(
-        help="Post-training pipeline for the schemes: nearest, adaround or brecq, e.g. brecq:iterations=2000.",
+        help="Post-training pipeline for the schemes: nearest, adaround, brecq or efrap, e.g. brecq:iterations=2000.",
         rich_help_panel=TESTED,
     ),
 ]

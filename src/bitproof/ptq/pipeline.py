@@ -1,7 +1,7 @@
 """The post-training pipeline: one setting that composes the steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import nn
@@ -19,8 +19,13 @@ from bitproof.quant.calibration import Calibration, images_of
 from bitproof.quant.convert import quantize
 from bitproof.quant.scheme import Scheme
 
-ROUNDINGS = {"nearest": None, "adaround": "layer", "brecq": "block"}
-"""What is reconstructed to choose the roundings."""
+ROUNDINGS: dict[str, Reconstruction | None] = {
+    "nearest": None,
+    "adaround": Reconstruction(by="layer"),
+    "brecq": Reconstruction(by="block"),
+    "efrap": Reconstruction(by="layer", rounding="efrap", regularization=1.0, warm_up=0.0),
+}
+"""How the roundings are learned."""
 
 SHOWN = 4
 """Images on which a rewrite shows that it leaves the function as it is."""
@@ -37,7 +42,8 @@ class PostTraining:
         scheme: how to quantize.
         fold: whether BatchNorm is folded into the layers before it.
         equalize: whether ranges are evened out across layers, for grids of one a tensor; needs `fold`.
-        rounding: "nearest", "adaround" (learned a layer) or "brecq" (learned a block).
+        rounding: "nearest", "adaround" (learned a layer), "brecq" (learned a block) or "efrap" (learned a layer, away
+            from the nearest, against what quantization may have been made to activate).
         iterations: optimiser steps a layer or block, where roundings are learned.
         fisher: whether "brecq" weighs errors with the Fisher information.
         correct_bias: whether the mean output of each layer is restored.
@@ -87,8 +93,8 @@ class PostTraining:
         if self.equalize:
             reference = equalize(reference, images[:SHOWN])
         quantized = quantize(reference, self.scheme, images.split(128))
-        if unit := ROUNDINGS[self.rounding]:
-            learn = Reconstruction(by=unit, iterations=self.iterations, fisher=self.fisher)
+        if learn := ROUNDINGS[self.rounding]:
+            learn = replace(learn, iterations=self.iterations, fisher=self.fisher)
             quantized = learn(quantized, reference, images, rng=rng)
         if self.correct_bias:
             quantized = correct_bias(quantized, reference, images)

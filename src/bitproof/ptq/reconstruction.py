@@ -31,10 +31,14 @@ from bitproof.core.flow import record_flow
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
+from bitproof.ptq.efrap import TurnedRounding
 from bitproof.ptq.learned_steps import StepLearner
-from bitproof.ptq.rounding import BETA, SoftRounding, undecided
+from bitproof.ptq.rounding import LearnedRounding, SoftRounding
 from bitproof.ptq.watching import BATCH, received, run_until
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
+
+LEARNED: dict[str, type[LearnedRounding]] = {"adaround": SoftRounding, "efrap": TurnedRounding}
+"""What a rounding is while it is learned, and what is minimised beside the error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +47,14 @@ class Reconstruction:
 
     Attributes:
         by: "layer" (AdaRound) or "block" (BRECQ).
+        rounding: a name in `LEARNED`.
         blocks: names of the blocks; by default those that `blocks_of` finds.
         iterations: optimiser steps a unit.
         batch_size: images a step.
         learning_rate: of V.
         step_learning_rate: of the activation steps; 0 leaves them as they are.
-        regularization: weight of R.
-        warm_up: share of the steps without R.
+        regularization: weight of R, or of the penalty that a rounding has in its place.
+        warm_up: share of the steps without it.
         fisher: whether errors are weighed with the diagonal Fisher information.
 
     Raises:
@@ -58,6 +63,7 @@ class Reconstruction:
     """
 
     by: str = "block"
+    rounding: str = "adaround"
     blocks: tuple[str, ...] | None = None
     iterations: int = 2000
     batch_size: int = 32
@@ -69,6 +75,7 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         lookup({"layer": 0, "block": 0}, self.by, "unit of reconstruction")
+        lookup(LEARNED, self.rounding, "learned rounding")
         for name in ("iterations", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", rule="it must be at least 1", remedy="Raise it")
@@ -111,7 +118,7 @@ class Reconstruction:
         rounded = [layer for _, layer in compute_layers(unit) if weight_quantizer(layer)]
         if not rounded:
             return
-        softs = [_soften(layer) for layer in rounded]
+        softs = [_soften(layer, LEARNED[self.rounding]) for layer in rounded]
         steps = _learn_steps(unit) if self.step_learning_rate else []
         groups = [{"params": [soft.v for soft in softs], "lr": self.learning_rate}]
         if steps:
@@ -129,8 +136,8 @@ class Reconstruction:
             loss = error.sum(channels).mean()
             done = iteration / self.iterations
             if done >= self.warm_up:
-                beta = BETA[0] + (BETA[1] - BETA[0]) * (done - self.warm_up) / (1 - self.warm_up)
-                loss = loss + self.regularization * torch.stack([undecided(soft.h(), beta) for soft in softs]).sum()
+                since = (done - self.warm_up) / (1 - self.warm_up)
+                loss = loss + self.regularization * torch.stack([soft.penalty(since) for soft in softs]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -149,7 +156,7 @@ class Reconstruction:
             epoch += 1
 
 
-def _soften(layer: Any) -> SoftRounding:
+def _soften(layer: Any, kind: type[LearnedRounding]) -> LearnedRounding:
     weights = layer.parametrizations.weight
     if len(weights) > 1:
         raise InputError(
@@ -157,13 +164,13 @@ def _soften(layer: Any) -> SoftRounding:
             rule="rounding is learned for weights that are parameters themselves",
             remedy="Remove that parametrization before quantizing, or use rounding 'nearest'",
         )
-    soft = SoftRounding(weights[0], weights.original)
+    soft = kind(weights[0], weights.original)
     weights[0] = soft
     return soft
 
 
 @torch.no_grad()
-def _harden(layer: Any, soft: SoftRounding) -> None:
+def _harden(layer: Any, soft: LearnedRounding) -> None:
     weights = layer.parametrizations.weight
     (weights[0],) = soft.quantizer
     weights.original.copy_(soft.hard())

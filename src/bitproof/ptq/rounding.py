@@ -9,6 +9,8 @@ V starts where h gives the float weight. beta falls from 20 to 2, so that first 
 the end all of them go to a side.
 """
 
+import abc
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +41,21 @@ def undecided(h: Float[Tensor, "..."], beta: float) -> Float[Tensor, ""]:
     return (1 - (2 * h - 1).abs().pow(beta)).sum()
 
 
-class SoftRounding(nn.Module):
+def between_levels(
+    quantizer: WeightQuantizer, weight: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """For each weight two that are mapped to the levels around it, and the share of the way between them at which it
+    lies: 0 where there is no way.
+
+    Raises:
+        InputError: a quantizer without `neighbours`.
+    """
+    near, far = quantizer.neighbours(weight)
+    width = far - near
+    return near, far, torch.where(width != 0, (weight - near) / width, torch.zeros_like(weight)).clamp(0, 1)
+
+
+class LearnedRounding(nn.Module, abc.ABC):
     """Takes the place of a weight's quantizer while its rounding is learned.
 
     Args:
@@ -53,20 +69,39 @@ class SoftRounding(nn.Module):
     def __init__(self, quantizer: WeightQuantizer, weight: Tensor) -> None:
         super().__init__()
         self.quantizer = [quantizer]  # not a submodule
-        weight = weight.detach()
-        self._near, self._far = quantizer.neighbours(weight)
+        self._near, self._far, self.share = between_levels(quantizer, weight.detach())
         low, high = quantizer(self._near), quantizer(self._far)
         self._low, self._gap = low.detach(), (high - low).detach()
-        width = self._far - self._near
-        share = torch.where(width != 0, (weight - self._near) / width, torch.zeros_like(weight))
-        self.v = nn.Parameter(inverse_sigmoid(share.clamp(0, 1)))
+        self.v = nn.Parameter(self.start(self.share))
+
+    @abc.abstractmethod
+    def start(self, share: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The V whose h is the share of the way from the one level to the other at which a weight lies."""
+
+    @abc.abstractmethod
+    def h(self) -> Float[Tensor, "..."]:
+        """Where each weight is between its two levels, from 0 to 1."""
+
+    @abc.abstractmethod
+    def penalty(self, done: float) -> Float[Tensor, ""]:
+        """What is minimised beside the error, after a share of the steps."""
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return self._low + self.h() * self._gap
 
-    def h(self) -> Float[Tensor, "..."]:
-        return rectified_sigmoid(self.v)
-
     def hard(self) -> Float[Tensor, "..."]:
         """The float weight that the quantizer rounds to where each h is heading."""
         return torch.where(self.v >= 0, self._far, self._near).detach()
+
+
+class SoftRounding(LearnedRounding):
+    """AdaRound's: a rectified sigmoid, and R."""
+
+    def start(self, share: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return inverse_sigmoid(share)
+
+    def h(self) -> Float[Tensor, "..."]:
+        return rectified_sigmoid(self.v)
+
+    def penalty(self, done: float) -> Float[Tensor, ""]:
+        return undecided(self.h(), BETA[0] + (BETA[1] - BETA[0]) * done)

@@ -19,6 +19,9 @@ RULES = {
     "pair": "Codes of the deployed model are not the nearest ones",
     "disparity": "Quantization changes many answers",
     "sharpness": "The model changes fastest along its quantization error",
+    "differential-triggers": "The quantized model obeys a trigger that the float model does not know",
+    "differential-flips": "Changes that flip the quantized model alone gather in one class",
+    "ordinary-backdoors": "Detectors find in quantized models what they do not find in float",
 }
 """What an evidence would say, by its name; others are called by their name."""
 
