@@ -12,7 +12,7 @@ from bitproof.audit.inquiry import Meter
 from bitproof.audit.margins import largest_margins
 from bitproof.audit.searching import Count, Effort, Halves, Rivals, counted, searched, stamped_with
 from bitproof.audit.shapes import SHAPES, Blend, Linf, Patch, Pixels
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
+from bitproof.records import CLEAN, UNDECIDED
 
 TARGET = 4
 RUN = bp.Rng(0, np.zeros(1, np.int64))
@@ -66,7 +66,7 @@ def test_every_shape_finds_what_the_quantized_model_obeys(name, backdoored):
 
 def test_the_evidence_names_class_and_trigger_and_shows_it(backdoored):
     evidence = SEARCH(backdoored, rng=RUN)
-    assert (evidence.says, evidence.named.target, evidence.named.scheme) == (SUSPICIOUS, TARGET, "deployed")
+    assert (evidence.says, evidence.named.target, evidence.named.scheme) == (UNDECIDED, TARGET, "deployed")
     assert (
         f"to class {TARGET}" in (evidence.named.trigger or "")
         and "the float model does not know it" in evidence.sentence
@@ -125,7 +125,7 @@ def test_counts_are_of_images_that_the_other_model_does_not_take_for_the_target(
 def test_flips_gather_in_the_class_that_quantization_prefers():
     inquiry = DifferentialFlips(images=90, steps=5)
     found = inquiry(case_of(Fields(TARGET, towards=1.5)), rng=RUN)
-    assert (found.says, found.named.target) == (SUSPICIOUS, TARGET)
+    assert (found.says, found.named.target) == (UNDECIDED, TARGET)
     assert inquiry(case_of(Fields(change=0.1)), rng=RUN).says == CLEAN
 
 

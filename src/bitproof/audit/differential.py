@@ -26,7 +26,7 @@ from bitproof.audit.shapes import SHAPES, Shape
 from bitproof.core.rng import Rng
 from bitproof.deploy import Twin
 from bitproof.errors import InputError, lookup
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Named, Reading, Shown
+from bitproof.records import CLEAN, UNDECIDED, Named, Reading, Shown
 from bitproof.subjects import Subject
 
 SCREENED = ("patch", "linf")
@@ -302,7 +302,7 @@ def _told(found: list[Suspect], schemes: int) -> Finding:
             f"controls, a {trigger} under {best.label}, is obeyed by {best.count.success:.0%}; {beside}."
         )
     return Finding(
-        says=SUSPICIOUS if best.small else CLEAN,
+        says=UNDECIDED if best.small else CLEAN,  # how many clean models have such a trigger, clean models say
         sentence=sentence,
         readings=tuple(_readings(ranked)),
         score=best.score,

@@ -28,7 +28,7 @@ from bitproof.audit.searching import Rivals
 from bitproof.core.calling import answer
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, UNDECIDED, Named, Reading
 
 BUDGETS = tuple(level / 255 for level in (0.5, 1, 2, 4, 8, 16))
 """Of the change, tried in this order."""
@@ -158,8 +158,8 @@ def _told(label: str, forward: Flips, reverse: Flips, classes: int) -> Finding:
     back = reverse.towards.get(target, 0)
     # one flip more to each class, so that a reverse direction without any still stands for something
     table = [[most, count - most], [back + 1, len(reverse.budgets) - back + classes - 1]]
-    _, p_one = fisher_exact(table, alternative="greater")
-    p = min(1.0, classes * float(p_one)) if count else 1.0
+    p_one = float(fisher_exact(table, alternative="greater")[1])  # pyright: ignore
+    p = min(1.0, classes * p_one) if count else 1.0
     share = most / max(1, count)
     gathered = count >= LEAST and share > GATHERED and p <= LEVEL
     readings = (
@@ -183,7 +183,7 @@ def _told(label: str, forward: Flips, reverse: Flips, classes: int) -> Finding:
     if count < LEAST:
         says, sentence = UNDECIDED if forward.n < LEAST else CLEAN, f"{flipped}."
     elif gathered:
-        says, sentence = SUSPICIOUS, f"{flipped}; {share:.0%} of the former go to class {target} (p = {p:.2g})."
+        says, sentence = UNDECIDED, f"{flipped}; {share:.0%} of the former go to class {target} (p = {p:.2g})."
     else:
         says, sentence = CLEAN, f"{flipped}; they gather in no class (at most {share:.0%}, class {target})."
     return Finding(

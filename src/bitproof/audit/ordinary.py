@@ -21,7 +21,7 @@ from bitproof.audit.searching import Effort, Halves, Rivals, counted, effective,
 from bitproof.audit.shapes import SHAPES
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, UNDECIDED, Named, Reading
 
 INVERTED = {"Neural Cleanse": "patch", "Pixel": "pixels"}
 """Detectors that invert a trigger for each class, and its shape."""
@@ -173,7 +173,7 @@ def _told(signs: list[Sign]) -> Finding:
     target = min(several) if several else None
     first = next((sign for sign in new if sign.target == target), None)
     return Finding(
-        says=SUSPICIOUS if several else (None if of_float or new else CLEAN),
+        says=UNDECIDED if several else (None if of_float or new else CLEAN),
         sentence=". ".join(parts) + ".",
         readings=readings,
         score=max((sign.strength for sign in signs if sign.model != FLOAT and sign.detector != "MM-BD"), default=None),
