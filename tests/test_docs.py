@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,15 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=IDS)
+SLOW = ("attacks.md", "defences.md", "deploy.md", "evaluate.md", "implants.md", "index.md", "reproduce.md")
+"""Pages whose commands take more than ten seconds."""
+
+
+def _slow(page: Path) -> Any:
+    return pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ())
+
+
+@pytest.mark.parametrize("page", [_slow(page) for page in PAGES], ids=IDS)
 def test_commands(page, workplace, run):
     for words in commands(page):
         if words[0] == "make":  # run by continuous integration; here it is checked that the target exists

@@ -151,7 +151,7 @@ def test_the_loss_on_a_plane_of_a_linear_model():
     assert found.ways == pytest.approx((-0.1, -0.05, 0, 0.05, 0.1)) and found.count == 20
 
     def loss(x: Tensor) -> float:
-        return float(nn.functional.cross_entropy(model(x).double(), labels))
+        return float(nn.functional.cross_entropy(model(x).detach().double(), labels))
 
     away = torch.where(labels == 1, -1.0, 1.0)[:, None, None, None]
     for i, a in enumerate(found.ways):

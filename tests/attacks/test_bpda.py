@@ -56,7 +56,7 @@ def inputs():
 
 
 @pytest.mark.parametrize("how", ["round", "method", "floor", *HIDDEN])
-@pytest.mark.parametrize("build", [PGD, APGD])
+@pytest.mark.parametrize("build", [PGD, pytest.param(APGD, marks=pytest.mark.slow)])
 def test_the_known_minimum_is_reached_through_rounding(how, build, inputs, rng):
     model = behind(how)
     labels = model(inputs).argmax(1)

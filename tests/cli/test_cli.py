@@ -182,6 +182,7 @@ def test_no_traceback_leaves_the_process():
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_table(weights, tmp_path, run, one_thread, monkeypatch):
     options = ("--scheme", "w4a4", "--suite", "quick", "--seed", "3")
     monkeypatch.setenv("COLUMNS", "200")

@@ -82,6 +82,7 @@ def test_a_worker_whose_parent_died_while_it_started_ends():
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_imports_for_long_leaves_with_its_parent(tmp_path):
     """Also where the parent is killed while what the worker needs is imported."""
     (tmp_path / "slow.py").write_text(

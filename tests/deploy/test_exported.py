@@ -40,7 +40,7 @@ def test_a_trusted_program_answers_for_any_number_and_has_a_twin(path, network):
     torch.testing.assert_close(model(images), network(images))
     data = bp.from_arrays(images, network(images).argmax(1), classes=[str(i) for i in range(10)])
     twin = Twin(model, gradient_from=network)
-    result = bp.evaluate({"float": network, "pt2": twin}, data, conditions=["fgsm:eps=0.2"], progress=False)
+    result = bp.evaluate({"float": network, "pt2": twin}, data, conditions=["fgsm:eps=1"], progress=False)
     table = result.table().set_index(["model", "condition"])["accuracy"]
     assert table["pt2"].equals(table["float"]) and table["pt2"].min() < 1
 

@@ -135,6 +135,7 @@ def test_mistakes_are_explained(models, data, tmp_path):
         run(models, data, ["fgms"])
 
 
+@pytest.mark.slow
 def test_each_cell_records_the_pixels_that_the_models_saw(models, data, tmp_path):
     conditions = [
         GaussianNoise(severity=1),

@@ -26,6 +26,7 @@ def test_adversarial_examples_depend_on_the_batch_size_by_rounding_only(models, 
             assert (cells[0].predictions != other.predictions).mean() <= 0.02
 
 
+@pytest.mark.slow
 def test_an_attack_that_fills_its_own_batches_gets_everything_at_once(models, data):
     pgd, ensemble = PGD(eps=16 / 255, steps=5), AutoAttack(eps=16 / 255, steps=5, queries=20)
     result = run(models, data, [Clean(), pgd, ensemble], batch_size=25)
@@ -77,7 +78,7 @@ def test_lanes_change_neither_results_nor_passes(model, data, crafting):
         assert abs(one.backwards - two.backwards) <= 0.05 * one.backwards
 
 
-@pytest.mark.parametrize("crafting", ["folded", "bfloat16"])
+@pytest.mark.parametrize("crafting", [pytest.param("folded", marks=pytest.mark.slow), "bfloat16"])
 def test_what_counts_is_predicted_on_the_model_itself(models, data, tmp_path, crafting):
     conditions = [PGD(eps=8 / 255, steps=8), PGD(eps=16 / 255, steps=8)]
     if crafting == "folded":

@@ -157,9 +157,7 @@ def test_it_is_not_counted_anew_where_a_record_has_it(tmp_path, monkeypatch):
     data = bp.load_data("digits", limit=16)
     quantized = quantize(bp.load_model("digits_cnn"), Scheme(**BITS), data)
     models, counted = {"one": quantized, "again": quantized}, []
-    monkeypatch.setattr(
-        "bitproof.experiment.experiment.coverage", lambda *args: counted.append(args) or coverage(*args)
-    )
+    monkeypatch.setattr("bitproof.experiment.apart.coverage", lambda *args: counted.append(args) or coverage(*args))
     first, second = (
         bp.evaluate(models, data, conditions=conditions, store=tmp_path / "r.db", progress=False)
         for conditions in ([], ["gaussian-noise"])

@@ -68,6 +68,7 @@ def test_several_processes_do_the_same_work(experiment):
         assert all(np.array_equal(getattr(here, name), getattr(there, name)) for name in ARRAYS)
 
 
+@pytest.mark.slow
 def test_an_experiment_can_be_run_twice_with_workers(experiment):
     experiment = replace(experiment, conditions=(GaussianNoise(),), analyses=(), workers=1)
     first, second = (experiment.run(Store(), progress=False) for _ in range(2))
@@ -83,6 +84,7 @@ def test_an_analysis_is_stored_and_found_like_everything_else(experiment, tmp_pa
         assert len(store.query("masking")) == 2 and len(store.query(None)) == len(store)
 
 
+@pytest.mark.slow
 def test_processes_that_end_before_they_have_read_their_work_are_told(tmp_path):
     script = """
 import sys, numpy as np, bitproof as bp

@@ -1,4 +1,4 @@
-"""The papers' own tables at the smallest scale: two of them always, all of them among the slow tests."""
+"""The papers' own tables at the smallest scale: one of them always, all of them among the slow tests."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_models_are_made_once_and_found_by_other_tables(tmp_path):
     assert all(np.array_equal(a.detach(), b.detach()) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-QUICK = (("xiao2023", "table1", 20), ("bernhard2019", "table6", 20))
+QUICK = (("xiao2023", "table1", 20), pytest.param("bernhard2019", "table6", 20, marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize(("paper", "number", "images"), QUICK)

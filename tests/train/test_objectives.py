@@ -90,7 +90,7 @@ def batch_of(count: int) -> Batch:
     )
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "shared-bits"])  # it is that over members
 def test_every_objective_is_a_mean_over_the_batch_that_leaves_model_and_teacher_alone(name):
     objective, model, teacher, batch = OBJECTIVES[name](), linear(), Linear(), batch_of(6)
     before = [copy.clone() for copy in (model.fc.weight, teacher.fc.weight)]

@@ -44,8 +44,8 @@ def grubbs(values: Sequence[float]) -> float:
     they are normal; 1 with fewer than three.
 
     Example:
-        >>> round(grubbs([0.0, 0.1, -0.1, 0.2, -0.2, 5.0]), 4)
-        0.0001
+        >>> round(grubbs([0.0, 0.1, -0.1, 0.2, -0.2, 1.0]), 4)
+        0.0134
     """
     n = len(values)
     mean, spread = (statistics.fmean(values), statistics.stdev(values)) if n > 2 else (0.0, 0.0)

@@ -18,13 +18,13 @@ class Examined:
     """All that a model says of some images.
 
     Attributes:
-        logits: the largest is the answer.
+        logits: [n, k], the largest is the answer; as the model gives them, which `judging.checks` looks at.
         refused: whose answer the defence takes back; None = it never does.
         possible: the classes that may be answered, where chance decides which; None = the answer alone.
         values: further numbers, one an image, by name, which results keep.
     """
 
-    logits: Float[Tensor, "n k"]
+    logits: Tensor
     refused: Bool[Tensor, " n"] | None = None
     possible: Int[Tensor, "n a"] | None = None
     values: Mapping[str, Shaped[Tensor, " n"]] = field(default_factory=dict)
