@@ -49,7 +49,8 @@ def published(paper: str, number: str) -> Mapping[str, Mapping[Key, Printed]]:
     """The values of a table by setting, row and column; none for a figure, which prints no numbers.
 
     Example:
-        >>> published("xiao2023", "table1")["ResNet18"]["float", "ACC"].value
+        >>> table = published("xiao2023", "table1")["ResNet18"]
+        >>> table["float", "ACC"].value
         71.06
     """
     file = files("bitproof.tables") / "published" / f"{paper}_{number}.csv"
