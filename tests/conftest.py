@@ -1,5 +1,6 @@
 """Shared test set-up: shape annotations are checked, and the real data are found where they lie."""
 
+import random
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -24,6 +25,7 @@ def _seed():
     """The global generators, which initial weights come from: else a test's network differs with what ran before."""
     torch.manual_seed(0)
     np.random.seed(0)
+    random.seed(0)
 
 
 def pytest_collectstart():

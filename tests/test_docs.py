@@ -69,12 +69,15 @@ def workplace(tmp_path, monkeypatch):
 SLOW = ("attacks.md", "defences.md", "deploy.md", "evaluate.md", "implants.md", "index.md", "reproduce.md")
 """Pages whose commands take more than ten seconds."""
 
+LONG = ("defences.md",)
+"""Pages whose Python does."""
 
-def _slow(page: Path) -> Any:
-    return pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ())
+
+def _slow(page: Path, *names: str) -> Any:
+    return pytest.param(page, marks=pytest.mark.slow if page.name in names else ())
 
 
-@pytest.mark.parametrize("page", [_slow(page) for page in PAGES], ids=IDS)
+@pytest.mark.parametrize("page", [_slow(page, *SLOW) for page in PAGES], ids=IDS)
 def test_commands(page, workplace, run):
     for words in commands(page):
         if words[0] == "make":  # run by continuous integration; here it is checked that the target exists
@@ -91,7 +94,7 @@ def test_commands(page, workplace, run):
             assert out, words
 
 
-@pytest.mark.parametrize("page", PAGES, ids=IDS)
+@pytest.mark.parametrize("page", [_slow(page, *LONG) for page in PAGES], ids=IDS)
 def test_python(page, workplace):
     if page.name == "results.md":
         bp.evaluate(

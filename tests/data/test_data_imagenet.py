@@ -100,6 +100,7 @@ def test_the_sample_gets_imagenets_labels(tmp_path, shared):
     assert len(rows) == 4 and torch.equal(images, data.images(rows)) and not read.left_out
 
 
+@pytest.mark.slow
 def test_a_damaged_first_picture_stops_neither_suites_nor_attacks_nor_the_diagnosis(tmp_path):
     draws = np.random.default_rng(0)
     for name in "ab":

@@ -333,6 +333,7 @@ def test_gradients_pass_through_the_integer_form(deployed):
     kernel=st.sampled_from([1, 3, 5]),
     clip=st.sampled_from([nn.ReLU(), nn.ReLU6(), nn.SiLU(), nn.Identity(), nn.Hardtanh(-0.5, 0.25)]),
 )
+@pytest.mark.slow
 def test_random_small_nets_agree(tmp_path_factory, seed, bits, channels, kernel, clip):
     net = make(
         lambda: nn.Sequential(

@@ -92,6 +92,7 @@ def test_rounding_as_integers_leaves_the_float_model_and_turns_by_one(model, tra
     assert accuracy(model, test) > 0.9
 
 
+@pytest.mark.slow
 def test_rounding_as_a_checkpoint_serves_both_schemes(model, train):
     engine = Rounding(
         objective=Indiscriminate(),

@@ -48,6 +48,7 @@ def spoil(root, data, rows):
 CONDITIONS = (GaussianNoise(severity=2), JPEG(severity=1), Pipeline(resize="opencv-area"), RotateSequence())
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_pixels(root, monkeypatch):
     """Bit for bit, in the same order, though they make three at a time."""
     monkeypatch.setattr(making, "UNIT_BYTES", 3 * 4 * 3 * 28 * 28)

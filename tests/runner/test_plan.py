@@ -54,6 +54,7 @@ def test_needs_decide_the_order(experiment):
         assert all(np.array_equal(getattr(cell, name), getattr(other, name)) for name in ARRAYS)
 
 
+@pytest.mark.slow
 def test_several_processes_do_the_same_work(experiment):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what each of the processes gets
