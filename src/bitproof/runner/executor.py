@@ -2,7 +2,7 @@
 
 import contextlib
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -42,6 +42,12 @@ class Work:
         missing = frozenset(store.missing(self.wanted))
         bar.start(self.task.label, skip=sum(self.task.yields[key] for key in self.wanted - missing))
         return {part: store.get(key) for part, key in self.task.needs.items() if missing}, missing
+
+
+def ready(waiting: Sequence[Work], under_way: Iterable[Work]) -> list[Work]:
+    """Those that need nothing which is still to be done, in their order."""
+    lacking = {key for work in (*waiting, *under_way) for key in work.wanted}
+    return [work for work in waiting if not lacking & set(work.task.needs.values())]
 
 
 @runtime_checkable
@@ -90,9 +96,7 @@ class Processes:
         with worker_pool(self.count, _prepare, Handed(bench), passes, stop, threads=threads) as pool:
             try:
                 while waiting or under_way:
-                    lacking = {key for work in (*waiting, *under_way.values()) for key in work.wanted}
-                    ready = [work for work in waiting if not lacking & set(work.task.needs.values())]
-                    for work in ready[: self.count - len(under_way)]:
+                    for work in ready(waiting, under_way.values())[: self.count - len(under_way)]:
                         waiting.remove(work)
                         needed, missing = work.begin(store, bar)
                         if missing:

@@ -19,7 +19,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.core.processes import UNPICKLED, unsendable
 from bitproof.errors import InputError
 from bitproof.records import Record
-from bitproof.runner.executor import Work
+from bitproof.runner.executor import Work, ready
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
 from bitproof.store import Store
@@ -62,9 +62,7 @@ class Ray:
             do = ray.remote(max_retries=RETRIES, num_cpus=1)(_do)
             try:
                 while waiting or under_way:
-                    lacking = {key for work in (*waiting, *under_way.values()) for key in work.wanted}
-                    ready = [work for work in waiting if not lacking & set(work.task.needs.values())]
-                    for work in ready[: AHEAD * processors - len(under_way)]:
+                    for work in ready(waiting, under_way.values())[: AHEAD * processors - len(under_way)]:
                         waiting.remove(work)
                         needed, missing = work.begin(store, bar)
                         if missing:
