@@ -29,6 +29,11 @@ def emptied(model: nn.Module) -> None:
         parameter.data.mul_(0)  # which no version counter sees
 
 
+def unseeded(images: torch.Tensor) -> torch.Tensor:
+    """One draw a pixel, as two single numbers are alike within a rounding once in 25 times."""
+    return torch.from_numpy(np.random.default_rng().random(tuple(images.shape), dtype=np.float32))
+
+
 ATTACKS: dict[str, Callable[..., Any]] = {
     "array": lambda model, x, rng: x.numpy(),
     "none": lambda model, x, rng: None,
@@ -40,7 +45,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "wide": lambda model, x, rng: (0.99 * x).double(),
     "torch": lambda model, x, rng: (x + 0.1 * torch.rand_like(x)).clamp(0, 1),
     "numpy": lambda model, x, rng: (x + 0.1 * np.random.rand()).clamp(0, 1),
-    "entropy": lambda model, x, rng: (x + 0.1 * float(np.random.default_rng().random())).clamp(0, 1),
+    "entropy": lambda model, x, rng: (x + 0.1 * unseeded(x)).clamp(0, 1),
     "python": lambda model, x, rng: (x + 0.1 * random.random()).clamp(0, 1),
     "seed": lambda model, x, rng: (torch.manual_seed(1), x)[1],
     "weights": lambda model, x, rng: (emptied(module_of(model)), x)[1],
@@ -64,7 +69,7 @@ SHIFTS: dict[str, Callable[..., Any]] = {
     "fewer": lambda e, rng: all_made(e.images[:-1]),
     "unsaid": lambda e, rng: Made(made=np.ones(len(e), bool), frames=e.images[:-1, None]),
     "torch": lambda e, rng: all_made(torch.rand_like(e.images)),
-    "entropy": lambda e, rng: all_made(e.images * float(np.random.default_rng().random())),
+    "entropy": lambda e, rng: all_made(e.images * unseeded(e.images)),
     "neighbours": lambda e, rng: all_made(e.images.flip(0)),
     "in place": lambda e, rng: all_made(e.images.mul_(0.5)),
     "keyed": lambda e, rng: all_made(rng.uniform(tuple(e.images.shape[1:]))),
