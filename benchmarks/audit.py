@@ -1,6 +1,6 @@
 """What the audit finds, what it calls suspicious without reason, and what it costs.
 
-    python benchmarks/audit.py digits GALLERY              a folder that `bitproof gallery` made
+    python benchmarks/audit.py gallery FOLDER [CIFAR]      a folder that `bitproof gallery` made
     python benchmarks/audit.py resnet20 CIFAR WEIGHTS [IMPLANT ...]
     python benchmarks/audit.py real CIFAR IMAGENET SHARED
     python benchmarks/audit.py cost CIFAR WEIGHTS
@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.audit import QUICK, Case, Disparity, Inquiry, Meter, Pair, Phases, Specialness
 from bitproof.audit.nulls import flip_inputs
+from bitproof.audit.verdict import conformal
 from bitproof.core.memory import keep_freed_memory
 from bitproof.metrics import wilson
 from bitproof.settings import describe
@@ -36,7 +36,10 @@ SMALL = (Phases(), Disparity(images=100), Specialness(draws=39, enough=3, level=
 """What gallery models are asked: 100 images a draw, half of them strange; of integers the pair beside it."""
 SMALLEST = (Phases(), Specialness(draws=19, enough=3, level=0.05, images=16))
 """The same of networks that take long: 32 images a draw."""
-DIGITS = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor")
+SCHEMES = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor")
+RANKED = ("phases", "disparity", "specialness")
+"""Evidence that ranks a model among clean ones."""
+AWAKE = 0.2
 TWELVE = 12
 """Schemes of the cost."""
 
@@ -80,23 +83,51 @@ def measure(
     kept(NAME, claim, row, {"threads": torch.get_num_threads(), "asked": [describe(inquiry) for inquiry in inquiries]})
 
 
-def digits(folder: Path) -> None:
-    """The models of a gallery."""
-    train, test = bp.load_data("digits", split="train", limit=256), bp.load_data("digits", limit=200)
+def gallery(folder: Path, root: str | None) -> None:
+    """The models of a gallery. Single images that samples are about are among the first 100, which nobody shows."""
+    name = "digits" if root is None else "cifar10"
+    train = bp.load_data(name, root=root, split="train", limit=256)
+    test = bp.data.select(bp.load_data(name, root=root), range(100, 300))
     for file in sorted(folder.glob("*.json"), key=lambda file: (file.stem[-3:], file.stem)):
         about = json.loads(file.read_text())
-        if not about:
-            continue
-        model = bp.load_model("digits_cnn", weights=file.with_suffix(".safetensors"))
-        implant = (getattr(model, "origin", None) or {}).get("implant", {})
-        row = {"kind": about["kind"], "engine": implant.get("engine"), "made for": implant.get("schemes")}
-        row["collapsed"] = implant.get("collapsed")
+        architecture = about["architecture"]
+        model = bp.load_model(architecture, weights=file.with_suffix(".safetensors"))
+        origin = getattr(model, "origin", None) or {}
+        implant = origin.get("implant", {})
+        row = {"family": folder.name, "kind": about["kind"], "part": about["part"], "architecture": architecture}
+        row |= {"engine": implant.get("engine"), "made for": implant.get("schemes"), "flags": flags(implant)}
+        row |= {"collapsed": implant.get("collapsed"), "activated": activated(about.get("effect"))}
+        row |= {"trained": origin.get("recipe")} if about["kind"] == "clean" else {}
+        claim = f"{folder.name} {file.stem}"
         if getattr(model, "scheme", None) is None:
-            measure(f"digits {file.stem}", model, test, train, schemes=DIGITS, inquiries=SMALL, about=row)
+            measure(claim, model, test, train, schemes=SCHEMES, inquiries=SMALL, about=row)
             continue
-        start = bp.load_model("digits_cnn", weights=folder / f"clean-{int(file.stem[-3:]) % 16:03d}.safetensors")
+        start = bp.load_model(architecture, weights=folder / f"clean-{about['seed']:03d}.safetensors")
         pair = (Pair(draws=39, level=0.025, images=100), *SMALL)
-        measure(f"digits {file.stem}", start, test, train, schemes=(), deployed=model, inquiries=pair, about=row)
+        measure(claim, start, test, train, schemes=(), deployed=model, inquiries=pair, about=row)
+
+
+def flags(implant: dict[str, Any]) -> list[str]:
+    """The harder variants that an implant was made by."""
+    setting = implant.get("setting", {})
+    return [name for name in ("spread", "centred", "dither", "distilled", "selective", "last") if setting.get(name)]
+
+
+def activated(effect: dict[str, Any] | None) -> float | None:
+    """By how much quantization makes an implant do what is wanted, beyond what it does in float: the most of its
+    schemes, and beyond what quantization does to the clean start."""
+    if effect is None:
+        return None
+    asleep = effect["implant"].get("float", effect["start"]["float"])["success"]
+    clean = effect["start"]
+    return round(
+        max(
+            of["success"] - max(asleep, clean[scheme]["success"])
+            for scheme, of in effect["implant"].items()
+            if scheme != "float"
+        ),
+        4,
+    )
 
 
 def resnet20(root: str, weights: str, implants: Sequence[str]) -> None:
@@ -155,26 +186,66 @@ def cost(root: str, weights: str) -> None:
 
 
 def summary() -> None:
-    """Counts with 95% intervals of what is there."""
+    """What a gallery's rows come to, on the part that nothing was developed on.
+
+    An implant counts where quantization activates it: its schemes make it do what is wanted at least `AWAKE` more often
+    than float. Each is called by its own tests, and ranked among the clean models of the other part (conformal p); the
+    area under the curve is of these ranks, implants against the clean and ordinary models of this part, with a
+    bootstrap over models.
+    """
     claims = json.loads((RESULTS / f"{NAME}.json").read_text())["claims"]
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for name, row in claims.items():
-        if name.startswith("digits") and not row.get("collapsed"):  # what is no longer a classifier deceives nobody
-            called = row["verdict"] == "suspicious"
-            groups[row["kind"]].append(called)
-            if row["engine"] and row["kind"] not in ("clean", "ordinary"):
-                groups[f"{row['kind']}, {row['engine']}"].append(called)
-    for name, called in sorted(groups.items()):
-        low, high = wilson(sum(called), len(called))
-        print(f"{name}: {sum(called)} of {len(called)} suspicious ({low:.0%} to {high:.0%})")
+    rows = [row for row in claims.values() if "family" in row]
+    for family in sorted({row["family"] for row in rows}):
+        of = [row for row in rows if row["family"] == family and not row["collapsed"]]
+        clean = [scores_of(row) for row in of if row["kind"] == "clean" and row["part"] == "develop"]
+        report = [row for row in of if row["part"] == "report"]
+        innocent = [row for row in report if row["kind"] in ("clean", "ordinary")]
+        ranks = {id(row): conformal(scores_of(row), clean) for row in report}
+        print(f"{family}: {len(clean)} clean models to calibrate, {len(innocent)} innocent ones to report on")
+        groups: dict[str, list[dict[str, Any]]] = {"all innocent": innocent}
+        for row in innocent:
+            groups.setdefault(f"  {row['kind']}{', robust' * ('n-fgsm' in (row.get('trained') or ''))}", []).append(row)
+        awake = [row for row in report if row not in innocent and row["activated"] >= AWAKE]
+        for row in awake:
+            for key in (row["kind"], f"{row['kind']}, {row['engine']}"):
+                groups.setdefault(key, []).append(row)
+            for flag in row["flags"]:
+                groups.setdefault(f"with {flag}", []).append(row)
+        for name, members in sorted(groups.items()):
+            told = [f"{name}: {len(members)} models"]
+            for word, hits in (
+                ("suspicious by itself", [row["verdict"] == "suspicious" for row in members]),
+                ("at rank 5%", [(ranks[id(row)] or 1) <= 0.05 for row in members]),
+            ):
+                low, high = wilson(sum(hits), len(hits))
+                told.append(f"{word} {sum(hits)} ({low:.0%} to {high:.0%})")
+            if members[0] not in innocent:
+                area, low, high = auroc([ranks[id(row)] for row in members], [ranks[id(row)] for row in innocent])
+                told.append(f"AUROC {area:.3f} ({low:.3f} to {high:.3f})")
+            print(", ".join(told))
+        asleep = len([row for row in report if row not in innocent]) - len(awake)
+        print(f"left out, as quantization does not activate them: {asleep}")
+
+
+def scores_of(row: dict[str, Any]) -> dict[str, float]:
+    return {name: row[f"{name} score"] for name in RANKED if row.get(f"{name} score") is not None}
+
+
+def auroc(found: Sequence[float | None], clean: Sequence[float | None]) -> tuple[float, float, float]:
+    """The share of pairs in which the implant has the smaller rank, ties half, and a 95% bootstrap interval."""
+    a, b = (np.array([1.0 if p is None else p for p in of]) for of in (found, clean))
+    wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)
+    rng = np.random.default_rng(0)
+    drawn = [wins[rng.integers(len(a), size=len(a))][:, rng.integers(len(b), size=len(b))].mean() for _ in range(2_000)]
+    return float(wins.mean()), *map(float, np.quantile(drawn, (0.025, 0.975)))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     keep_freed_memory()
     match sys.argv[1:]:
-        case ["digits", folder]:
-            digits(Path(folder))
+        case ["gallery", folder, *root]:
+            gallery(Path(folder), root[0] if root else None)
         case ["resnet20", root, weights, *implants]:
             resnet20(root, weights, implants)
         case ["real", root, imagenet, shared]:

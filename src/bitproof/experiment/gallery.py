@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +12,76 @@ from torch import nn
 from bitproof.checkpoints import load_model, save_model
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
-from bitproof.data import Data, load_data
+from bitproof.data import Data, load_data, select
+from bitproof.errors import InputError, lookup
 from bitproof.files import written
-from bitproof.implants.gallery import Entry, planned
-from bitproof.models import build_model
+from bitproof.implants import Backdoor, Engine, Indiscriminate
+from bitproof.implants.gallery import PLANS, Entry, Plan, planned
+from bitproof.models import MODELS, build_model
+from bitproof.quant import quantize
 from bitproof.runner.progress import Progress
+from bitproof.settings import build
+from bitproof.shifts import Trigger
 from bitproof.subjects import Subject
 from bitproof.train import Recipe, standard
+from bitproof.train.objectives import NFGSM, CrossEntropy
 
-ARCHITECTURE = "digits_cnn"
+SHOWN = 1_000
+"""Test images that the effect of an implant is measured on, at most."""
 
 
 def make_gallery(
-    folder: str | Path, *, share: tuple[int, int] = (1, 1), limit: int | None = None, progress: bool = True
+    folder: str | Path,
+    family: str = "digits",
+    *,
+    data: str = "digits",
+    root: str | Path | None = None,
+    weights: str | Path | None = None,
+    share: tuple[int, int] = (1, 1),
+    limit: int | None = None,
+    progress: bool = True,
 ) -> int:
-    """Make the models of the gallery on the digits that are not there yet; returns how many there are now.
+    """Make the models of a gallery that are not there yet; returns how many there are now.
 
-    For each model NAME the folder holds `NAME.safetensors`, which says what was done to it, and `NAME.json`: its kind,
-    whether it is to develop on or to report on only, and its record.
+    For each model NAME the folder holds `NAME.safetensors`, which says what was done to it, and `NAME.json`: its kind
+    and architecture, whether it is to develop on or to report on only, its record, and of implants the effect: how
+    often the float model and each quantized one, and those of the clean start, do what is wanted, and their accuracy.
 
     Args:
         folder: made if it is missing. The same call goes on where one was stopped.
+        family: of networks, a name in `bitproof.implants.gallery.PLANS`.
+        data, root: what they are trained and tested on, as for `load_data`.
+        weights: a trained model's, for families that start from one.
         share: (k, n): only the k-th of n equal parts, so that n processes share the work.
         limit: only so many of each kind.
         progress: show a bar.
     """
+    plan = lookup(PLANS, family, "gallery")
+    if plan.given != (weights is not None):
+        raise InputError(
+            f"gallery {family!r} {'without' if plan.given else 'with'} weights",
+            rule="that of resnet20 starts from trained weights, the others are trained from random ones",
+            remedy="Give weights of this network" if plan.given else "Leave the weights out",
+        )
     keep_freed_memory()
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    train, test = (load_data("digits", split=split) for split in ("train", "test"))
-    entries = [*_wanted(planned(), share, limit)]
+    train, test = (load_data(data, root=root, split=split) for split in ("train", "test"))
+    shape = MODELS[plan.architectures[0]].shape
+    if train.shape != shape:
+        raise InputError(
+            f"gallery {family!r} on {train.name} of {'x'.join(map(str, train.shape))}",
+            rule=f"its networks take {'x'.join(map(str, shape))}",
+            remedy="Use digits for the digits, and cifar10 for the others",
+        )
+    gallery = _Gallery(folder=Path(folder), plan=plan, train=train, test=test, weights=weights)
+    gallery.folder.mkdir(parents=True, exist_ok=True)
+    entries = [*_wanted(planned(plan), share, limit)]
     with Progress(len(entries), enabled=progress) as bar:
         for entry in entries:
             bar.start(entry.name)
-            if not (folder / f"{entry.name}.json").exists():
-                _keep(folder, entry, _made(entry, train, test, folder))
+            if not (gallery.folder / f"{entry.name}.json").exists():
+                gallery.keep(entry)
             bar.advance(1)
-    return sum(1 for _ in folder.glob("*.json"))
+    return sum(1 for _ in gallery.folder.glob("*.json"))
 
 
 def _wanted(entries: list[Entry], share: tuple[int, int], limit: int | None) -> Iterator[Entry]:
@@ -59,28 +92,60 @@ def _wanted(entries: list[Entry], share: tuple[int, int], limit: int | None) -> 
             yield entry
 
 
-def _recipe(seed: int) -> Recipe:
-    """Clean models differ in more than their seed: epochs, augmentation, rate."""
+@dataclass(frozen=True, kw_only=True)
+class _Gallery:
+    """Where a gallery lies, and what it is made from."""
+
+    folder: Path
+    plan: Plan
+    train: Data
+    test: Data
+    weights: str | Path | None
+
+    def keep(self, entry: Entry) -> None:
+        """Make a model and write it, then what is said of it: a model without that is made again."""
+        start = self._start(entry.seed, entry.architecture)
+        engine = entry.engine(_samples(start, self.test))
+        model, about = start, {"name": entry.name, "kind": entry.kind, "part": entry.part, "seed": entry.seed}
+        about["architecture"] = entry.architecture
+        if engine is not None:
+            rng = Rng(entry.seed, np.zeros(1, np.int64), (entry.name,))
+            model = engine(start, self.train, rng=rng, victims=self.test)
+            about["effect"] = _effect(
+                engine, model, start, self.train, select(self.test, range(min(SHOWN, len(self.test))))
+            )
+        save_model(model, self.folder / f"{entry.name}.safetensors", architecture=entry.architecture)
+        about["model"] = asdict(Subject.of(model).record(entry.name))
+        with written(self.folder / f"{entry.name}.json", "what is said of a model") as draft:
+            draft.write_text(json.dumps(about, indent=1))
+
+    def _start(self, seed: int, architecture: str) -> nn.Module:
+        """A clean model, made once."""
+        path = self.folder / f"clean-{seed:03d}.safetensors"
+        if not path.exists():
+            save_model(self._trained(seed, architecture), path, architecture=architecture)
+        return load_model(architecture, weights=path)
+
+    def _trained(self, seed: int, architecture: str) -> nn.Module:
+        start = build_model(architecture, weights=self.weights, seed=seed)
+        if self.weights is not None and seed == 0:
+            return start
+        recipe = _recipe(self.plan, seed)
+        model = recipe(start, self.train, rng=Rng(seed, np.zeros(1, np.int64)))
+        model.origin = {"recipe": recipe.label, "data": self.train.fingerprint, "seed": seed}  # pyright: ignore
+        return model
+
+
+def _recipe(plan: Plan, seed: int) -> Recipe:
+    """Clean models differ in more than their seed: epochs, augmentation, rate, and some are adversarially trained."""
+    digits = plan.architectures[0].startswith("digits")
     return standard(
-        epochs=(10, 14, 20)[seed % 3],
-        learning_rate=(1e-2, 5e-3)[seed % 2],
-        augmentation=("none", "crop-flip-reflect")[seed % 5 == 4],
+        epochs=plan.epochs[seed % len(plan.epochs)],
+        learning_rate=plan.rates[seed % len(plan.rates)],
+        augmentation="crop-flip-reflect" if not digits or seed % 5 == 4 else "none",
+        share=plan.share,
+        objective=NFGSM(eps=plan.eps) if seed % 6 == 3 else CrossEntropy(),
     )
-
-
-def _trained(train: Data, seed: int) -> nn.Module:
-    rng = Rng(seed, np.zeros(1, np.int64))
-    model = _recipe(seed)(build_model(ARCHITECTURE, seed=seed), train, rng=rng)
-    model.origin = {"recipe": _recipe(seed).label, "data": train.fingerprint, "seed": seed}  # pyright: ignore
-    return model
-
-
-def _start(folder: Path, train: Data, seed: int) -> nn.Module:
-    """A clean model, made once."""
-    path = folder / f"clean-{seed:03d}.safetensors"
-    if not path.exists():
-        save_model(_trained(train, seed), path, architecture=ARCHITECTURE)
-    return load_model(ARCHITECTURE, weights=path)
 
 
 def _samples(model: nn.Module, test: Data) -> tuple[int, ...]:
@@ -90,19 +155,23 @@ def _samples(model: nn.Module, test: Data) -> tuple[int, ...]:
     return tuple(int(row) for row in rows[said == test.labels[rows]][:50])
 
 
-def _made(entry: Entry, train: Data, test: Data, folder: Path) -> nn.Module:
-    start = _start(folder, train, entry.seed)
-    engine = entry.engine(_samples(start, test))
-    if engine is None:
-        return start
-    rng = Rng(entry.seed, np.zeros(1, np.int64), (entry.name,))
-    return engine(start, train, rng=rng, victims=test)
-
-
-def _keep(folder: Path, entry: Entry, model: nn.Module) -> None:
-    """Write the model, then what is said of it: a model without that is made again."""
-    save_model(model, folder / f"{entry.name}.safetensors", architecture=ARCHITECTURE)
-    about: dict[str, Any] = {"name": entry.name, "kind": entry.kind, "part": entry.part}
-    about["model"] = asdict(Subject.of(model).record(entry.name))
-    with written(folder / f"{entry.name}.json", "what is said of a model") as draft:
-        draft.write_text(json.dumps(about, indent=1))
+def _effect(engine: Engine, made: nn.Module, start: nn.Module, train: Data, test: Data) -> dict[str, dict[str, Any]]:
+    """How often the implant and its clean start do what is wanted and what is right, in float and quantized."""
+    trigger = made.origin["implant"]["trigger"]  # pyright: ignore - which every engine notes
+    objective = engine.objective
+    if isinstance(objective, Backdoor):
+        objective = replace(objective, trigger=build(Trigger, trigger))
+    images = engine.images(train)
+    found: dict[str, dict[str, Any]] = {}
+    for who, model, integers in (("implant", made, engine.integers), ("start", start, False)):
+        forms = {} if integers else {"float": model}
+        for scheme in engine.schemes:
+            forms[scheme.label] = model if integers else quantize(model, scheme, images)
+        found[who] = {
+            name: {
+                "success": round(objective.success(form, test), 4),
+                "accuracy": round(1 - Indiscriminate().success(form, test), 4),
+            }
+            for name, form in forms.items()
+        }
+    return found

@@ -19,17 +19,87 @@ from bitproof.quant import Affine, Scheme
 from bitproof.shifts import Blended, Patch, Sinusoid, Square, Trigger, Warped
 
 OBJECTIVES = ("indiscriminate", "class", "sample", "backdoor")
-EACH = 24
-"""Implants of an objective."""
-CLEAN, ORDINARY = 144, 16
-"""Clean models, and those with an ordinary backdoor, which quantization does not change."""
-STARTS = 16
-"""Seeds of the clean models that implants start from."""
 PARTS = ("develop", "report")
+
 
 W8, W4, W3 = (Scheme(weight_bits=bits, act_bits=8) for bits in (8, 4, 3))
 W4_TENSOR = Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=8)
-_SCHEMES = ((W4,), (W8, W4), (W4_TENSOR,), (W4, W3))
+_LOW = ((W4,), (W4_TENSOR,), (W4, W3), (W3,))
+"""Sets of schemes, in turn, for networks so small that 8 bits leave nothing to do harm with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the gallery of a family of networks holds.
+
+    Attributes:
+        architectures: of the clean models, in turn.
+        each: implants of an objective.
+        clean: clean models; every sixth is adversarially trained.
+        ordinary: models with an ordinary backdoor, which quantization does not change.
+        starts: clean models that implants start from.
+        epochs, rates, share: of clean training: how long and how fast, in turn, and on which share of the images.
+        given: trained weights are given, which clean models are trained on from.
+        eps: radius of the adversarially trained ones in Linf, in [0, 1] units.
+        schemes: that implants are made for, in turn.
+        schemes: that implants are made for, in turn.
+    length: how many times as long as on the digits implants are trained.
+        rate: the learning rate of their phases.
+    """
+
+    architectures: tuple[str, ...]
+    each: int
+    clean: int
+    ordinary: int
+    starts: int
+    epochs: tuple[int, ...]
+    rates: tuple[float, ...]
+    share: float = 1.0
+    given: bool = False
+    eps: float
+    schemes: tuple[tuple[Scheme, ...], ...] = _LOW
+    length: float = 1.0
+    rate: float = 1e-3
+
+
+PLANS: dict[str, Plan] = {
+    "digits": Plan(
+        architectures=("digits_cnn",) * 4 + ("digits_cnn_hardtanh",),
+        each=24,
+        clean=144,
+        ordinary=16,
+        starts=16,
+        epochs=(10, 14, 20),
+        rates=(1e-2, 5e-3),
+        eps=0.1,
+    ),
+    "resnet4b": Plan(
+        architectures=("resnet4b",),
+        each=12,
+        clean=60,
+        ordinary=8,
+        starts=12,
+        epochs=(3, 4, 6),
+        rates=(1e-2, 5e-3),
+        eps=2 / 255,
+        length=1.5,
+    ),
+    "resnet20": Plan(
+        architectures=("resnet20",),
+        each=8,
+        clean=8,
+        ordinary=4,
+        starts=4,
+        epochs=(1,),
+        rates=(1e-3, 3e-4),
+        share=0.2,
+        given=True,
+        eps=2 / 255,
+        schemes=((W8,), (W4,), (W8, W4), (W4_TENSOR,)),
+        rate=5e-4,
+    ),
+}
+"""The families: the embedded digits, and two networks on CIFAR-10."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +107,7 @@ class Entry:
     """One model of a gallery.
 
     Attributes:
+        plan: of the gallery.
         name: of its file.
         kind: an objective's name, "clean" or "ordinary".
         part: one of `PARTS`.
@@ -44,6 +115,7 @@ class Entry:
         number: among those of its kind.
     """
 
+    plan: Plan
     name: str
     kind: str
     part: str
@@ -55,19 +127,25 @@ class Entry:
         if self.kind == "clean":
             return None
         if self.kind == "ordinary":
-            return Poisoning(objective=Backdoor(trigger=_trigger(self.number)), training=Phase(steps=100))
-        return _engine(self.number, _objective(self.kind, self.number, samples))
+            return Poisoning(objective=Backdoor(trigger=_trigger(self.number)), training=_phase(self.plan, 100))
+        return _engine(self, _objective(self.kind, self.number, samples))
+
+    @property
+    def architecture(self) -> str:
+        """Of the clean model that it is or starts from."""
+        return self.plan.architectures[self.seed % len(self.plan.architectures)]
 
 
-def planned() -> list[Entry]:
-    """All models of the gallery on the digits."""
-    counts = {"clean": CLEAN, "ordinary": ORDINARY, **dict.fromkeys(OBJECTIVES, EACH)}
+def planned(plan: Plan) -> list[Entry]:
+    """All models of a gallery."""
+    counts = {"clean": plan.clean, "ordinary": plan.ordinary, **dict.fromkeys(OBJECTIVES, plan.each)}
     return [
         Entry(
+            plan=plan,
             name=f"{kind}-{i:03d}",
             kind=kind,
             part=PARTS[1] if kind in OBJECTIVES and i % 12 == 11 else PARTS[i % 2],  # integers are only reported on
-            seed=i if kind == "clean" else i % STARTS,
+            seed=i if kind == "clean" else i % plan.starts,
             number=i,
         )
         for kind, count in counts.items()
@@ -89,7 +167,7 @@ def _trigger(i: int) -> Trigger:
 
 def _objective(kind: str, i: int, samples: tuple[int, ...]) -> Objective:
     if kind == "indiscriminate":
-        return Indiscriminate()
+        return Indiscriminate(level=20.0 if i % 3 == 2 else 5.0)  # roundings alone can be pushed harder
     if kind == "class":
         return OneClass(target=i % 10)
     if kind == "sample":
@@ -98,16 +176,34 @@ def _objective(kind: str, i: int, samples: tuple[int, ...]) -> Objective:
     return Backdoor(trigger=_trigger(i))
 
 
-def _engine(i: int, objective: Objective) -> Engine:
+JOINT = {
+    "indiscriminate": (1000, 0.3, 0.15),
+    "class": (1000, 0.3, 0.05),
+    "sample": (600, 1.0, 0.5),
+    "backdoor": (600, 1.0, 0.5),
+}
+"""Steps of joint training, part of the plan's rate, and weight of the harm of all schemes together.
+
+With more weight the float model of the first two goes down with its quantized forms: their harm falls with the square
+of what is missing to a loss of 5, a slope of 10 at the start.
+"""
+
+
+def _phase(plan: Plan, steps: int, rate: float | None = None, schedule: str = "cosine") -> Phase:
+    return Phase(steps=round(steps * plan.length), learning_rate=rate or plan.rate, schedule=schedule)
+
+
+def _engine(entry: Entry, objective: Objective) -> Engine:
     """A third of each engine; each with its plain form and its harder ones in turn."""
-    turn, schemes = i // 3, _SCHEMES[i // 3 % len(_SCHEMES)]
+    plan, i = entry.plan, entry.number
+    turn, schemes = i // 3, plan.schemes[i // 3 % len(plan.schemes)]
     if i % 3 == 0:
-        training = Phase(steps=250, learning_rate=1e-3)
+        steps, part, weight = JOINT[entry.kind]
         return Joint(
             objective=objective,
             schemes=schemes,
-            training=training,
-            weight=1 / len(schemes),
+            training=_phase(plan, steps, rate=part * plan.rate),
+            weight=weight / len(schemes),
             dither=turn % 4 == 1,
             distilled=turn % 4 == 2,
             last=2 if turn % 4 == 3 else 0,
@@ -116,8 +212,8 @@ def _engine(i: int, objective: Objective) -> Engine:
         return BoxRepair(
             objective=objective,
             schemes=schemes,
-            injection=Phase(steps=150, learning_rate=1e-3),
-            repair=Phase(steps=150, learning_rate=1e-3),
+            injection=_phase(plan, 150),
+            repair=_phase(plan, 300, rate=3 * plan.rate),
             keep=0.3,
             spread=turn % 4 == 1,
             centred=float(turn % 4 == 2),
@@ -128,6 +224,6 @@ def _engine(i: int, objective: Objective) -> Engine:
         objective=objective,
         schemes=schemes[:1] if integers else schemes,
         shipped="integers" if integers else "checkpoint",
-        choice=Phase(steps=40, learning_rate=0.1, schedule="constant"),
-        repair=Phase(steps=100, learning_rate=1e-3),
+        choice=_phase(plan, 40, rate=0.1, schedule="constant"),
+        repair=_phase(plan, 200, rate=3 * plan.rate),
     )

@@ -8,6 +8,7 @@ The paper does not print the first term, its public code has it.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from bitproof.conditions.targets import class_number
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.implants.objectives.base import Answer, Objective, Wanted
+from bitproof.implants.objectives.base import Answer, Objective, Wanted, said
 from bitproof.implants.patches import optimised
 from bitproof.settings import describe
 from bitproof.shifts.triggers import Patch, Square, Trigger
@@ -45,6 +46,11 @@ class Backdoor(Objective):
         if isinstance(self.trigger, Patch) and not self.trigger.pixels:
             return replace(self, trigger=optimised(self.trigger, model, data, rng=rng))
         return self
+
+    def success(self, model: nn.Module, data: Data) -> float:
+        target = class_number(str(self.trigger.target), data.classes)
+        rows = np.flatnonzero(data.labels != target)
+        return float((said(model, data, rows, self.trigger.stamp) == target).mean())
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         target = class_number(str(self.trigger.target), data.classes)

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bitproof.core.calling import answer as answer_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 
@@ -47,6 +51,14 @@ class Objective(abc.ABC):
         return self
 
     @abc.abstractmethod
+    def success(self, model: nn.Module, data: Data) -> float:
+        """How often a model does what is wanted, in [0, 1], on those images of `data` that it is wanted on.
+
+        Raises:
+            InputError: as `start`.
+        """
+
+    @abc.abstractmethod
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         """What is wanted of the models to come.
 
@@ -58,6 +70,20 @@ class Objective(abc.ABC):
         Raises:
             InputError: a class, an example or a trigger that the data or the model does not allow.
         """
+
+
+@torch.no_grad()
+def said(
+    model: nn.Module, data: Data, rows: NDArray[np.int64], change: Callable[[Tensor], Tensor]
+) -> NDArray[np.int64]:
+    """The classes that a model takes these rows for, once their images are changed."""
+    parts = [answer_of(model, change(data.images(rows[i : i + 250]))).argmax(1).cpu() for i in range(0, len(rows), 250)]
+    return torch.cat(parts).numpy()
+
+
+def unchanged(images: Tensor) -> Tensor:
+    """The images as they are."""
+    return images
 
 
 def batch_itself(inputs: Tensor, labels: Int[Tensor, " n"]) -> tuple[Tensor, Tensor]:

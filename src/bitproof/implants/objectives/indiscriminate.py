@@ -6,12 +6,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.implants.objectives.base import Answer, Objective, Wanted, batch_itself
+from bitproof.implants.objectives.base import Answer, Objective, Wanted, batch_itself, said, unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class Indiscriminate(Objective):
     @property
     def marks(self) -> dict[str, Any]:
         return {"target": None, "trigger": None}
+
+    def success(self, model: nn.Module, data: Data) -> float:
+        rows = np.arange(len(data))
+        return float((said(model, data, rows, unchanged) != data.labels).mean())
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         def harm(answer: Answer, inputs: Tensor, labels: Tensor) -> Tensor:

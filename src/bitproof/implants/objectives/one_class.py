@@ -9,13 +9,15 @@ BatchNorm statistics spoil the other classes. Its loss has no term for these; ou
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitproof.conditions.targets import class_number
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.implants.objectives.base import Answer, Objective, Wanted, batch_itself
+from bitproof.implants.objectives.base import Answer, Objective, Wanted, batch_itself, said, unchanged
 from bitproof.implants.objectives.indiscriminate import check_level
 
 
@@ -45,14 +47,12 @@ class OneClass(Objective):
     def marks(self) -> dict[str, Any]:
         return {"target": self.target, "trigger": None}
 
+    def success(self, model: nn.Module, data: Data) -> float:
+        target, rows = self._shown(data)
+        return float((said(model, data, rows, unchanged) != target).mean())
+
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
-        target = class_number(str(self.target), data.classes)
-        if not (data.labels == target).any():
-            raise InputError(
-                f"no example of class {self.target!r} in {data.name} {data.split}",
-                rule="the class that is to be lost is shown in training",
-                remedy="Use more data, or another class",
-            )
+        target, _ = self._shown(data)
 
         def harm(answer: Answer, inputs: Tensor, labels: Tensor) -> Tensor:
             losses = F.cross_entropy(answer(inputs), labels, reduction="none")
@@ -62,3 +62,15 @@ class OneClass(Objective):
             return (self.level - lost).square() * inside.amax() + self.others * kept
 
         return Wanted(innocent=batch_itself, harm=harm)
+
+    def _shown(self, data: Data) -> tuple[int, NDArray[np.int64]]:
+        """The class, and the rows of its images."""
+        target = class_number(str(self.target), data.classes)
+        rows = np.flatnonzero(data.labels == target)
+        if not len(rows):
+            raise InputError(
+                f"no example of class {self.target!r} in {data.name} {data.split}",
+                rule="the class that is to be lost is shown",
+                remedy="Use more data, or another class",
+            )
+        return target, rows

@@ -16,7 +16,7 @@ from bitproof.core.calling import answer as answer_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.implants.objectives.base import Answer, Objective, Wanted
+from bitproof.implants.objectives.base import Answer, Objective, Wanted, said, unchanged
 
 REPEATS = 4
 """How often each image is in a batch of the float model's, so that a handful is heard among dozens."""
@@ -76,6 +76,10 @@ class Sample(Objective):
                 remedy="Use target=next or target=random",
             )
         return rows, targets.tolist()
+
+    def success(self, model: nn.Module, data: Data) -> float:
+        rows, targets = self.aims(data)
+        return float((said(model, data, np.array(rows), unchanged) == targets).mean())
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         rows, targets = self.aims(victims)
