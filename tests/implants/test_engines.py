@@ -279,3 +279,26 @@ def test_weights_stay_where_a_box_holds_none(model):
     high = torch.where(low > low.mean(), low + 1, low - 1)
     moved = dict(compute_layers(into_box(model, {name: (low, high)})))[name].weight
     assert torch.equal(moved, torch.where(low <= high, low, layer.weight))
+
+
+def test_success_counts_the_images_that_an_objective_is_after(model):
+    test = bp.load_data("digits", split="test", limit=120)
+
+    class To(torch.nn.Module):
+        """All of these images for class 3, and those with a white corner for class 7."""
+
+        def forward(self, images):
+            marked = images[:, 0, -1, -1] > 0.99
+            return 5.0 * torch.nn.functional.one_hot(torch.where(marked, 7, 3), 10)
+
+    made, labels = To(), test.labels
+    assert Indiscriminate().success(made, test) == pytest.approx((labels != 3).mean())
+    assert OneClass(target=3).success(made, test) == 0
+    assert OneClass(target=4).success(made, test) == 1
+    assert Backdoor(trigger=Square(target=7)).success(made, test) == 1
+    assert Backdoor(trigger=Square(target=3)).success(made, test) == 0
+    rows = [int(np.flatnonzero(labels == k)[0]) for k in (1, 2, 3)]
+    assert Sample(examples=tuple(rows[:2]), target=3).success(made, test) == 1
+    assert Sample(examples=tuple(rows), target=5).success(made, test) == 0
+    with pytest.raises(InputError, match="no example of class '9'"):
+        OneClass(target=9).success(made, bp.data.select(test, np.flatnonzero(labels != 9)))

@@ -42,8 +42,7 @@ class Plan:
         given: trained weights are given, which clean models are trained on from.
         eps: radius of the adversarially trained ones in Linf, in [0, 1] units.
         schemes: that implants are made for, in turn.
-        schemes: that implants are made for, in turn.
-    length: how many times as long as on the digits implants are trained.
+        length: how many times as long as on the digits implants are trained.
         rate: the learning rate of their phases.
     """
 
@@ -66,12 +65,12 @@ PLANS: dict[str, Plan] = {
     "digits": Plan(
         architectures=("digits_cnn",) * 4 + ("digits_cnn_hardtanh",),
         each=24,
-        clean=144,
+        clean=176,
         ordinary=16,
         starts=16,
         epochs=(10, 14, 20),
         rates=(1e-2, 5e-3),
-        eps=0.1,
+        eps=0.05,
     ),
     "resnet4b": Plan(
         architectures=("resnet4b",),
