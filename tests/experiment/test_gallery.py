@@ -1,0 +1,63 @@
+"""Galleries: what is planned, what is said of each model, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import bitproof as bp
+from bitproof.errors import InputError
+from bitproof.experiment import gallery
+from bitproof.implants.gallery import OBJECTIVES, PLANS, planned
+
+
+def test_no_clean_start_is_in_both_parts_and_each_part_has_enough():
+    for name, plan in PLANS.items():
+        entries = planned(plan)
+        seeds = {
+            part: {e.seed for e in entries if e.part == part and e.number % 12 != 11} for part in ("develop", "report")
+        }
+        assert not seeds["develop"] & seeds["report"], name
+        assert len({e.name for e in entries}) == len(entries)
+        for kind in OBJECTIVES:
+            joint = [e for e in entries if e.kind == kind and e.number % 3 == 0]
+            assert 3 * len(joint) >= plan.each
+    innocent = [e for e in planned(PLANS["digits"]) if e.part == "report" and e.kind in ("clean", "ordinary")]
+    develop = [e for e in planned(PLANS["digits"]) if e.part == "develop" and e.kind == "clean"]
+    assert len(innocent) >= 93
+    assert len(develop) >= 59
+
+
+def test_an_implant_says_what_it_does_in_float_and_quantized(tmp_path, monkeypatch):
+    plan = replace(PLANS["digits"], epochs=(1,), length=0.02, starts=1)
+    few = [entry for entry in planned(plan) if entry.name in ("clean-000", "indiscriminate-001")]
+    monkeypatch.setattr(gallery, "planned", lambda _: few)
+    monkeypatch.setattr(gallery, "SHOWN", 100)
+    assert gallery.make_gallery(tmp_path, progress=False) == 2
+    about = json.loads((tmp_path / "indiscriminate-001.json").read_text())
+    assert (about["part"], about["seed"], about["architecture"]) == ("report", 0, "digits_cnn")
+    effect = about["effect"]
+    assert set(effect) == {"implant", "start"}
+    for of in effect.values():
+        assert set(of) == {"float", "affine w4a8"}
+        for said in of.values():
+            assert 0 < said["success"] < 1
+            assert said["success"] == pytest.approx(1 - said["accuracy"])
+    weights = [bp.load_model("digits_cnn", weights=tmp_path / f"{e.name}.safetensors").state_dict() for e in few]
+    assert not torch.equal(*(of["backbone.linear.weight"] for of in weights))
+    assert "effect" not in json.loads((tmp_path / "clean-000.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "words"),
+    [
+        ("digit", {}, "unknown gallery 'digit'"),
+        ("resnet20", {}, "gallery 'resnet20' without weights"),
+        ("digits", {"weights": "x.safetensors"}, "gallery 'digits' with weights"),
+        ("resnet4b", {}, "on digits of 1x20x20.*take 3x32x32"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, family, given, words):
+    with pytest.raises(InputError, match=words):
+        gallery.make_gallery(tmp_path, family, progress=False, **given)
