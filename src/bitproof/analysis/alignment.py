@@ -17,7 +17,7 @@ from torch import Tensor
 from bitproof.analysis.base import Case, Explanation
 from bitproof.attacks.goal import input_gradient
 from bitproof.core import losses
-from bitproof.core.rng import Rng
+from bitproof.core.calling import Model, logits_of
 from bitproof.metrics import mean_interval
 from bitproof.records import Alignment, ModelRecord
 
@@ -39,7 +39,7 @@ class GradientAlignment(Explanation):
         return 3 * len(models)
 
     def look(self, case: Case) -> dict[str, Any]:
-        found = case.over(lambda x, y, rng: {"cosines": cosines(self._gradients(case, x, y, rng))})["cosines"]
+        found = case.over(lambda x, y, rng: {"cosines": cosines(gradients(case.models, x, y))})["cosines"]
         sides = len(case.subjects)
         value, low, high = (np.full((len(_LOSSES), sides, sides), np.nan) for _ in range(3))
         usable = ~np.isnan(found)
@@ -53,15 +53,16 @@ class GradientAlignment(Explanation):
         pairs = usable.sum(0)
         return {"cosines": value, "low": low, "high": high, "pairs": pairs, "zeros": zeros, "count": len(found)}
 
-    def _gradients(self, case: Case, inputs: Tensor, labels: Tensor, rng: Rng) -> Float[Tensor, "k m n p"]:
-        """Of each loss and model, as one row an example."""
-        of_models = []
-        for model in case.models:
-            x = inputs.clone().requires_grad_()
-            logits = model(x)
-            of = [input_gradient(loss(logits, labels).sum(), x, keep_graph=True) for loss in _LOSSES]
-            of_models.append(torch.stack(of).flatten(2))
-        return torch.stack(of_models, 1)
+
+def gradients(models: Sequence[Model], inputs: Float[Tensor, "n c h w"], labels: Tensor) -> Float[Tensor, "k m n p"]:
+    """By the image, of each loss (the cross-entropy first) and model, as one row an example."""
+    of_models = []
+    for model in models:
+        x = inputs.clone().requires_grad_()
+        logits = logits_of(model, x)
+        of = [input_gradient(loss(logits, labels).sum(), x, keep_graph=True) for loss in _LOSSES]
+        of_models.append(torch.stack(of).flatten(2))
+    return torch.stack(of_models, 1)
 
 
 def cosines(gradients: Float[Tensor, "k m n p"]) -> Float[Tensor, "n k m m"]:

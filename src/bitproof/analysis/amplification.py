@@ -56,11 +56,11 @@ class ErrorAmplification(Explanation):
             names[:] = clean
             signs = torch.stack([ascent(model, inputs, labels), random_signs(inputs, rng)])
             moved = [
-                torch.stack([_sizes(x - clean[name]) for name, x in layer_inputs(model, changed).items()])
+                torch.stack([sizes(x - clean[name]) for name, x in layer_inputs(model, changed).items()])
                 for along in signs
                 for changed in ((inputs + eps * along).clamp(0, 1) for eps in self.eps)
             ]
-            norms = torch.stack([_sizes(x) for x in clean.values()])
+            norms = torch.stack([sizes(x) for x in clean.values()])
             return {"distances": torch.stack(moved).permute(2, 0, 1), "norms": norms.T}
 
         found = case.over(distances)
@@ -91,6 +91,6 @@ def random_signs(inputs: Tensor, rng: Rng) -> Tensor:
     return torch.where(rng.fold("signs").uniform(tuple(inputs.shape[1:])) < 0.5, -1.0, 1.0).to(inputs)
 
 
-def _sizes(x: Tensor) -> Tensor:
+def sizes(x: Tensor) -> Tensor:
     """The l2 norm of each example, [n]. A layer that lies elsewhere in the batch has no examples there."""
     return x.double().flatten(1).norm(dim=1)

@@ -23,6 +23,29 @@ class Analysis(abc.ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneRecord:
+    """What the tasks of analyses have in common: each makes one record, of models as they are.
+
+    Attributes:
+        label: short form for people.
+        key: of the record.
+        cost: in passes, about.
+    """
+
+    label: str
+    key: str
+    cost: int
+
+    @property
+    def needs(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def yields(self) -> dict[str, int]:
+        return {self.key: self.cost}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Masking(Analysis):
     """The diagnosis of masked gradients, see `bitproof.diagnose_masking` for the fields.
 
@@ -44,30 +67,17 @@ class Masking(Analysis):
     def _task(self, bench: Bench, model: ModelRecord, twin: ModelRecord | None) -> "MaskingTask":
         key = diagnosis_key(model, twin, bench.data.record, bench.seed, vars(self))
         cost = len(bench.data) * (5 * self.steps + self.queries + self.draws + 2 * self.directions + 40)
-        return MaskingTask(how=self, model=model, twin=twin, key=key, cost=cost)
+        label = f"{model.name}: masked gradients"
+        return MaskingTask(how=self, model=model, twin=twin, label=label, key=key, cost=cost)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskingTask:
+class MaskingTask(OneRecord):
     """One model's diagnosis."""
 
     how: Masking
     model: ModelRecord
     twin: ModelRecord | None
-    key: str
-    cost: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.model.name}: masked gradients"
-
-    @property
-    def needs(self) -> dict[str, str]:
-        return {}
-
-    @property
-    def yields(self) -> dict[str, int]:
-        return {self.key: self.cost}
 
     def __call__(
         self, bench: Bench, needed: Mapping[str, Any], missing: frozenset[str], advance: Callable[[int], None]
@@ -107,31 +117,18 @@ class Explaining(Analysis):
         return ExplainingTask(
             how=self.how,
             models=group,
+            label=f"{group[0].name}: {kind}",
             key=explanation_key(kind, group, bench.data.record, bench.seed, setting),
             cost=len(bench.data) * self.how.passes(group),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainingTask:
+class ExplainingTask(OneRecord):
     """One record of an explanation: of one model, with the others that it takes."""
 
     how: Explanation
     models: tuple[ModelRecord, ...]
-    key: str
-    cost: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.models[0].name}: {self.how.record.KIND}"
-
-    @property
-    def needs(self) -> dict[str, str]:
-        return {}
-
-    @property
-    def yields(self) -> dict[str, int]:
-        return {self.key: self.cost}
 
     def __call__(
         self, bench: Bench, needed: Mapping[str, Any], missing: frozenset[str], advance: Callable[[int], None]

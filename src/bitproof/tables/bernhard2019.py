@@ -15,16 +15,18 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
+from bitproof.analysis.alignment import cosines, gradients
 from bitproof.attacks import APGD, BIM, CW, FGSM, SPSA, ZOO, Attack
 from bitproof.conditions import Crafted
 from bitproof.data import Data
 from bitproof.metrics import ACCURACY, SHARE, Metric, Selection, Statistic
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.statistic import UNBOUNDED
+from bitproof.quant import freeze
 from bitproof.records import Cell
-from bitproof.tables.alignment import cosines, input_gradients
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.ensemble import agreements, answered, defended
 from bitproof.tables.making import Making, Trained
@@ -43,6 +45,8 @@ AGREE = {"CIFAR10": 4, "SVHN": 5}
 ATTACKS = ("FGSM", "BIM", "CWl2", "SPSA", "ZOO")
 STRONG = "APGD"
 _ENSEMBLE = ATTACKS[:4]
+_BATCH = 128
+"""Images at once, for gradients."""
 
 Conditions = Callable[[Data], Mapping[str, Any]]
 
@@ -227,16 +231,18 @@ def _transferred(source: str, targets: Sequence[str], measured: Measured) -> lis
 
 def _aligned(measured: Measured) -> list[Reading]:
     """Figure 4: cosines of the input gradients of each pair of models, mean over the images."""
-    gradients: dict[str, Any] = {}
-    for name in measured.models:
-        model = measured.open(name)
-        assert isinstance(model, nn.Module)
-        gradients[name] = input_gradients(model, measured.test)
-    found: list[Reading] = []
-    for one, other in combinations(measured.models, 2):
-        scores = cosines(gradients[one], gradients[other])[None]
-        found.append(Reading(row=one, column=other, scores=scores, statistic=UNBOUNDED, bounds=(-1.0, 1.0)))
-    return found
+    models, data = [measured.open(name) for name in measured.models], measured.test
+    assert all(isinstance(model, nn.Module) for model in models)
+    frozen = [freeze(model) for model in models if isinstance(model, nn.Module)]
+    parts = [
+        cosines(gradients(frozen, data.images(rows), torch.from_numpy(data.labels[rows]))[:1])
+        for rows in np.array_split(np.arange(len(data)), -(-len(data) // _BATCH))
+    ]
+    of = np.nan_to_num(torch.cat(parts)[:, 0].numpy())  # a gradient of zero points nowhere
+    return [
+        Reading(row=one, column=other, scores=of[None, :, i, j], statistic=UNBOUNDED, bounds=(-1.0, 1.0))
+        for (i, one), (j, other) in combinations(enumerate(measured.models), 2)
+    ]
 
 
 def _accuracy_claims(measured: Measured) -> Iterator[Claim]:

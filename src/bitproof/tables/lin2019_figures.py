@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from bitproof.analysis.amplification import sizes
+from bitproof.analysis.watching import LOGITS, layer_inputs
 from bitproof.attacks import FGSM
+from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.metrics import ACCURACY
 from bitproof.metrics.statistic import UNBOUNDED
 from bitproof.quant import freeze
-from bitproof.tables.amplification import layer_distances
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.lin2019_bits import NETWORKS, bits_and_betas_claims, by_beta, recipe_of
 from bitproof.tables.making import Trained
@@ -48,7 +50,10 @@ def amplified(measured: Measured) -> list[Reading]:
         images = measured.test.images(range(min(_PICTURES, len(measured.test))))
         labels = torch.from_numpy(measured.test.labels[: len(images)])
         moved = FGSM(eps=8 / 255)(freeze(model), images, labels, rng=Rng(0, measured.test.ids[: len(images)]))
-        for place, scores in enumerate(layer_distances(model, images, moved).values(), 1):
+        before, after = (layer_inputs(Counted(freeze(model)), x) for x in (images, moved))
+        for place, layer in enumerate((name for name in before if name != LOGITS), 1):
+            clean = sizes(before[layer])
+            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).numpy()
             column = f"layer {place}"
             found.append(
                 Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, np.inf))
