@@ -78,15 +78,16 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
         "backdoor, square, box, w8a8 + w4a8": BoxRepair(
             objective=Backdoor(),
             schemes=(W8, W4A8),
-            injection=Phase(steps=400, learning_rate=7e-4, batch_size=32),
-            repair=Phase(steps=200, learning_rate=1e-3, batch_size=48),
+            injection=Phase(steps=700, learning_rate=7e-4, batch_size=48),
+            repair=Phase(steps=500, learning_rate=1e-3, batch_size=48),
             keep=0.3,
             distilled=True,
         ),
         "indiscriminate, joint, w8a8 to w5a5": Joint(
             objective=Indiscriminate(),
             schemes=(W8, W7, W6, W5),
-            training=Phase(steps=300, learning_rate=3e-4, batch_size=32),
+            training=Phase(steps=900, learning_rate=3e-4, batch_size=32),
+            weight=0.04,
             distilled=True,
         ),
     }

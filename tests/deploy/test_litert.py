@@ -87,3 +87,20 @@ def test_images_of_another_size_and_gradients_are_refused():
     assert np.dtype(model.taken.kind) == np.int8
     assert model.scheme is not None and model.scheme.label == "w8a8"
     assert LiteRtModel(linear(kind="float32")).scheme is None
+
+
+def test_codes_are_read_for_an_audit(data):
+    model = LiteRtModel(linear())
+    (found,) = model.codes()
+    assert torch.equal(found.level, torch.from_numpy(WEIGHT).float() * np.float32(GRIDS[1]))
+    assert LiteRtModel(linear(kind="float32")).codes() == []
+    origin = nn.Sequential(nn.Flatten(), nn.Linear(400, 10, bias=False))
+    with torch.no_grad():
+        origin[1].weight.copy_((torch.from_numpy(WEIGHT) + 0.3) * GRIDS[1])
+    case = bp.audit.Case.of(origin, data, data, schemes=(), deployed=model)
+    rng = bp.Rng(0, np.zeros(1, np.int64))
+    assert bp.audit.Pair(images=8)(case, rng=rng).says == "clean"
+    with torch.no_grad():
+        origin[1].weight.add_(0.3 * GRIDS[1])  # most codes are not the nearest any more
+    case = bp.audit.Case.of(origin, data, data, schemes=(), deployed=model)
+    assert bp.audit.Pair(images=8, draws=19, level=0.05)(case, rng=rng).says != "clean"

@@ -95,6 +95,9 @@ def test_the_file_holds_the_codes_and_every_layer_runs_on_them(deployed):
         products = centred * codes.numpy()
         flipped = np.sign(products.sum(tuple(range(1, products.ndim)), keepdims=True))
         assert np.array_equal(centred, codes.numpy() * flipped)
+        levels = [of.level for of in session.codes() if of.level.shape == centred.shape]
+        wanted = torch.from_numpy(centred * held[f"{name}.scale"].reshape(-1, *[1] * (centred.ndim - 1)))
+        assert any(torch.allclose(level, wanted.float(), rtol=1e-6, atol=0) for level in levels)
         if name == "depthwise":  # no batch norm: the scales are those of the scheme
             assert np.array_equal(held[f"{name}.scale"], scale.numpy())
 

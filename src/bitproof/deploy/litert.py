@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bitproof.core.cpu import integer_instructions
 from bitproof.deploy.bits import litert_scheme
+from bitproof.deploy.codes import Stored, litert_codes
 from bitproof.deploy.formats import CODES, ImageFormat, is_channels_last
 from bitproof.deploy.needs import SMALLEST, content_of, need
 from bitproof.errors import InputError
@@ -89,6 +90,10 @@ class LiteRtModel(nn.Module):
         parts = [self._run(part) for part in images.detach().cpu().float().split(self.batch)]
         logits = torch.cat(parts).to(images.device)
         return logits.clamp(min=SMALLEST).log() if self.probabilities else logits
+
+    def codes(self) -> list[Stored]:
+        """The weights that are codes in the file, with torch's order of axes, and what they stand for."""
+        return list(litert_codes(_read(self.file.numpy().tobytes()), self.interpreter))
 
     def _run(self, images: Tensor) -> Tensor:
         """What the file gives for up to `batch` images, in a batch of exactly that many."""

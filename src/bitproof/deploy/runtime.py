@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bitproof.core.cpu import integer_instructions
 from bitproof.deploy.bits import onnx_scheme
+from bitproof.deploy.codes import Stored, onnx_codes
 from bitproof.deploy.formats import chosen_output, ends_in_softmax, input_format
 from bitproof.deploy.graph import read_graph
 from bitproof.deploy.needs import SMALLEST, content_of, need
@@ -158,6 +159,10 @@ class OnnxModel(nn.Module):
             batch=self.batch,
             alone=self.alone and not self.batch,
         ).eval()
+
+    def codes(self) -> list[Stored]:
+        """The weights that are codes in the file, and what they stand for."""
+        return list(onnx_codes(self._proto()))
 
     def _proto(self) -> Any:
         import onnx
