@@ -142,6 +142,7 @@ FAMILIES: dict[str, Family] = {
         others={
             "timm:NAME": "Any timm model (extra: zoo).",
             "torchvision:NAME": "Any torchvision model (extra: zoo).",
+            "local-dir:FOLDER": "A folder that timm wrote, with its weights and preprocessing (extra: zoo).",
             "module:callable": "A network of your own: a class or function that returns an nn.Module.",
         },
     ),

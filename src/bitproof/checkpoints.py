@@ -137,9 +137,10 @@ def load_model(
     """A model in eval mode that maps images in [0, 1] to logits; normalisation is its first layer.
 
     Args:
-        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME"; a
-            network of your own as "package.module:callable", which is imported and called; or that network itself,
-            whose copy gets the weights and what else the file says was done to it.
+        name: a built-in architecture ("resnet20", see `bitproof list models`), "timm:NAME" or "torchvision:NAME";
+            "local-dir:FOLDER" of timm, with its own weights and preprocessing; a network of your own as
+            "package.module:callable", which is imported and called; or that network itself, whose copy gets the
+            weights and what else the file says was done to it.
         weights: a safetensors file, a PyTorch state dict, or a checkpoint that `save_model` wrote (the model
             then comes back as it was saved, quantized too). None = random weights; nothing is ever downloaded.
         classes: number of outputs, where it is not the architecture's own.

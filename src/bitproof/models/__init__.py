@@ -33,7 +33,7 @@ from bitproof.models.spec import (
 from bitproof.models.vgg import Vgg16
 from bitproof.models.weights import fill, load_weights, read_weights
 from bitproof.models.wide_resnet import WideResNet
-from bitproof.models.zoo import timm_spec, torchvision_spec
+from bitproof.models.zoo import local_spec, timm_spec, torchvision_spec
 from bitproof.settings import Table, is_importable
 
 __all__ = [
@@ -122,7 +122,11 @@ MODELS: dict[str, ModelSpec] = {
 KNOWN: Table[ModelSpec] = Table(MODELS, "bitproof.models")
 """The same, and those of other packages."""
 
-ZOO: dict[str, Callable[[str], ModelSpec]] = {"timm": timm_spec, "torchvision": torchvision_spec}
+ZOO: dict[str, Callable[[str], ModelSpec]] = {
+    "timm": timm_spec,
+    "torchvision": torchvision_spec,
+    "local-dir": local_spec,
+}
 
 
 def is_own(name: str) -> bool:
@@ -164,7 +168,8 @@ def build_model(
     """A model in eval mode that maps [0, 1] NCHW images to logits.
 
     Args:
-        name: one in MODELS, `timm:NAME` or `torchvision:NAME`, or a network of one's own as `package.module:callable`
+        name: one in MODELS, `timm:NAME`, `torchvision:NAME`, `local-dir:FOLDER` of timm (which brings its weights),
+            or a network of one's own as `package.module:callable`
             (see `own_network`).
         weights: file of the backbone's state dict, or of the state dict of a model made by this function
             (which then brings its own normalisation). None = random weights.
@@ -197,6 +202,8 @@ def build_model(
     spec = ZOO[source](rest) if colon else lookup(KNOWN, name, "model")
     if classes is not None:
         check_classes(classes)
+    if tensors is None and spec.weights is not None:
+        weights, tensors = spec.weights, read_weights(spec.weights)
     given = mean, std
     mean, std = spec.mean if mean is None else mean, spec.std if std is None else std
     if not len(mean) == len(std) == spec.shape[0]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -34,6 +35,7 @@ class ModelSpec:
         shorter: pixels to which the shorter side of a picture is resized before its centre is cut out, None = not said.
         resize: how, a name in `bitproof.pictures.pixels.RESIZES`.
         source: who says so, for people.
+        weights: file of trained weights that come with it.
     """
 
     build: Callable[[int], nn.Module]
@@ -44,6 +46,7 @@ class ModelSpec:
     shorter: int | None = None
     resize: str = "pillow-bilinear"
     source: str = ""
+    weights: Path | None = None
 
 
 def check_classes(classes: int) -> int:
