@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from bitproof.settings.source import Reader
 
@@ -53,6 +54,9 @@ def _read_torch(reader: Reader, thing: Any) -> bool:
         reader.text("value", repr(thing))
     elif isinstance(thing, torch.Tensor):
         reader.text("tensor", f"{thing.dtype} {tuple(thing.shape)}")
+        if is_traceable_wrapper_subclass(thing):
+            reader.value(type(thing))
+            reader.value(thing.__tensor_flatten__()[1])
         reader.take(bytes_of(thing))
     elif isinstance(thing, nn.Module):
         if not reader.known(thing):
@@ -86,7 +90,13 @@ def _read_module(reader: Reader, module: nn.Module) -> None:
 
 
 def bytes_of(tensor: torch.Tensor) -> memoryview:
-    """The tensor's elements in C order as raw bytes, for any dtype (bfloat16 too)."""
+    """The tensor's elements in C order as raw bytes, for any dtype (bfloat16 too).
+
+    Of one that is made of others, as torchao's weights are of codes and scales, those of all its parts.
+    """
+    if is_traceable_wrapper_subclass(tensor):
+        parts: Any = tensor
+        return memoryview(b"".join(bytes_of(getattr(parts, name)) for name in parts.__tensor_flatten__()[0]))
     dense = tensor.detach().cpu()
     if dense.is_quantized:
         dense = dense.int_repr()
