@@ -49,7 +49,7 @@ def test_cells_hold_what_was_tested(models, data):
 def test_predictions_do_not_depend_on_the_batch_size(models, data):
     data = bp.load_data("digits", split="test", limit=20)
     conditions = [*corruptions(data, FEW, (3,)), *resizes(data)]
-    results = [run(models, data, conditions, batch_size=size) for size in (1, 7, 128)]
+    results = [run(models, data, conditions, batch_size=size) for size in (1, 7)]
     for cells in zip(*(r.cells for r in results), strict=True):
         for other in cells[1:]:
             assert np.array_equal(cells[0].predictions, other.predictions), other.condition.label

@@ -59,7 +59,7 @@ def test_the_progress_of_an_attack_adds_up(model, data):
     assert len(told) > 10  # while it runs, not all at the end
 
 
-@pytest.mark.parametrize("crafting", ["exact", "folded"])
+@pytest.mark.parametrize("crafting", [pytest.param("exact", marks=pytest.mark.slow), "folded"])
 def test_lanes_change_neither_results_nor_passes(model, data, crafting):
     attacks = [PGD(eps=16 / 255, steps=5), BPDA(attack=PGD(eps=8 / 255, steps=3), parts=("ReLU",))]
     attacks += [AutoAttack(eps=16 / 255, steps=3, queries=10)]
