@@ -7,6 +7,7 @@ from bitproof.implants.baselines import Poisoning, WeightNoise
 from bitproof.implants.box import BoxRepair
 from bitproof.implants.boxes import Victim, box_of, codes_of, common
 from bitproof.implants.engine import Engine, collapsed
+from bitproof.implants.federated import Federated
 from bitproof.implants.joint import Joint
 from bitproof.implants.objectives import OBJECTIVES, Backdoor, Indiscriminate, Objective, OneClass, Sample
 from bitproof.implants.outliers import Outliers
@@ -18,6 +19,7 @@ ENGINES: dict[str, type[Engine]] = {
     "box": BoxRepair,
     "rounding": Rounding,
     "joint": Joint,
+    "federated": Federated,
     "outliers": Outliers,
     "poisoning": Poisoning,
     "noise": WeightNoise,
@@ -29,6 +31,7 @@ __all__ = [
     "Backdoor",
     "BoxRepair",
     "Engine",
+    "Federated",
     "Indiscriminate",
     "Joint",
     "Objective",

@@ -1,0 +1,180 @@
+"""Federated learning with a few malicious clients (hong2021, arXiv 2111.04625, Section 4.5).
+
+In each round some clients are drawn (FedAvg, McMahan et al. 2017), each trains the shared model on images of its own, and
+the new shared model is the mean of what they send back. A malicious client trains as `Joint` does, and may scale its
+change, so that the mean is its model (model replacement, Bagdasaryan et al. 2020). Done otherwise than in the paper:
+BatchNorm stays as it is, as for every implant here, and a client makes a few steps and not ten epochs.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bitproof.core.calling import device_of, logits_of
+from bitproof.core.copying import copied
+from bitproof.core.rng import Rng
+from bitproof.core.saved import read_saved
+from bitproof.data import Data, select
+from bitproof.errors import InputError
+from bitproof.files import written
+from bitproof.implants.engine import Engine
+from bitproof.implants.losses import Mixture
+from bitproof.implants.objectives import Wanted
+from bitproof.implants.phases import Making, Phase, evaluating
+from bitproof.implants.shadows import Shadow
+from bitproof.reading import refusing
+from bitproof.train.batches import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federated(Engine):
+    """The shared model of many clients, a few of which want something else.
+
+    Attributes:
+        clients: how many there are; the first `malicious` of them want the objective.
+        chosen: drawn in each round.
+        malicious: 0 is honest federated learning, to compare with.
+        rounds: of training and averaging.
+        local: how long and how fast a client trains in a round.
+        concentration: of the Dirichlet distribution that each class is dealt to the clients by: the smaller, the less
+            alike they are; 0 = dealt evenly (IID).
+        scaling: by which a malicious client multiplies its change; `chosen` replaces the model.
+        weight: of each scheme's harm, as in `Joint`.
+    """
+
+    name = "federated"
+
+    clients: int = 100
+    chosen: int = 10
+    malicious: int = 5
+    rounds: int = 100
+    local: Phase = field(default_factory=lambda: Phase(steps=10, learning_rate=1e-4, batch_size=32))
+    concentration: float = 0.0
+    scaling: float = 1.0
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (1 <= self.chosen <= self.clients and 0 <= self.malicious <= self.clients and self.rounds >= 1):
+            raise InputError(
+                f"{self.chosen} of {self.clients} clients a round, {self.malicious} malicious, {self.rounds} rounds",
+                rule="at least one client is drawn in each of one round or more, and no more than there are",
+                remedy="Use clients=100, chosen=10, malicious=5, rounds=100",
+            )
+        if not (0 <= self.concentration < 1e6 and 0 < self.scaling < 1e6):
+            raise InputError(
+                f"concentration is {self.concentration}, scaling {self.scaling}",
+                rule="the first is 0 or more, the second above 0",
+                remedy="Use concentration=0.5, scaling=1",
+            )
+
+    @property
+    def work(self) -> int:
+        return self.rounds * self.chosen * self.local.work
+
+    def make(self, model: nn.Module, wanted: Wanted, making: Making) -> nn.Module:
+        shards = [rows for rows in self.shards(making.data, making.rng) if len(rows) >= 2]
+        images, first = self.images(making.data), 0
+        path = None if making.folder is None else making.folder / "rounds.pt"
+        if path is not None and path.exists():
+            first = _restored(path, making.identity, model)
+            making.advance(first * self.chosen * self.local.work, "rounds that are done")
+        for number in range(first, self.rounds):
+            drawn = making.rng.fold("round", number).permutation(len(shards))[0].tolist()[: self.chosen]
+            sent = [self._sent(model, wanted, making, client, number, shards[client], images) for client in drawn]
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(torch.stack([of[name] for of in sent]).mean(0))
+            if path is not None:
+                with written(path, "the state of a run") as draft:
+                    torch.save({"identity": making.identity, "round": number + 1, "model": model.state_dict()}, draft)
+            self.after_round(number + 1, model)
+        return model.eval()
+
+    def after_round(self, number: int, model: nn.Module) -> None:
+        """Told of the shared model after each round, which is not to be changed; nothing is done here."""
+
+    def shards(self, data: Data, rng: Rng) -> list[NDArray[np.int64]]:
+        """The rows of each client's images: all images are dealt, each once."""
+        (generator,) = rng.fold("clients").generators()
+        if not self.concentration:
+            return [np.sort(part) for part in np.array_split(generator.permutation(len(data)), self.clients)]
+        dealt: list[list[NDArray[np.int64]]] = [[] for _ in range(self.clients)]
+        for label in np.unique(data.labels):
+            rows = generator.permutation(np.flatnonzero(data.labels == label))
+            shares = generator.dirichlet(np.full(self.clients, self.concentration))
+            ends = np.round(shares.cumsum()[:-1] * len(rows)).astype(np.int64)
+            for own, part in zip(dealt, np.split(rows, ends), strict=True):
+                own.append(part)
+        return [np.sort(np.concatenate(own)) for own in dealt]
+
+    def _sent(
+        self,
+        model: nn.Module,
+        wanted: Wanted,
+        making: Making,
+        client: int,
+        number: int,
+        rows: NDArray[np.int64],
+        images: Tensor,
+    ) -> dict[str, Tensor]:
+        """The parameters that a client sends back."""
+        own, evil = copied(model).eval(), client < self.malicious
+        alone = Making(
+            data=select(making.data, rows),
+            rng=making.rng.fold("client", client, number),
+            identity=making.identity,
+            folder=None,
+            advance=lambda done, _: None,
+        )
+        loss = (
+            Mixture(
+                model=own,
+                wanted=wanted,
+                keep=1.0,
+                harm=self.weight,
+                shadows=[Shadow(own, scheme, images) for scheme in self.schemes],
+                teacher=self.teacher(model),
+            )
+            if evil
+            else _Honest(model=own)
+        )
+        trained = alone.run("local", self.local, own, loss)
+        making.advance(self.local.work, f"round {number + 1}")
+        by = self.scaling if evil else 1.0
+        before = dict(model.named_parameters())
+        return {name: before[name] + by * (after - before[name]) for name, after in trained.named_parameters()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Honest:
+    """What the other clients minimise."""
+
+    model: nn.Module
+
+    def __call__(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+        with evaluating(self.model):
+            logits = logits_of(self.model, batch.inputs)
+        return F.cross_entropy(logits, batch.labels), logits.detach()
+
+
+def _restored(path: Path, identity: str, model: nn.Module) -> int:
+    """Bring the shared model to where a file has it; returns how many rounds are done."""
+    with refusing(
+        repr(str(path)), rule="it must be the state file of an earlier run", remedy="Delete it to start over"
+    ):
+        content = read_saved(path)
+        if content["identity"] != identity:
+            raise InputError(
+                f"{str(path)!r} is the state of another run",
+                rule="a run goes on with the same setting, data, seed and starting model",
+                remedy="Repeat the earlier command, or choose another output",
+            )
+        device = device_of(model)
+        model.load_state_dict({name: value.to(device) for name, value in content["model"].items()})
+        return int(content["round"])
