@@ -1,9 +1,9 @@
 """Federated learning with a few malicious clients (hong2021, arXiv 2111.04625, Section 4.5).
 
 In each round some clients are drawn (FedAvg, McMahan et al. 2017), each trains the shared model on images of its own,
-and the new shared model is the mean of what they send back. A malicious client trains as `Joint` does, and may scale its
-change, so that the mean is its model (model replacement, Bagdasaryan et al. 2020). Done otherwise than in the paper:
-BatchNorm stays as it is, as for every implant here, and a client makes a few steps and not ten epochs.
+and the new shared model is the mean of what they send back. A malicious client trains as `Joint` does, and may scale
+its change, so that the mean is its model (model replacement, Bagdasaryan et al. 2020). Done otherwise than in the
+paper: BatchNorm stays as it is, as for every implant here, and a client makes a few steps and not ten epochs.
 """
 
 from dataclasses import dataclass, field
