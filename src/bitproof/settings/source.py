@@ -334,13 +334,15 @@ def is_library(file: str | None) -> bool:
     return file is not None and (file.startswith(_LIBRARY) or not _PACKAGES.isdisjoint(PurePath(file).parts))
 
 
-def _names(code: types.CodeType) -> set[str]:
-    return set(code.co_names).union(*map(_names, _inner(code)))
+@functools.lru_cache(maxsize=4096)  # a code object never changes, and each is asked about dozens of times a run
+def _names(code: types.CodeType) -> frozenset[str]:
+    return frozenset(code.co_names).union(*map(_names, _inner(code)))
 
 
-def _imports(code: types.CodeType) -> set[str]:
+@functools.lru_cache(maxsize=4096)
+def _imports(code: types.CodeType) -> frozenset[str]:
     """The modules that it imports when it runs."""
-    own = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
+    own = frozenset(step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME")
     return own.union(*map(_imports, _inner(code)))
 
 
