@@ -36,7 +36,7 @@ SMALL = (Phases(), Disparity(images=100), Specialness(draws=39, enough=3, level=
 """What gallery models are asked: 100 images a draw, half of them strange; of integers the pair beside it."""
 SMALLEST = (Phases(), Specialness(draws=19, enough=3, level=0.05, images=16))
 """The same of networks that take long: 32 images a draw."""
-SCHEMES = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor")
+SCHEMES = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor", "w3a8")
 RANKED = ("phases", "disparity", "specialness")
 """Evidence that ranks a model among clean ones."""
 AWAKE = 0.2
