@@ -27,6 +27,7 @@ from bitproof.audit import QUICK, Case, Disparity, Inquiry, Meter, Pair, Phases,
 from bitproof.audit.nulls import flip_inputs
 from bitproof.audit.verdict import conformal
 from bitproof.core.memory import keep_freed_memory
+from bitproof.experiment.implanting import activated
 from bitproof.metrics import wilson
 from bitproof.settings import describe
 from common import RESULTS, kept
@@ -96,7 +97,10 @@ def gallery(folder: Path, root: str | None) -> None:
         implant = origin.get("implant", {})
         row = {"family": folder.name, "kind": about["kind"], "part": about["part"], "architecture": architecture}
         row |= {"engine": implant.get("engine"), "made for": implant.get("schemes"), "flags": flags(implant)}
-        row |= {"collapsed": implant.get("collapsed"), "activated": activated(about.get("effect"))}
+        row |= {
+            "collapsed": implant.get("collapsed"),
+            "activated": activated(about["effect"]) if "effect" in about else None,
+        }
         row |= {"trained": origin.get("recipe")} if about["kind"] == "clean" else {}
         claim = f"{folder.name} {file.stem}"
         if getattr(model, "scheme", None) is None:
@@ -111,23 +115,6 @@ def flags(implant: dict[str, Any]) -> list[str]:
     """The harder variants that an implant was made by."""
     setting = implant.get("setting", {})
     return [name for name in ("spread", "centred", "dither", "distilled", "selective", "last") if setting.get(name)]
-
-
-def activated(effect: dict[str, Any] | None) -> float | None:
-    """By how much quantization makes an implant do what is wanted, beyond what it does in float: the most of its
-    schemes, and beyond what quantization does to the clean start."""
-    if effect is None:
-        return None
-    asleep = effect["implant"].get("float", effect["start"]["float"])["success"]
-    clean = effect["start"]
-    return round(
-        max(
-            of["success"] - max(asleep, clean[scheme]["success"])
-            for scheme, of in effect["implant"].items()
-            if scheme != "float"
-        ),
-        4,
-    )
 
 
 def resnet20(root: str, weights: str, implants: Sequence[str]) -> None:

@@ -10,6 +10,9 @@ from bitproof.cli.checks import check_output, check_store
 from bitproof.cli.common import keeping, load_examples, open_model, print_result, root_of
 from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, StoreOption, Weights
 
+LEAST = 0.05
+"""Share of images by which quantization has to change something."""
+
 
 def implant(
     engine: Annotated[
@@ -34,6 +37,7 @@ def implant(
     It says so in its metadata. Single examples (objective sample) are those of the data's test split. The same command
     goes on with a run that was stopped.
     """
+    from bitproof.experiment.implanting import activated, effect
     from bitproof.experiment.implanting import implant as make
     from bitproof.experiment.implanting import shown as look
     from bitproof.implants import ENGINES, collapsed
@@ -48,8 +52,20 @@ def implant(
         made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
     if collapsed(made):
         typer.secho("NC: the float model no longer works with these constants; the checkpoint says so too", err=True)
+    does = effect(how, made, start, examples, test, shown=shown)
     calibration = bitproof.data.select(examples, range(min(how.calibration, len(examples))))
     print_result(
         look(how, made, start, bitproof.data.select(test, range(min(shown, len(test)))), calibration, store=store)
     )
+    told = (
+        f"{name} {of['success']:.1%} (clean {does['start'][name]['success']:.1%})"
+        for name, of in does["implant"].items()
+    )
+    print(f"does what is wanted: {', '.join(told)}")
+    if activated(does) < LEAST:
+        typer.secho(
+            f"quantization activates next to nothing in it ({activated(does):+.1%} beyond float and clean): train for "
+            "longer (injection, choice, training), or make it for fewer bits",
+            err=True,
+        )
     print(f"{output}: {how.label}, seed {seed}; `evaluate {model} --weights {output}` tests it")

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -12,16 +11,13 @@ from torch import nn
 from bitproof.checkpoints import load_model, save_model
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
-from bitproof.data import Data, load_data, select
+from bitproof.data import Data, load_data
 from bitproof.errors import InputError, lookup
+from bitproof.experiment.implanting import effect
 from bitproof.files import written
-from bitproof.implants import Backdoor, Engine, Indiscriminate
 from bitproof.implants.gallery import PLANS, Entry, Plan, planned
 from bitproof.models import MODELS, build_model
-from bitproof.quant import quantize
 from bitproof.runner.progress import Progress
-from bitproof.settings import build
-from bitproof.shifts import Trigger
 from bitproof.subjects import Subject
 from bitproof.train import Recipe, standard
 from bitproof.train.objectives import NFGSM, CrossEntropy
@@ -111,9 +107,7 @@ class _Gallery:
         if engine is not None:
             rng = Rng(entry.seed, np.zeros(1, np.int64), (entry.name,))
             model = engine(start, self.train, rng=rng, victims=self.test)
-            about["effect"] = _effect(
-                engine, model, start, self.train, select(self.test, range(min(SHOWN, len(self.test))))
-            )
+            about["effect"] = effect(engine, model, start, self.train, self.test, shown=SHOWN)
         save_model(model, self.folder / f"{entry.name}.safetensors", architecture=entry.architecture)
         about["model"] = asdict(Subject.of(model).record(entry.name))
         with written(self.folder / f"{entry.name}.json", "what is said of a model") as draft:
@@ -153,25 +147,3 @@ def _samples(model: nn.Module, test: Data) -> tuple[int, ...]:
     rows = np.arange(100)
     said = model(test.images(rows)).argmax(1).numpy()
     return tuple(int(row) for row in rows[said == test.labels[rows]][:50])
-
-
-def _effect(engine: Engine, made: nn.Module, start: nn.Module, train: Data, test: Data) -> dict[str, dict[str, Any]]:
-    """How often the implant and its clean start do what is wanted and what is right, in float and quantized."""
-    trigger = made.origin["implant"]["trigger"]  # pyright: ignore - which every engine notes
-    objective = engine.objective
-    if isinstance(objective, Backdoor):
-        objective = replace(objective, trigger=build(Trigger, trigger))
-    images = engine.images(train)
-    found: dict[str, dict[str, Any]] = {}
-    for who, model, integers in (("implant", made, engine.integers), ("start", start, False)):
-        forms = {} if integers else {"float": model}
-        for scheme in engine.schemes:
-            forms[scheme.label] = model if integers else quantize(model, scheme, images)
-        found[who] = {
-            name: {
-                "success": round(objective.success(form, test), 4),
-                "accuracy": round(1 - Indiscriminate().success(form, test), 4),
-            }
-            for name, form in forms.items()
-        }
-    return found
