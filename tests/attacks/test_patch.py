@@ -121,7 +121,7 @@ def test_mistakes_are_explained():
         ("unknown norm of a universal perturbation 'l1'", lambda: UniversalPerturbation(norm="l1")),
         ("perturbation of linf size 0.0392157: its budget", lambda: Perturbation(levels=(10,), eps=8 / 255)),
         ("a patch of 0 values", lambda: Sticker(pixels=(), side=1)),
-        ("targets is 'z'", lambda: UniversalPatch(side=2, target="z")(model, data, rng=rng(1))),
+        ("target is 'z'", lambda: UniversalPatch(side=2, target="z")(model, data, rng=rng(1))),
     ):
         with pytest.raises(InputError, match=words):
             make()

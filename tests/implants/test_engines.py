@@ -222,7 +222,8 @@ def missed(model, data):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("box:objective=class(target=12)", "targets is '12'"),
+        ("box:objective=class(target=12)", "^target is '12': it is one of the 10 classes"),
+        ("box:objective=backdoor(trigger=blended(target=x))", "^target is 'x': it is one of the 10 classes"),
         ("box:objective=backdoor(trigger=corner-square(side=40))", "a trigger lies inside the image"),
         ("box:objective=backdoor(trigger=corner-square(target=eleven))", "one of the 10 classes"),
         ("box:objective=sample(examples=999999)", "numbered from 0"),

@@ -83,7 +83,7 @@ def check_names(condition: Condition, models: Iterable[str], classes: tuple[str,
     if about.source:
         lookup(dict.fromkeys(models), about.source, "source of a transfer")
     if about.targets is not None and about.targets not in RULES:
-        class_number(about.targets, classes)
+        class_number(about.targets, classes, rules=RULES)
     if about.kind == "clean" and not isinstance(condition, Clean):
         raise InputError(
             f"condition {condition.label!r} is of the kind 'clean'",

@@ -53,14 +53,19 @@ def chosen_targets(
         others = logits[:, :count].astype(np.float64)
         others[np.arange(len(labels)), labels] = -np.inf if rule == "likeliest" else np.inf
         return (others.argmax(1) if rule == "likeliest" else others.argmin(1)).astype(np.int64)
-    return np.where(labels == (number := class_number(rule, classes)), -1, number)
+    return np.where(labels == (number := class_number(rule, classes, rules=RULES)), -1, number)
 
 
-def class_number(name: str, classes: tuple[str, ...]) -> int:
+def class_number(name: str, classes: tuple[str, ...], *, rules: tuple[str, ...] = ()) -> int:
     """The class that a name or number stands for.
 
+    Args:
+        name: of the class, or its number.
+        classes: all names.
+        rules: what else could have been written, to be named in the message.
+
     Raises:
-        InputError: neither a rule nor a class.
+        InputError: no class.
     """
     known = [*map(composed, classes)]
     if composed(name) in known:
@@ -68,8 +73,9 @@ def class_number(name: str, classes: tuple[str, ...]) -> int:
     if name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         return int(name)
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+    one = f"one of the {len(classes)} classes ({shown}) by name or number"
     raise InputError(
-        f"targets is {name!r}",
-        rule=f"it is {', '.join(RULES)}, or one of the {len(classes)} classes ({shown}) by name or number",
-        remedy="Write for example targets=next",
+        f"{'targets' if rules else 'target'} is {name!r}",
+        rule=f"it is {', '.join(rules)}, or {one}" if rules else f"it is {one}",
+        remedy="Write for example targets=next" if rules else f"Write for example target={len(classes) - 1}",
     )
