@@ -71,3 +71,21 @@ def test_inputs_keep_the_size_of_their_errors_whatever_the_batch():
     assert ((whole - x) * error < 0)[~clipped].float().mean() > 0.3
     flip_inputs(layer, None)
     assert layer[0].input_quantizer is quantizer
+
+
+def test_what_saturates_moves_together():
+    """Behind a hardtanh most places hold -1 or 1: their errors are one error, and have one coin."""
+    quantizer = AffineQuantizer(Codes.of(4, symmetric=False), symmetric=False)
+    quantizer.set_range(torch.tensor(-1.0), torch.tensor(1.0))
+    x = (3 * torch.randn(5, 40)).clamp(-1, 1)
+    error = quantizer(x) - x
+    seen = set()
+    for number in range(12):
+        given = FlippedInput(quantizer, RNG.fold(number))
+        moved_by = given(x) - x
+        assert torch.allclose(moved_by.abs(), error.abs(), atol=1e-6)
+        assert torch.equal(given(x[2:3]), given(x)[2:3])
+        for end in (-1.0, 1.0):
+            (sign,) = set((moved_by / error)[x == end].round().int().tolist())
+            seen.add((end, sign))
+    assert seen == {(-1.0, -1), (-1.0, 1), (1.0, -1), (1.0, 1)}

@@ -63,7 +63,9 @@ class FlippedInput(nn.Module):
     """Takes the place of an input's quantizer: each place of the input has a coin for the sign of its error.
 
     The coins are those of the place, the same for all images: so answers do not depend on the batch, and as errors of
-    an honest grid have signs that do not go together across images, neither have they after it.
+    an honest grid have signs that do not go together across images, neither have they after it. Where a layer before
+    saturates (hardtanh, ReLU6), many places have one and the same value, and rounding moves them all alike: so the
+    smallest value of an image has one coin wherever it is, and the largest another one.
     """
 
     def __init__(self, quantizer: nn.Module, rng: Rng) -> None:
@@ -71,6 +73,7 @@ class FlippedInput(nn.Module):
         self.quantizer = quantizer
         self.rng = rng
         self.signs: dict[tuple[int, ...], Tensor] = {}
+        self.ends = [-1.0 if coin < 0.5 else 1.0 for coin in rng.fold("ends").uniform((2,))[0].tolist()]
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         rounded = self.quantizer(x)
@@ -78,7 +81,10 @@ class FlippedInput(nn.Module):
         if shape not in self.signs:
             coins = self.rng.fold(*shape).uniform(shape)[0]
             self.signs[shape] = torch.where(coins < 0.5, -1.0, 1.0).to(x)
-        flipped = torch.lerp(x, rounded, self.signs[shape])
+        inner, (low, high) = tuple(range(1, x.dim())), self.ends
+        signs = torch.where(x == x.amin(inner, keepdim=True), low, self.signs[shape])
+        signs = torch.where(x == x.amax(inner, keepdim=True), high, signs)
+        flipped = torch.lerp(x, rounded, signs)
         inside = (rounded - x).abs() <= self._half()  # what is clipped stays clipped
         return torch.where(inside, flipped, rounded)
 
