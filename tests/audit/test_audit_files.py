@@ -13,6 +13,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
 import bitproof as bp
 from bitproof.audit import Case, Pair
 from bitproof.audit.deployed import matched
+from bitproof.core.cpu import integer_instructions
 from bitproof.deploy.codes import Stored
 from bitproof.quant import compute_layers
 from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
@@ -58,6 +59,18 @@ def test_what_onnxruntime_makes_of_it_is_clean(case, model, train, tmp_path, opt
     assert "0.00% of" in found.sentence
 
 
+def test_a_file_that_onnxruntime_takes_only_as_it_is_is_opened_so(case, model, train, tmp_path):
+    """int8 by int8: there is no such QGemm on uint8, which exact products on older processors would need."""
+    kind = {"quant_format": QuantFormat.QOperator, "activation_type": QuantType.QInt8}
+    file = converted(model, train, tmp_path, **kind)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        theirs = bp.deploy.OnnxModel(file)
+    inexact = integer_instructions() in ("avx2", "avx512")
+    assert ["exact products" in str(one.message) for one in told] == [True] * inexact
+    assert PAIR(case(deployed=theirs), rng=RNG).says == CLEAN
+
+
 def test_a_file_of_dynamic_quantization_is_clean_too(case, model, tmp_path):
     exported(model, tmp_path)
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "theirs.onnx", weight_type=QuantType.QInt8)
@@ -80,6 +93,16 @@ def test_codes_that_were_changed_in_the_file_are_found(case, model, train, tmp_p
     assert share == pytest.approx(1200 / sum(w.weight.numel() for _, w in compute_layers(model)), rel=0.1)
 
 
+def test_a_float_file_is_audited_by_its_own_layers(model, data, train, tmp_path):
+    """The commonest pair of people who live in ONNX: the float file and what was made of it."""
+    theirs = converted(model, train, tmp_path, per_channel=True)
+    own = bp.deploy.OnnxModel((tmp_path / "float.onnx").read_bytes())
+    audited = Case.of(own, data, train, schemes=(), deployed=bp.deploy.OnnxModel(theirs))
+    assert len(audited.claimed.layers) == 4
+    assert PAIR(audited, rng=RNG).says == CLEAN
+    assert Case.of(own, data, train, schemes=(bp.Scheme(),)).forms[0].layers
+
+
 def test_another_networks_file_is_no_rounding_of_this_one(case, train, tmp_path):
     theirs = converted(bp.load_model("digits_cnn", seed=9), train, tmp_path)
     assert PAIR(case(deployed=bp.deploy.OnnxModel(theirs)), rng=RNG).says == UNDECIDED
@@ -93,3 +116,9 @@ def test_a_linear_layer_behind_channels_last_maps_is_found(model):
     pairs = matched(model, [*stored, Stored(level=turned, step=torch.full((10, 1), 0.01))])
     assert set(pairs) == set(own)
     assert all(torch.equal(weight, found.level) for weight, found in pairs.values())
+
+
+def test_a_layer_that_is_used_twice_may_stand_in_the_file_twice(model):
+    stored = [Stored(level=layer.weight.detach(), step=torch.tensor(0.01)) for _, layer in compute_layers(model)]
+    assert len(matched(model, [*stored, stored[1]])) == len(stored)
+    assert matched(model, [*stored, Stored(level=stored[1].level + 0.1, step=torch.tensor(0.01))]) == {}

@@ -32,9 +32,10 @@ def test_the_verdict_its_files_and_the_store(run, tmp_path, monkeypatch):
 def test_clean_models_are_compared_with(run, tmp_path):
     folder = tmp_path / "clean"
     folder.mkdir()
-    bp.save_model(bp.load_model("digits_cnn", seed=1), folder / "a.safetensors", architecture="digits_cnn")
+    for seed, name in ((1, "a"), (1, "copy"), (0, "itself")):
+        bp.save_model(bp.load_model("digits_cnn", seed=seed), folder / f"{name}.safetensors", architecture="digits_cnn")
     _, out, _ = run(*AUDIT, "--limit", 4, "--calibration-count", 32, "--calibrate", folder)
-    assert "1 of the 19 clean models" in out
+    assert "1 of the 19 clean models" in out  # a copy is no other model, and the audited one is none to compare with
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,10 @@ def test_clean_models_are_compared_with(run, tmp_path):
     [
         (["--deployed", "a.pt2"], "files of strangers"),
         (["--deployed", "a.onnx"], "there is no file"),
+        (["--deployed", "a.pt"], ".onnx or .tflite file, or a quantized checkpoint"),
+        (["--report", "nets.py"], "'nets.py' is a place for code"),
+        (["--report", "x.html", "--sarif", "./x.html"], "is to hold the report and the SARIF file"),
+        (["--scheme", "w32a32"], "what rounding of weights does"),
         (["--fail-on", "clean"], "unknown verdict to fail on 'clean'"),
         (["--calibrate", "nowhere"], "no checkpoints in 'nowhere'"),
         (["--scheme", "dorefa:w4a4"], "an audit asks what rounding to the nearest code"),
@@ -49,5 +54,6 @@ def test_clean_models_are_compared_with(run, tmp_path):
 )
 def test_what_cannot_be_audited_is_said(run, options, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pt").write_bytes(b"weights")
     code, _, err = run(*AUDIT, "--calibration-count", 32, *options)
     assert code == 2 and words in err

@@ -36,6 +36,11 @@ def test_every_image_is_dealt_once(train, concentration):
         assert {len(rows) for rows in shards} == {25} and np.mean(kinds) < 0.3
 
 
+def test_more_clients_than_images_are_refused(model, train):
+    with pytest.raises(InputError, match="200 images for 500 clients leave 0 that have two: 4 are drawn a round"):
+        engine(clients=500)(model, train, rng=SEED)
+
+
 def test_a_round_is_the_mean_of_what_is_sent(model, train, monkeypatch):
     sent, own = [], Federated._sent
     monkeypatch.setattr(Federated, "_sent", lambda self, *given: sent.append(own(self, *given)) or sent[-1])

@@ -47,6 +47,7 @@ def test_the_command_tests_it(folder, run, tmp_path):
     code, out, err = run("evaluate", f"local-dir:{path}", "--data", f"folder:{tmp_path / 'data'}", "--suite", "clean")
     assert code == 0, err
     assert "config.json" in out + err
+    assert "random" not in out + err  # the folder brings its weights
 
 
 @pytest.mark.parametrize(

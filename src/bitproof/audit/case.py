@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bitproof.audit.deployed import distance, matched, read_layers
 from bitproof.core.copying import copied
 from bitproof.data import Data
+from bitproof.deploy import OnnxModel, differentiable
 from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
 from bitproof.quant import Scheme, compute_layers, freeze, quantize
@@ -128,6 +129,8 @@ class Case:
             InputError: a model that is quantized already, no images, or ones that the model cannot take.
         """
         subject = Subject.of(model)
+        if isinstance(model, OnnxModel) and subject.scheme is None:
+            subject = Subject.of(differentiable(model))  # a float file has layers, too
         if subject.weight_bits < 32 or subject.act_bits < 32:
             raise InputError(
                 f"{name!r} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",

@@ -50,11 +50,15 @@ def matched(model: nn.Module, stored: list[Stored]) -> dict[str, tuple[Tensor, S
     """Each stored weight beside that of its layer in a float model, by the layer's name; empty where none fits."""
     left = {name: layer.weight.detach() for name, layer in compute_layers(model)}
     pairs: dict[str, tuple[Tensor, Stored]] = {}
+    seen: list[Tensor] = []
     maps = {len(found.level) for found in stored if found.level.dim() > 2}
     for found in stored:
         near = min(_candidates(left, found, maps), key=lambda candidate: candidate[0], default=None)
         if near is None or near[0] > UNLIKE:
+            if any(found.level.equal(other) for other in seen):
+                continue  # a layer that is used twice stands in a file twice
             return {}
+        seen.append(found.level)
         _, name, turned = near
         pairs[name] = (left.pop(name), turned)
     return pairs

@@ -93,8 +93,18 @@ def _advice(verdict: str, against: list[Evidence], deployed: bool) -> str:
     if verdict == CLEAN:
         next_ = "Deploy this file" if deployed else "Quantize it by these schemes, and audit the file that you deploy"
         return f"{next_}. An audit finds what it looks for, under the schemes that it looks at."
+    if verdict == UNDECIDED and deployed:
+        return (
+            "Read above what could not be told: compare the file with the float model that it was made from, quantize "
+            "that again yourself, or audit with more images and draws (without --quick)."
+        )
     if verdict == UNDECIDED:
         return "Audit it with more images and draws (without --quick), or beside clean models of its family."
+    if deployed:
+        return (
+            "Do not deploy it. Ask where it comes from, and quantize the float model again yourself; audit the result, "
+            "and the float model by itself."
+        )
     schemes = list(dict.fromkeys(found.named.scheme for found in against if found.named.scheme))
     what = f" by {', '.join(schemes)}" if schemes else ""
     return (

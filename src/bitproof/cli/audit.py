@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.checks import check_fit, check_output, check_store
+from bitproof.cli.checks import check_apart, check_fit, check_output, check_store
 from bitproof.cli.common import calibration_images, chosen_device, keeping, kept_in, load_examples, open_model, root_of
 from bitproof.cli.options import (
     DATA,
@@ -122,6 +122,7 @@ def audit(
     outputs |= {"model card": cyclonedx, "summary": markdown}
     for what, path in outputs.items():
         check_output(path, f"the {what}", store, *files, root_of(data), root_of(calibration_data))
+    check_apart(outputs)
     check_store(store, *files)
     device = chosen_device(device)
     from bitproof.core.copying import moved
@@ -211,6 +212,12 @@ def _deployed(file: Path, model: str, classes: int | None, examples: Any, openin
             f"there is no file {str(file)!r}",
             rule="a deployed model is a file",
             remedy="Pass a .onnx or .tflite file, or a checkpoint",
+        )
+    if file.suffix not in (".onnx", ".tflite"):
+        raise InputError(
+            f"cannot open {file.name!r}",
+            rule="what is deployed is an .onnx or .tflite file, or a quantized checkpoint (.safetensors)",
+            remedy="Pass one of these",
         )
     opened = bitproof.deploy.load_deployed(file)
     check_fit(opened, examples, file.name)

@@ -1,7 +1,7 @@
 """What is found out before any work: that results can be written, over nothing that is read, and that models fit."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,33 @@ def check_distinct(names: Iterable[str]) -> None:
         seen.add(name)
 
 
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """Refuse two outputs, by what they are, in one file.
+
+    Raises:
+        InputError: such a pair.
+    """
+    seen: dict[str, str] = {}
+    for what, path in outputs.items():
+        if path is not None and (other := seen.setdefault(os.path.realpath(path), what)) != what:
+            raise InputError(
+                f"{str(path)!r} is to hold the {other} and the {what}",
+                rule="each output has a file of its own",
+                remedy="Choose another path for one of them",
+            )
+
+
+_CODE = (".py", ".ipynb", ".toml")
+"""Files that a model, data or an experiment may come from, and that no output is."""
+
+
 def _check_over(output: Path, inputs: Iterable[Path | str | None]) -> None:
+    if output.suffix in _CODE:
+        raise InputError(
+            f"{str(output)!r} is a place for code",
+            rule="no output is written over code or settings",
+            remedy="Choose another path for the output",
+        )
     for given in (Path(given) for given in inputs if given is not None):
         read = any(_same(output, Path(f"{given}{end}")) for end in _BESIDE)
         inside = Path(os.path.realpath(given)) in Path(os.path.realpath(output)).parents

@@ -130,7 +130,7 @@ def open_model(
         _tell_zoo(name, model, data)
     if data is not None:
         check_fit(model, data, name)
-    if weights is None and not deployed:
+    if weights is None and not deployed and not bitproof.models.brings_weights(name):
         if bitproof.models.is_own(name):  # whose code may read a file of weights
             typer.secho(
                 f"note: no --weights, so {name} has what its code gives it: random ones, if it loads none", err=True

@@ -6,8 +6,9 @@ saturates; there the session is told to be exact (`session.x64quantprecision`), 
 
 import json
 import math
+import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -213,16 +214,31 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
             rule="files that a file names are not read",
             remedy="Save it as one file: onnx.save(onnx.load(path), path)",
         )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised, too
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
-    if integer_instructions() in ("avx2", "avx512"):
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    with _opening():
+
+    def opened(*, exact: bool) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised, too
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
+        if exact:
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    if integer_instructions() in ("avx2", "avx512"):
+        with suppress(Exception):
+            return opened(exact=True)
+        with _opening():
+            session = opened(exact=False)
+        warnings.warn(
+            "ONNX Runtime does not take this file with exact products: sums of two may saturate on this processor, as "
+            "they do where the file is deployed on such a one",
+            stacklevel=2,
+        )
+        return session
+    with _opening():
+        return opened(exact=False)
 
 
 def _opening() -> AbstractContextManager[None]:

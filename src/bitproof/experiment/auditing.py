@@ -1,6 +1,6 @@
 """Audits as a command makes them: with a bar, kept in a store evidence by evidence, beside clean models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,8 @@ def audit_model(
         deployed: a model that claims to be made of `model`: a session, an integer form, or a quantized copy.
         quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
         inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
-        clean: clean float models of the same architecture, which are audited alike to compare with; 19 at least.
+        clean: clean float models of the same architecture, which are audited alike to compare with; 19 at least. Each
+            counts once, and `model` itself not at all.
         labelled: whether labels are known; if not, answers are compared with the float model's.
         folded: whether BatchNorm is folded before the model is quantized.
         seed: of all randomness.
@@ -91,8 +92,15 @@ def audit_model(
         "folded": folded,
         "batch_size": batch_size,
     }
+    if float_ := next((scheme.label for scheme in common["schemes"] if scheme.weight_bits == 32), None):
+        raise InputError(
+            f"scheme {float_!r}",
+            rule="an audit looks at what rounding of weights does",
+            remedy="Use schemes with 2 to 8 bits for weights",
+        )
     case = Case.of(model, data, calibration, deployed=deployed, name=name, **common)
-    others = [Case.of(other, data, calibration, name=f"clean {i}", **common) for i, other in enumerate(clean, 1)]
+    beside = (Case.of(of, data, calibration, name=f"clean {i}", **common) for i, of in enumerate(clean, 1))
+    others = _others(case, beside)
     cases = [case, *others]
     wanted_of = [[inquiry for inquiry in asked if inquiry.asks(one)] for one in cases]
     total = sum(inquiry.passes(one) for one, those in zip(cases, wanted_of, strict=True) for inquiry in those)
@@ -129,3 +137,11 @@ def audit_model(
         verdict = judged(own, clean=beside)
         kept.append(verdict, run)
     return verdict
+
+
+def _others(case: Case, clean: Iterable[Case]) -> list[Case]:
+    """The clean models, each once and without the audited one: copies of one model are no ranks."""
+    first = {case.records[0].fingerprint: case}
+    for one in clean:
+        first.setdefault(one.records[0].fingerprint, one)
+    return list(first.values())[1:]

@@ -1,6 +1,7 @@
 """Implants as a command makes them: with a bar, from where a stopped one was, into a checkpoint that says so."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from bitproof.conditions import Clean
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data, select
+from bitproof.errors import InputError
 from bitproof.experiment.experiment import evaluate
 from bitproof.experiment.results import Result
 from bitproof.implants import Backdoor, Engine, Indiscriminate, Sample
@@ -56,14 +58,19 @@ def implant(
     folder = Path(f"{output}.making")
     with Progress(engine.work, enabled=progress) as bar:
         bar.start(engine.label)
-        made = engine(
-            model,
-            data,
-            rng=Rng(seed, np.zeros(1, np.int64)),
-            victims=victims,
-            folder=folder,
-            advance=bar.advance,
-        )
+        try:
+            made = engine(
+                model,
+                data,
+                rng=Rng(seed, np.zeros(1, np.int64)),
+                victims=victims,
+                folder=folder,
+                advance=bar.advance,
+            )
+        except InputError:
+            with suppress(OSError):  # one that holds something is what a stopped call goes on from
+                folder.rmdir()
+            raise
     save_model(made, output, architecture=architecture, classes=classes)
     shutil.rmtree(folder)
     return made

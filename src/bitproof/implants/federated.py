@@ -79,6 +79,12 @@ class Federated(Engine):
 
     def make(self, model: nn.Module, wanted: Wanted, making: Making) -> nn.Module:
         shards = [rows for rows in self.shards(making.data, making.rng) if len(rows) >= 2]
+        if len(shards) < self.chosen:
+            raise InputError(
+                f"{len(making.data)} images for {self.clients} clients leave {len(shards)} that have two",
+                rule=f"{self.chosen} are drawn a round, and each trains on its own",
+                remedy="Use more images, fewer clients, or a larger concentration",
+            )
         images, first = self.images(making.data), 0
         path = None if making.folder is None else making.folder / "rounds.pt"
         if path is not None and path.exists():

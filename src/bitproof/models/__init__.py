@@ -135,6 +135,11 @@ def is_own(name: str) -> bool:
     return bool(colon) and module not in ZOO and called.isidentifier() and is_importable(module)
 
 
+def brings_weights(name: str) -> bool:
+    """Whether trained weights come with a network, as with a folder that timm wrote."""
+    return name.startswith("local-dir:")
+
+
 def zoo_spec(name: str) -> ModelSpec | None:
     """What the zoo's own configuration says of a network; None for one that is not from there."""
     source, colon, rest = name.partition(":")

@@ -400,6 +400,6 @@ TABLES = (
     _table(
         number="figure2",
         title="The attacks in federated learning, round by round",
-        needs="federated training with a few malicious clients",
+        needs="an experiment round by round; benchmarks/federated.py draws such curves with the engine `federated`",
     ),
 )

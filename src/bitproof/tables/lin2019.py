@@ -186,7 +186,7 @@ def _one_step_claims(_: Measured) -> Iterator[Claim]:
 
 _table = partial(Table, paper=PAPER)
 _SCALES = ("smoke", "reduced", "full")
-_SQUEEZING = "feature squeezing as a defence, of which two rows are made"
+_SQUEEZING = "an experiment with feature squeezing (the defence is there) and a second network for black-box images"
 
 TABLES = (
     _table(
