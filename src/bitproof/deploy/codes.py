@@ -105,7 +105,7 @@ def litert_codes(model: Any, interpreter: Any) -> Iterator[Stored]:
         operator = graph.Operators(number)
         order = LAYERS.get(model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode())
         weight = details.get(int(operator.Inputs(1))) if order else None
-        if weight is None or np.dtype(weight["dtype"]).kind not in "iu":
+        if order is None or weight is None or np.dtype(weight["dtype"]).kind not in "iu":
             continue
         grid = weight["quantization_parameters"]
         scale, zero = (torch.from_numpy(np.array(grid[name], np.float32)) for name in ("scales", "zero_points"))

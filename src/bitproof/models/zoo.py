@@ -66,7 +66,8 @@ def local_spec(folder: str) -> ModelSpec:
         architecture, arguments = str(config["architecture"]), dict(config.get("model_args") or {})
         if not timm.is_model(architecture):
             raise _unknown(architecture, timm.list_models(), "timm")
-        usual = {**timm.models.get_pretrained_cfg(architecture).to_dict(), **own}
+        known = timm.models.get_pretrained_cfg(architecture)
+        usual = {**(known.to_dict() if known else {}), **own}
         size, crop = tuple(map(int, usual["input_size"])), float(usual["crop_pct"])
         mean, std = (tuple(map(float, usual[name])) for name in ("mean", "std"))
         classes = check_classes(int(config.get("num_classes", usual["num_classes"])))
