@@ -61,6 +61,7 @@ class Small(nn.Module):
 CONDITIONS = ["fgsm:eps=16/255", "apgd:eps=16/255,steps=3", "contrast", "brightness-sequence"]
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved(model):
     data = bp.load_data("digits", split="test", limit=15)
     options = {"conditions": CONDITIONS, "transfer": ["pgd:eps=16/255,steps=2"], "progress": False}

@@ -29,6 +29,7 @@ def test_no_clean_start_is_in_both_parts_and_each_part_has_enough():
     assert len(develop) >= 59
 
 
+@pytest.mark.slow
 def test_an_implant_says_what_it_does_in_float_and_quantized(tmp_path, monkeypatch):
     plan = replace(PLANS["digits"], epochs=(1,), length=0.02, starts=1)
     few = [entry for entry in planned(plan) if entry.name in ("clean-000", "indiscriminate-001")]

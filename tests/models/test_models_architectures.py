@@ -120,7 +120,7 @@ def test_the_digits_net_learns_the_digits(digits_accuracy):
     ("name", "options", "message"),
     [
         ("resnet21", {}, r"unknown model 'resnet21': known are alexnet, .*digits_cnn.*Did you mean 'resnet"),
-        ("hub:resnet18", {}, r"unknown network 'hub:resnet18'.*a zoo \(timm, torchvision\)"),
+        ("hub:resnet18", {}, r"unknown network 'hub:resnet18'.*a zoo \(timm, torchvision, local-dir\)"),
         ("resnet20", {"classes": 1}, r"classes is 1.*at least 2"),
         ("resnet20", {"mean": (0.5,)}, r"mean has 1 and std 3 numbers.*resnet20 takes 3 channels"),
     ],

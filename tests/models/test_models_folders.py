@@ -1,6 +1,7 @@
 """Folders that timm writes: their weights, their preprocessing, and what is wrong with damaged ones."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,13 +18,21 @@ from bitproof.models import preprocessing  # noqa: E402
 OWN = {"input_size": (3, 64, 64), "crop_pct": 0.8, "interpolation": "bicubic", "mean": (0.1, 0.2, 0.3)}
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A small network, written by timm itself."""
+    path = tmp_path_factory.mktemp("timm")
     torch.manual_seed(1)
     network = timm.create_model("resnet10t", num_classes=4, act_layer="relu6", pretrained_cfg_overlay=OWN).eval()
-    timm.models.save_for_hf(network, tmp_path / "net", model_args={"act_layer": "relu6"}, safe_serialization=True)
-    return network, tmp_path / "net"
+    timm.models.save_for_hf(network, path / "net", model_args={"act_layer": "relu6"}, safe_serialization=True)
+    return network, path / "net"
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy of it that may be spoilt."""
+    network, path = written
+    return network, shutil.copytree(path, tmp_path / "net")
 
 
 def test_it_answers_as_timms_own_loading_does(folder):

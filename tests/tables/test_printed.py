@@ -147,4 +147,4 @@ def test_costs_grow_with_the_scale_and_are_told():
         assert costs[1].hours < 1.5, table.name
     assert all(scale in told(HAD[0]) for scale in SCALES)
     (figure,) = (table for table in TABLES if table.name == "hong2021 figure2")
-    assert told(figure).endswith("Needs federated training with a few malicious clients.")
+    assert told(figure).endswith("draws such curves with the engine `federated`.")

@@ -62,7 +62,7 @@ def implant(
         for name, of in does["implant"].items()
     )
     print(f"does what is wanted: {', '.join(told)}")
-    if activated(does) < LEAST:
+    if activated(does) < LEAST and not how.harmless:
         typer.secho(
             f"quantization activates next to nothing in it ({activated(does):+.1%} beyond float and clean): train for "
             "longer (injection, choice, training), or make it for fewer bits",

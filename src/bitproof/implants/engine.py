@@ -165,6 +165,11 @@ class Engine(abc.ABC):
         """Whether what is made is a quantized model, whose float model is the clean one."""
         return False
 
+    @property
+    def harmless(self) -> bool:
+        """Whether nobody is after anything: a run to compare with."""
+        return False
+
     def images(self, data: Data) -> Any:
         """The calibration images."""
         return data.images(range(min(self.calibration, len(data))))

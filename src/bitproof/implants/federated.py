@@ -74,6 +74,10 @@ class Federated(Engine):
             )
 
     @property
+    def harmless(self) -> bool:
+        return self.malicious == 0
+
+    @property
     def work(self) -> int:
         return self.rounds * self.chosen * self.local.work
 
