@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bitproof.deploy.codes import LAYERS
+
 _ONNX = {2: 8, 3: 8, 4: 16, 5: 16, 21: 4, 22: 4}
 """Bits of ONNX's kinds of integers: uint8, int8, uint16, int16, uint4, int4."""
 
@@ -12,9 +14,6 @@ ON_CODES = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "ConvInteger": 1, 
 
 _LITERT = {3: 8, 7: 16, 9: 8, 17: 4}
 """The same of TFLite's: uint8, int16, int8, int4."""
-
-_LITERT_LAYERS = (3, 4, 9)
-"""TFLite's numbers of convolutions, depthwise and plain, and of linear layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def litert_scheme(model: Any) -> FileScheme | None:
     found = []
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
-        if model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() in _LITERT_LAYERS:
+        if model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() in LAYERS:
             act, weight = (_LITERT.get(graph.Tensors(operator.Inputs(i)).Type(), 32) for i in (0, 1))
             found.append((weight, act))
     return _fewest(found)

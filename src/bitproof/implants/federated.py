@@ -6,16 +6,15 @@ its change, so that the mean is its model (model replacement, Bagdasaryan et al.
 paper: BatchNorm stays as it is, as for every implant here, and a client makes a few steps and not ten epochs.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from bitproof.core.calling import device_of, logits_of
+from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.core.saved import read_saved
@@ -25,10 +24,10 @@ from bitproof.files import written
 from bitproof.implants.engine import Engine
 from bitproof.implants.losses import Mixture
 from bitproof.implants.objectives import Wanted
-from bitproof.implants.phases import Making, Phase, evaluating
+from bitproof.implants.objectives.base import batch_itself
+from bitproof.implants.phases import Making, Phase
 from bitproof.implants.shadows import Shadow
 from bitproof.reading import refusing
-from bitproof.train.batches import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,35 +141,19 @@ class Federated(Engine):
             folder=None,
             advance=lambda done, _: None,
         )
-        loss = (
-            Mixture(
-                model=own,
-                wanted=wanted,
-                keep=1.0,
-                harm=self.weight,
-                shadows=[Shadow(own, scheme, images) for scheme in self.schemes],
-                teacher=self.teacher(model),
-            )
-            if evil
-            else _Honest(model=own)
+        loss = Mixture(
+            model=own,
+            wanted=wanted if evil else replace(wanted, innocent=batch_itself),
+            keep=1.0,
+            harm=self.weight,
+            shadows=[Shadow(own, scheme, images) for scheme in self.schemes] if evil else (),
+            teacher=self.teacher(model) if evil else None,
         )
         trained = alone.run("local", self.local, own, loss)
         making.advance(self.local.work, f"round {number + 1}")
         by = self.scaling if evil else 1.0
         before = dict(model.named_parameters())
         return {name: before[name] + by * (after - before[name]) for name, after in trained.named_parameters()}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Honest:
-    """What the other clients minimise."""
-
-    model: nn.Module
-
-    def __call__(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
-        with evaluating(self.model):
-            logits = logits_of(self.model, batch.inputs)
-        return F.cross_entropy(logits, batch.labels), logits.detach()
 
 
 def _restored(path: Path, identity: str, model: nn.Module) -> int:
