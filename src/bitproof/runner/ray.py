@@ -6,6 +6,7 @@ are read from files need these files at the same place on every machine. No dash
 anybody.
 """
 
+import importlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -122,12 +123,11 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        import ray
+        return importlib.import_module("ray")
     except ImportError as error:
         raise InputError(
             "Ray is not installed", rule="executor=ray needs it", remedy="pip install 'bitproof[ray]'"
         ) from error
-    return ray
 
 
 # ---- in a worker --------------------------------------------------------------------------------------------
@@ -139,10 +139,8 @@ _benches: dict[Any, Any] = {}
 def _do(sent: list[Any], task: Task, needed: dict[str, Any], missing: frozenset[str], threads: int) -> list[Record]:
     (reference,) = sent  # in a list, in which Ray leaves it as it is: it is fetched once a worker, not once a task
     if reference not in _benches:
-        import ray
-
         torch.set_num_threads(threads)
         keep_freed_memory()
         _benches.clear()
-        _benches[reference] = ray.get(reference)
+        _benches[reference] = _ray().get(reference)
     return list(task(_benches[reference], needed, missing, lambda passes: None))
