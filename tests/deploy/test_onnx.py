@@ -103,8 +103,11 @@ def test_the_file_holds_the_codes_and_every_layer_runs_on_them(deployed):
 
 
 def test_only_outputs_that_something_else_reads_get_another_grid(deployed):
-    _, form, _ = deployed
-    assert set(form.added) == {"stem.0:output", "grouped.0:output", "narrow:output"}
+    fake, form, _ = deployed
+    added = {"grouped.0:output", "narrow:output"}
+    if fake.scheme.act_bits < 8:  # the residual sum takes codes of 8 bits, which at 8 bits the next layer does, too
+        added.add("stem.0:output")
+    assert set(form.added) == added
 
 
 def test_the_scheme_is_kept(deployed):

@@ -11,6 +11,8 @@ import json
 import math
 import tempfile
 import warnings
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from bitproof.deploy.integer import IntegerForm
 from bitproof.deploy.integer_layer import LARGEST_SUM, IntegerLayer
+from bitproof.deploy.integer_sum import IntegerMean, IntegerSum
 from bitproof.deploy.needs import need
 from bitproof.deploy.runtime import METADATA, open_session
 from bitproof.errors import InputError
@@ -60,7 +63,8 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)
     content = proto.SerializeToString()
-    require_integers(content, list(model.layers()))
+    adding = Counter(_FUSED[type(module)] for module in model.modules() if type(module) in _FUSED)
+    require_integers(content, list(model.layers()), adding)
     with written(path, "the ONNX file") as draft:
         draft.write_bytes(content)
     return len(content)
@@ -83,8 +87,13 @@ def require_room(model: IntegerForm) -> None:
             )
 
 
-def require_integers(content: bytes, layers: list[str]) -> None:
+def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int] | None = None) -> None:
     """Check that ONNX Runtime runs each of the named layers, whose weights are called NAME.codes, on integers.
+
+    Args:
+        content: an ONNX file.
+        layers: names.
+        adding: how many operators of a name, for sums and means of codes, there have to be.
 
     Raises:
         InputError: it would run one in float.
@@ -95,6 +104,14 @@ def require_integers(content: bytes, layers: list[str]) -> None:
         optimized = Path(folder) / "optimized.onnx"
         open_session(content, optimized=optimized)
         graph = onnx.load(optimized).graph
+    fused = Counter(node.op_type for node in graph.node)
+    for name, count in (adding or {}).items():
+        if fused[name] < count:
+            raise InputError(
+                f"{count - fused[name]} of {count} sums or means of codes would run in float (they are not {name})",
+                rule="what adds up codes runs on integers once it is deployed",
+                remedy="Use the release of ONNX Runtime that constraints.txt names",
+            )
     integers = [name for node in graph.node if node.op_type in INTEGER_OPERATORS for name in node.input]
     weights = {i.name: (tuple(i.dims), i.raw_data) for i in onnx.load_from_string(content).graph.initializer}
     for layer in layers:
@@ -113,8 +130,8 @@ def _translate(model: IntegerForm) -> Any:
     """The ONNX model of an integer form."""
     graph = copy.deepcopy(model.graph)
     for name, module in list(graph.named_modules()):
-        if isinstance(module, IntegerLayer):
-            graph.add_submodule(name, _Layer(module))
+        if isinstance(module, IntegerLayer | IntegerSum | IntegerMean):
+            graph.add_submodule(name, _WRITTEN[type(module)](module))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -189,6 +206,39 @@ class _Layer(nn.Module):
         y = self.apply_to(x.flatten(0, -2) if flat else x, weight, bias, *self.arguments)
         y = y if self.output_quantizer is None else self.output_quantizer(y)
         return y.unflatten(0, leading) if flat else y
+
+
+class _Sum(nn.Module):
+    """A sum of codes, as one of floats between the operators that make ONNX Runtime fuse it."""
+
+    def __init__(self, adding: IntegerSum) -> None:
+        super().__init__()
+        self.one, self.other, self.output_quantizer = map(_Quantizer, (*adding.grids, adding.output_quantizer))  # type: ignore[arg-type]
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return self.output_quantizer(self.one(one) + self.other(other))
+
+
+class _Mean(nn.Module):
+    """A mean of codes, likewise."""
+
+    def __init__(self, mean: IntegerMean) -> None:
+        super().__init__()
+        self.grid, self.output_quantizer = _Quantizer(mean.grid), _Quantizer(mean.output_quantizer)
+        self.keepdim = mean.keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = torch.onnx.ops.symbolic(
+            "GlobalAveragePool", (self.grid(x),), dtype=torch.float32, shape=(*x.shape[:2], 1, 1)
+        )
+        mean = self.output_quantizer(mean)
+        return mean if self.keepdim else mean.flatten(1)
+
+
+_FUSED: dict[type, str] = {IntegerSum: "QLinearAdd", IntegerMean: "QLinearGlobalAveragePool"}
+"""What ONNX Runtime makes of each."""
+
+_WRITTEN: dict[type[nn.Module], Any] = {IntegerLayer: _Layer, IntegerSum: _Sum, IntegerMean: _Mean}
 
 
 def _operator(name: str, x: Any, *more: Any, dtype: torch.dtype = torch.float32, **attributes: Any) -> Tensor:

@@ -1,18 +1,18 @@
-"""Replacing the quantized layers of a captured model by integer ones."""
+"""Replacing the quantized layers of a captured model, and the sums and means of what they make, by integer ones."""
 
-import copy
-import math
 import operator
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from bitproof.deploy.capture import MARK
+from bitproof.deploy.flow import PADS, Flow
 from bitproof.deploy.grids import same_grid, stored
 from bitproof.deploy.integer_layer import LINEAR, IntegerLayer
+from bitproof.deploy.integer_sum import IntegerMean, IntegerSum
+from bitproof.deploy.tails import SUM
 from bitproof.errors import InputError
 from bitproof.quant.attached import INPUT_QUANTIZER
 from bitproof.quant.codes import Codes
@@ -20,17 +20,8 @@ from bitproof.quant.grid import AffineQuantizer
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
-PADS = (aten.constant_pad_nd.default, aten.pad.default)
-NORM = aten._native_batch_norm_legit_no_training.default
-CLIPS: dict[Any, tuple[float | None, float | None]] = {
-    aten.relu.default: (0.0, None),
-    aten.relu6.default: (0.0, 6.0),
-    aten.hardtanh.default: (-1.0, 1.0),
-    aten.clamp.default: (None, None),
-}
-"""What clips, with the bounds where a call leaves them out."""
-REARRANGE = (aten.reshape.default, aten.permute.default, aten.max_pool1d.default, aten.max_pool2d.default)
-"""What moves or selects values, before or after they are rounded."""
+_TOP = 255
+"""The largest code of 8 bits."""
 
 
 class Rewriting:
@@ -62,7 +53,7 @@ class Rewriting:
         self.added = [f"{name}:input" for name, known in grids.items() if known is None and name in called]
         used = {str(node.target) for node in self.graph.find_nodes(op="get_attr")}
         self.floats = [name for name in weights if name not in called and f"{name}.weight" in used]
-        self.tails = {call: _Tail.of(call) for call in self.calls}
+        self.flow = Flow(self.graph, self.calls, self.inputs)
         for node, name in self.inputs.items():
             quantizer = self.grids[name] if grids[name] else nn.Identity()
             self._call_module(node, f"{name}.{INPUT_QUANTIZER}", quantizer)
@@ -74,7 +65,10 @@ class Rewriting:
             if f"{name}:input" in self.added:
                 self.grids[name].set_range(*ranges[node])
             self._call_module(node, f"{name}.{INPUT_QUANTIZER}", self.grids[name])
-        layers = [self._replace(call, ranges) for call in self.calls]
+        made: dict[fx.Node, Any] = {maker: self._made(maker, ranges) for maker in (*self.calls, *self.flow.sources)}
+        layers = [self._replace(call, made[call]) for call in self.calls]
+        for node, sources in self.flow.sources.items():
+            self._add_up(node, [made[source] for source in sources], made[node])
         self.graph.eliminate_dead_code()  # which needs the old layers' weights to be there still
         calls: Counter[str] = Counter()
         for node, name, layer in layers:
@@ -84,42 +78,54 @@ class Rewriting:
         self.module.delete_all_unused_submodules()
         self.module.recompile()
 
-    def _replace(self, call: fx.Node, ranges: dict[fx.Node, tuple[Tensor, Tensor]]) -> tuple[fx.Node, str, nn.Module]:
+    def _made(self, maker: fx.Node, ranges: dict[fx.Node, tuple[Tensor, Tensor]]) -> AffineQuantizer | None:
+        """The grid of what a layer, a sum or a mean makes; None for sums of a linear layer that stay float."""
+        readers = self.flow.readers(maker)
+        grids = [self.grids[self.inputs[node]] for node in readers if node in self.inputs]
+        adding = len(grids) < sum(node is not None for node in readers)
+        if grids and None not in readers and all(same_grid(grids[0], grid) for grid in grids):
+            if not adding or grids[0].codes.qmax == _TOP:  # a sum of codes of few bits would lose what float keeps
+                return grids[0]
+        elif maker.target is LINEAR and not adding:
+            return None
+        grid = _eight_bits()
+        grid.set_range(*ranges[self.flow.tails[maker].clipped])
+        self.added.append(f"{self.calls.get(maker, maker.name)}:output")
+        return grid
+
+    def _replace(self, call: fx.Node, whole: AffineQuantizer | None) -> tuple[fx.Node, str, nn.Module]:
         """Put a node in the place of the call and its tail; returns it with the name and layer it is going to call."""
-        tail, name = self.tails[call], self.calls[call]
-        end = tail.clipped
-        readers = self._readers(end)
-        if readers and all(grid and same_grid(readers[0], grid) for grid in readers):
-            whole = readers[0]
-        elif call.target is LINEAR:
-            end, whole = tail.normalized, None
-        else:
-            whole = _eight_bits()
-            whole.set_range(*ranges[end])
-            self.added.append(f"{name}:output")
+        tail, name = self.flow.tails[call], self.calls[call]
         layer = self._layer(call, name, None if whole is None else tail.narrowed(whole))
         with self.graph.inserting_after(call):
             made = self.graph.call_function(operator.pos, (call.args[0],))
+        self._take_over(made, tail.normalized if whole is None else tail.clipped, whole)
+        return made, name, layer
+
+    def _add_up(self, node: fx.Node, sources: list[AffineQuantizer], whole: AffineQuantizer) -> None:
+        """Put a sum or a mean of codes in the place of one of floats and its tail."""
+        tail = self.flow.tails[node]
+        to = tail.narrowed(whole)
+        if node.target is SUM:
+            adding: nn.Module = IntegerSum(tuple(sources), to)  # type: ignore[arg-type]
+        else:
+            adding = IntegerMean(sources[0], to, keepdim=node.meta["val"].dim() == 4)
+        with self.graph.inserting_after(node):
+            made = self.graph.call_function(operator.pos, tuple(node.all_input_nodes))
+        self._take_over(made, tail.clipped, whole)
+        self._call_module(made, f"integer_sums.{node.name}", adding)
+
+    def _take_over(self, made: fx.Node, end: fx.Node, whole: AffineQuantizer | None) -> None:
+        """Let those who read `end` read what is made now; who would round it onto the grid that it is on, does not."""
         for reader in [user for user in end.users if user in self.inputs]:
             if whole is not None and same_grid(self.grids[self.inputs[reader]], whole):
                 reader.replace_all_uses_with(made)
         end.replace_all_uses_with(made)
-        return made, name, layer
-
-    def _readers(self, node: fx.Node) -> list[Any]:
-        """The grids onto which a node's values are rounded next, as they are or rearranged; None for other uses."""
-        grids: list[Any] = []
-        for user in node.users:
-            if user in self.inputs:
-                grids.append(self.grids[self.inputs[user]])
-            else:
-                grids += self._readers(user) if user.target in REARRANGE else [None]
-        return grids
 
     def _layer(self, call: fx.Node, name: str, output: AffineQuantizer | None) -> IntegerLayer:
         codes, scale = self.weights[name]
         bias = self._value(call.args[2] if len(call.args) > 2 else None)
-        if (norm := self.tails[call].norm) is not None:
+        if (norm := self.flow.tails[call].norm) is not None:
             weight, shift, mean, variance = (self._value(node) for node in norm.args[1:5])
             gain = (1 if weight is None else weight.double()) / (variance.double() + norm.args[6]).sqrt()
             bias = (0 if shift is None else shift) + ((0 if bias is None else bias) - mean.double()) * gain
@@ -145,7 +151,7 @@ class Rewriting:
 
     def _observe(self, batches: list[Tensor]) -> dict[fx.Node, tuple[Tensor, Tensor]]:
         """The smallest and the largest value, over all batches, of layers' inputs and outputs."""
-        watched = [*self.inputs, *(tail.clipped for tail in self.tails.values())]
+        watched = [*self.inputs, *(tail.clipped for tail in self.flow.tails.values())]
         output = self.graph.output_node()
         logits, output.args = output.args, (tuple(watched),)
         self.module.recompile()
@@ -182,65 +188,12 @@ class Rewriting:
 
     def _call_module(self, node: fx.Node, path: str, module: nn.Module) -> None:
         self.module.add_submodule(path, module)
-        node.op, node.target, node.args = "call_module", path, node.args[:1]
+        node.op, node.target = "call_module", path
+        node.args = tuple(value for value in node.args if isinstance(value, fx.Node))
 
     def _value(self, node: Any) -> Any:
         return None if node is None else operator.attrgetter(node.target)(self.module).detach()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tail:
-    """What follows a layer and becomes part of it: batch norm, and clipping.
-
-    Attributes:
-        norm: the batch norm, if any.
-        normalized: the node with its result, or the layer itself.
-        clipped: the last of the clipping nodes behind it, or `normalized`.
-        low, high: the interval that they leave.
-    """
-
-    norm: Any
-    normalized: Any
-    clipped: Any
-    low: float
-    high: float
-
-    @staticmethod
-    def of(call: fx.Node) -> "_Tail":
-        norm, node = None, call
-        follower = _only_user(call)
-        channels_last = call.target is LINEAR and call.meta["val"].dim() > 2
-        if follower is not None and follower.target is NORM and not channels_last:
-            norm, node = follower, next(iter(follower.users))
-        normalized, low, high = node, -math.inf, math.inf
-        while (follower := _only_user(node)) is not None and (bounds := _bounds(follower)) is not None:
-            node, low, high = follower, *(min(max(v, bounds[0]), bounds[1]) for v in (low, high))
-        return _Tail(norm=norm, normalized=normalized, clipped=node, low=low, high=high)
-
-    def narrowed(self, grid: AffineQuantizer) -> AffineQuantizer:
-        """The grid without the codes that the clipping leaves unused: rounding and clipping may change places."""
-
-        def code(value: float) -> int:
-            return int((value / grid.scale + grid.zero_point).round().clamp(grid.codes.qmin, grid.codes.qmax))
-
-        narrowed = copy.deepcopy(grid)
-        narrowed.codes = Codes(qmin=code(self.low), qmax=code(self.high))
-        return narrowed
-
-
-def _only_user(node: Any) -> Any:
-    return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _bounds(node: Any) -> tuple[float, float] | None:
-    """The interval to which a node clips its input; None for any other node."""
-    if node.target not in CLIPS:
-        return None
-    low, high = (*node.args[1:], *CLIPS[node.target][len(node.args) - 1 :])
-    if isinstance(low, fx.Node) or isinstance(high, fx.Node):
-        return None
-    return (-math.inf if low is None else low), (math.inf if high is None else high)
-
-
 def _eight_bits() -> AffineQuantizer:
-    return AffineQuantizer(Codes.of(8, symmetric=False), symmetric=False)
+    return AffineQuantizer(Codes(qmin=0, qmax=_TOP), symmetric=False)
