@@ -8,7 +8,8 @@ report that to its makers where `openvino_telemetry` is installed; it is importe
 import importlib
 import sys
 import warnings
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -111,11 +112,10 @@ class OpenVinoModel(nn.Module):
     def _run(self, images: Tensor, size: int) -> Tensor:
         """The logits of up to `size` images, in a batch of exactly `size`."""
         full = torch.cat([images, images.new_zeros(size - len(images), *images.shape[1:])])
-        with refusing(
-            "OpenVINO",
+        with _refusing(
+            "cannot run the model",
             rule="the model maps images of the data's shape to logits",
             remedy="Use data of the shape that it takes, or convert it again",
-            how="cannot run the model",
         ):
             given = self.taken(full).to(self.taken.dtype).contiguous().numpy()
             logits = self.request.infer({0: given}, share_inputs=False, share_outputs=False)[self.number]
@@ -208,12 +208,23 @@ def _compiled(openvino: Any, model: Any) -> Any:
     return core.compile_model(model, "CPU", options)
 
 
+@contextmanager
+def _refusing(how: str, *, rule: str, remedy: str) -> Iterator[None]:
+    """`refusing`, with the reason out of OpenVINO's messages, which begin with places in its own source."""
+    with refusing("OpenVINO", rule=rule, remedy=remedy, how=how):
+        try:
+            yield
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines()]
+            reasons = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "While "))]
+            raise ValueError(reasons[-1] if reasons else lines[0]) from error
+
+
 def _opening() -> AbstractContextManager[None]:
-    return refusing(
-        "OpenVINO",
+    return _refusing(
+        "cannot open the file",
         rule="an .xml and its .bin are one complete model of OpenVINO's own operators",
         remedy="Convert it again, and keep both files together",
-        how="cannot open the file",
     )
 
 
