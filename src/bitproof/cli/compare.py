@@ -32,7 +32,10 @@ from bitproof.errors import InputError
 def compare(
     model: Model,
     deployed: Annotated[
-        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, FILE.xml, or a checkpoint or weights of MODEL.")
+        str,
+        typer.Argument(
+            metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, FILE.xml, or a checkpoint or weights of MODEL."
+        ),
     ],
     data: DataOption,
     weights: Weights = None,

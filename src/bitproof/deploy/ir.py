@@ -17,7 +17,6 @@ from bitproof.deploy.bits import FileScheme, fewest
 from bitproof.deploy.codes import Stored
 from bitproof.deploy.formats import CODES, ImageFormat, is_channels_last
 from bitproof.deploy.needs import LARGEST_FILE
-from bitproof.errors import InputError
 from bitproof.reading import refusing
 
 LARGEST_XML = 2**26
@@ -141,7 +140,7 @@ def kind_of(output: Any) -> str:
 def ir_scheme(model: Any) -> FileScheme | None:
     """The bits of an OpenVINO model; None where all is float."""
     bits = _bits(model)
-    return fewest([tuple(bits[_giver(node, number)] for number in (1, 0)) for node in _layers(model)])
+    return fewest([(bits[_giver(node, 1)], bits[_giver(node, 0)]) for node in _layers(model)])
 
 
 def ir_codes(openvino: Any, model: Any) -> list[Stored]:

@@ -39,7 +39,9 @@ def content_of(path: str | Path, kind: str, *, limit: int = LARGEST_FILE) -> byt
     if not path.is_file() or not 0 < path.stat().st_size < limit:
         raise InputError(
             f"{kind} file {str(path)!r}",
-            rule=f"it must not be empty, and be below {limit / 2**30:g} GB" if path.is_file() else "the file does not exist",
+            rule=f"it must not be empty, and be below {limit / 2**30:g} GB"
+            if path.is_file()
+            else "the file does not exist",
             remedy="Check the path",
         )
     return path.read_bytes()

@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from bitproof.core.cpu import integer_instructions
 from bitproof.deploy.codes import Stored
 from bitproof.deploy.formats import chosen_output
-from bitproof.deploy.ir import KINDS, LARGEST_XML, check_xml, ends_in_softmax, image_format, ir_codes, ir_scheme, kind_of
+from bitproof.deploy.ir import (
+    KINDS,
+    LARGEST_XML,
+    check_xml,
+    ends_in_softmax,
+    image_format,
+    ir_codes,
+    ir_scheme,
+    kind_of,
+)
 from bitproof.deploy.needs import MOST_IMAGES, SMALLEST, content_of, need
 from bitproof.errors import InputError
 from bitproof.reading import refusing
