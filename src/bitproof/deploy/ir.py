@@ -1,8 +1,8 @@
 """OpenVINO's intermediate representation (IR), read without running it: is it safe to open, how does it take images,
 and which grids does it hold?
 
-OpenVINO's reader multiplies the sizes of a constant in 64 bits, and believes what wraps around to the bytes that it has;
-a document may also nest networks in networks. So a description is looked through before it is handed over.
+OpenVINO's reader multiplies the sizes of a constant in 64 bits, and believes what wraps around to the bytes that it
+has; a document may also nest networks in networks. So a description is looked through before it is handed over.
 """
 
 import math
