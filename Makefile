@@ -48,7 +48,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(PIP) -e '.[zoo,deploy,tflite,video,dev]'
+	$(PIP) -e '.[zoo,deploy,tflite,openvino,video,dev]'
 	touch $@
 
 $(VENV)/docs: $(VENV)/core

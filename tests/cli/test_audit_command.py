@@ -43,7 +43,7 @@ def test_clean_models_are_compared_with(run, tmp_path):
     [
         (["--deployed", "a.pt2"], "files of strangers"),
         (["--deployed", "a.onnx"], "there is no file"),
-        (["--deployed", "a.pt"], ".onnx or .tflite file, or a quantized checkpoint"),
+        (["--deployed", "a.pt"], ".onnx, .tflite or .xml file, or a quantized checkpoint"),
         (["--report", "nets.py"], "'nets.py' is a place for code"),
         (["--report", "x.html", "--sarif", "./x.html"], "is to hold the report and the SARIF file"),
         (["--scheme", "w32a32"], "what rounding of weights does"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from bitproof.deploy import IntegerForm, LiteRtModel, OnnxModel
+from bitproof.deploy import IntegerForm, LiteRtModel, OnnxModel, OpenVinoModel
 from bitproof.deploy.codes import Stored
 from bitproof.quant import compute_layers
 from bitproof.quant.attached import weight_quantizer
@@ -23,7 +23,7 @@ def read_layers(deployed: nn.Module) -> list[Stored] | str:
     found = list(_of_modules(deployed))
     if found:
         return found
-    files = [part for part in deployed.modules() if isinstance(part, (OnnxModel, LiteRtModel))]
+    files = [part for part in deployed.modules() if isinstance(part, (OnnxModel, LiteRtModel, OpenVinoModel))]
     if len(files) != 1:
         return "the codes of this kind of model cannot be read"
     found = files[0].codes()

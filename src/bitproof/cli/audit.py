@@ -55,7 +55,8 @@ def audit(
     deployed: Annotated[
         Path | None,
         typer.Option(
-            help="What claims to be made of it: .onnx, .tflite, or a quantized checkpoint.", rich_help_panel=DEPLOYED
+            help="What claims to be made of it: .onnx, .tflite, .xml, or a quantized checkpoint.",
+            rich_help_panel=DEPLOYED,
         ),
     ] = None,
     scheme: Annotated[
@@ -211,12 +212,12 @@ def _deployed(file: Path, model: str, classes: int | None, examples: Any, openin
         raise InputError(
             f"there is no file {str(file)!r}",
             rule="a deployed model is a file",
-            remedy="Pass a .onnx or .tflite file, or a checkpoint",
+            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
         )
-    if file.suffix not in (".onnx", ".tflite"):
+    if file.suffix not in (".onnx", ".tflite", ".xml"):
         raise InputError(
             f"cannot open {file.name!r}",
-            rule="what is deployed is an .onnx or .tflite file, or a quantized checkpoint (.safetensors)",
+            rule="what is deployed is an .onnx, .tflite or .xml file, or a quantized checkpoint (.safetensors)",
             remedy="Pass one of these",
         )
     opened = bitproof.deploy.load_deployed(file)

@@ -32,7 +32,10 @@ from bitproof.errors import InputError
 def compare(
     model: Model,
     deployed: Annotated[
-        str, typer.Argument(metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, or a checkpoint or weights of MODEL.")
+        str,
+        typer.Argument(
+            metavar="DEPLOYED", help="FILE.onnx, FILE.tflite, FILE.xml, or a checkpoint or weights of MODEL."
+        ),
     ],
     data: DataOption,
     weights: Weights = None,
@@ -61,7 +64,7 @@ def compare(
         raise InputError(
             f"there is no file {deployed!r}",
             rule="a deployed model is a file",
-            remedy="Pass a .onnx or .tflite file, or a checkpoint",
+            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
         )
     if not bitproof.deploy.is_deployed(deployed):
         opened = open_model(model, Path(deployed), classes, examples, mean=deployed_mean, std=deployed_std)

@@ -106,7 +106,7 @@ def evaluate(
         typer.Option(
             "--onnx",
             "--deployed",
-            help="Also test a file of a runtime: .onnx, .tflite, .pt2.",
+            help="Also test a file of a runtime: .onnx, .tflite, .xml, .pt2.",
             rich_help_panel=DEPLOYED,
         ),
     ] = None,

@@ -6,6 +6,7 @@ from bitproof.deploy.export import export_onnx
 from bitproof.deploy.integer import IntegerForm, integer_form
 from bitproof.deploy.kinship import Kinship, check_twin, kinship
 from bitproof.deploy.litert import LiteRtModel, load_litert
+from bitproof.deploy.openvino import OpenVinoModel, load_openvino
 from bitproof.deploy.runtime import OnnxModel, load_onnx
 from bitproof.deploy.sizes import Sizes, sizes
 from bitproof.deploy.sources import is_deployed, load_deployed
@@ -18,6 +19,7 @@ __all__ = [
     "Kinship",
     "LiteRtModel",
     "OnnxModel",
+    "OpenVinoModel",
     "Sizes",
     "Twin",
     "agreement",
@@ -31,5 +33,6 @@ __all__ = [
     "load_deployed",
     "load_litert",
     "load_onnx",
+    "load_openvino",
     "sizes",
 ]

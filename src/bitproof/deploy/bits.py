@@ -48,7 +48,7 @@ def onnx_scheme(graph: Any) -> FileScheme | None:
             found.append((_ONNX.get(kinds.get(node.input[ON_CODES[node.op_type]], 3), 8), 8))
         elif node.op_type in ("Conv", "Gemm", "MatMul") and (node.input[1] in kinds or stored(node.input[1]) < 32):
             found.append((stored(node.input[1]), stored(node.input[0])))
-    return _fewest(found)
+    return fewest(found)
 
 
 def litert_scheme(model: Any) -> FileScheme | None:
@@ -60,10 +60,10 @@ def litert_scheme(model: Any) -> FileScheme | None:
         if model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() in LAYERS:
             act, weight = (_LITERT.get(graph.Tensors(operator.Inputs(i)).Type(), 32) for i in (0, 1))
             found.append((weight, act))
-    return _fewest(found)
+    return fewest(found)
 
 
-def _fewest(found: Iterable[tuple[int, int]]) -> FileScheme | None:
+def fewest(found: Iterable[tuple[int, int]]) -> FileScheme | None:
     weights, acts = zip(*found, strict=True) if found else ((32,), (32,))
     scheme = FileScheme(weight_bits=min(weights), act_bits=min(acts))
     return None if scheme.label == "w32a32" else scheme

@@ -108,22 +108,27 @@ def _scalar(tensor: Any) -> Any:
     return numpy_helper.to_array(tensor).reshape(-1)[0]
 
 
-def chosen_output(outputs: Any) -> int:
+def chosen_output(outputs: Any, *, floats: str = "tensor(float)", of: str = "ONNX") -> int:
     """The number of the output that holds the logits: called so, or the only float [n, k], or the first.
+
+    Args:
+        outputs: with `name`, `type` and `shape`.
+        floats: the runtime's word for the type of float32.
+        of: the runtime, for messages.
 
     Raises:
         InputError: none of them is float.
     """
-    floats = [i for i, o in enumerate(outputs) if o.type == "tensor(float)"]
-    named = [i for i in floats if outputs[i].name == "logits"]
-    flat = [i for i in floats if len(outputs[i].shape) == 2]
-    if not floats:
+    usable = [i for i, o in enumerate(outputs) if o.type == floats]
+    named = [i for i in usable if outputs[i].name == "logits"]
+    flat = [i for i in usable if len(outputs[i].shape) == 2]
+    if not usable:
         raise InputError(
-            f"the ONNX model returns {', '.join(f'{o.type} {o.shape}' for o in outputs) or 'nothing'}",
+            f"the {of} model returns {', '.join(f'{o.type} {o.shape}' for o in outputs) or 'nothing'}",
             rule="a model under test maps images to float32 logits [n, k]",
             remedy="Export it with the logits as the first output",
         )
-    return next(iter([*named, *(flat if len(flat) == 1 else []), *floats]))
+    return next(iter([*named, *(flat if len(flat) == 1 else []), *usable]))
 
 
 def ends_in_softmax(graph: Any, output: str) -> bool:

@@ -11,6 +11,12 @@ SMALLEST = 1e-12
 LARGEST_FILE = 2**31
 """What a protobuf message, or a flatbuffer, can hold."""
 
+MOST_IMAGES = 2**16
+"""The largest batch that a file may ask for."""
+
+_EXTRAS = {"deploy": "ONNX", "tflite": "TFLite", "openvino": "OpenVINO"}
+"""Whose files each extra opens."""
+
 
 def need(*packages: str, extra: str = "deploy") -> None:
     """Raise an `InputError` for the first of the packages that is not installed."""
@@ -18,22 +24,24 @@ def need(*packages: str, extra: str = "deploy") -> None:
         if importlib.util.find_spec(package) is None:
             raise InputError(
                 f"{package} is not installed",
-                rule=f"{'ONNX' if extra == 'deploy' else 'TFLite'} files need the extra `{extra}`",
+                rule=f"{_EXTRAS[extra]} files need the extra `{extra}`",
                 remedy=f"Run pip install 'bitproof[{extra}]'",
             )
 
 
-def content_of(path: str | Path, kind: str) -> bytes:
+def content_of(path: str | Path, kind: str, *, limit: int = LARGEST_FILE) -> bytes:
     """The bytes of a deployed file.
 
     Raises:
         InputError: it is missing, empty or too large.
     """
     path = Path(path)
-    if not path.is_file() or not 0 < path.stat().st_size < LARGEST_FILE:
+    if not path.is_file() or not 0 < path.stat().st_size < limit:
         raise InputError(
             f"{kind} file {str(path)!r}",
-            rule="it must not be empty, and be below 2 GB" if path.is_file() else "the file does not exist",
+            rule=f"it must not be empty, and be below {limit / 2**30:g} GB"
+            if path.is_file()
+            else "the file does not exist",
             remedy="Check the path",
         )
     return path.read_bytes()

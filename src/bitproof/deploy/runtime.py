@@ -22,7 +22,7 @@ from bitproof.deploy.bits import onnx_scheme
 from bitproof.deploy.codes import Stored, onnx_codes
 from bitproof.deploy.formats import chosen_output, ends_in_softmax, input_format
 from bitproof.deploy.graph import read_graph
-from bitproof.deploy.needs import SMALLEST, content_of, need
+from bitproof.deploy.needs import MOST_IMAGES, SMALLEST, content_of, need
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
 from bitproof.reading import refusing
@@ -36,9 +36,6 @@ DYNAMIC = "DynamicQuantizeLinear"
 
 KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 """The inputs that a file may have."""
-
-MOST_IMAGES = 2**16
-"""The largest batch that a file may ask for."""
 
 
 class OnnxModel(nn.Module):

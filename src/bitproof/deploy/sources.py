@@ -7,10 +7,16 @@ from torch import nn
 
 from bitproof.deploy.exported import load_exported
 from bitproof.deploy.litert import load_litert
+from bitproof.deploy.openvino import load_openvino
 from bitproof.deploy.runtime import load_onnx
 from bitproof.errors import lookup
 
-SOURCES: dict[str, Callable[..., nn.Module]] = {".onnx": load_onnx, ".tflite": load_litert, ".pt2": load_exported}
+SOURCES: dict[str, Callable[..., nn.Module]] = {
+    ".onnx": load_onnx,
+    ".tflite": load_litert,
+    ".xml": load_openvino,
+    ".pt2": load_exported,
+}
 """How each is opened."""
 
 CODE = (".pt2",)

@@ -27,6 +27,8 @@ _PACKAGES = (
     "torchvision",
     "onnx",
     "onnxruntime",
+    "ai-edge-litert",
+    "openvino",
 )
 
 _OURS = Path(bitproof.__file__).parents[2]
