@@ -261,3 +261,23 @@ def test_attacks_and_the_masking_diagnosis_run_on_a_twin(images):
     found = bp.diagnose_masking(twin, data, twin=twin.gradient_from, queries=9, draws=3, directions=2, steps=3)
     assert found.attacked == 24
     assert all(cell.model.coverage is None for cell in result.cells if cell.model.name == "twin")
+
+
+def test_the_gradient_of_a_folded_relu_ends_at_zero(tmp_path):
+    """Not one step of the grid before it, as it does at the edges of other grids: steps of few bits are wide."""
+    images = torch.rand(48, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)
+        )
+    fake = bp.quantize(net.eval(), bp.Scheme.parse("w4a3,first=same,last=same"), [images])
+    form = bp.deploy.integer_form(fake, [images])
+    bp.deploy.export_onnx(form, tmp_path / "q.onnx")
+    session = bp.deploy.load_onnx(tmp_path / "q.onnx")
+    slopes = []
+    for model in (fake, form, Twin(session)):
+        x = images.clone().requires_grad_()
+        slopes.append(torch.autograd.grad(model(x)[:, 0].sum(), x)[0].flatten())
+    for slope in slopes[1:]:
+        assert torch.cosine_similarity(slope, slopes[0], dim=0) > 0.95

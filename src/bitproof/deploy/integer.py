@@ -123,7 +123,7 @@ def integer_form(model: nn.Module, calibration: Calibration) -> IntegerForm:
         )
     graph = Rewriting(capture(marked, shape), weights, grids)
     graph.rewrite(batches)
-    return IntegerForm(graph.module, scheme, shape, tuple(graph.added), tuple(graph.floats))  # type: ignore[arg-type]
+    return IntegerForm(graph.module, scheme, shape, tuple(graph.added), tuple(graph.floats)).eval()  # type: ignore[arg-type]
 
 
 def _scheme(model: nn.Module) -> Scheme:

@@ -87,8 +87,7 @@ class IntegerLayer(nn.Module):
         to = self.output_quantizer
         if to is None:
             return sums * self._along(self.unit)
-        ratio = self._along(self.unit / to.scale)
-        return fake_quantize(sums * ratio, torch.ones_like(to.scale), to.zero_point, to.codes) * to.scale
+        return on_grid(sums * self._along(self.unit / to.scale), to)
 
     def _along(self, values: Tensor) -> Tensor:
         """Values by output channel, for broadcasting against the output: [..., out] of linear layers."""
@@ -96,3 +95,20 @@ class IntegerLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.apply_to}, {self.arguments}, zero_point={self.zero_point}"
+
+
+def on_grid(steps: Float[Tensor, "n ..."], to: AffineQuantizer) -> Float[Tensor, "n ..."]:
+    """The values that numbers in steps of a grid are rounded to; the gradient of one that begins at zero ends there."""
+    if to.codes.qmin == int(to.zero_point):
+        steps = ends_at_zero(steps)
+    return fake_quantize(steps, torch.ones_like(to.scale), to.zero_point, to.codes) * to.scale
+
+
+def ends_at_zero(steps: Tensor, zero: float = 0.0) -> Tensor:
+    """Numbers that are going to be rounded and cut at `zero`, without a gradient below it.
+
+    A grid that begins at zero cuts as a ReLU does, and most often is one that was folded: its gradient ends at zero,
+    and not one step before, as at the edges of other grids, which with few bits is far. Sums of codes that are zero are
+    so in floats but for their last bits.
+    """
+    return steps.clamp(min=zero - 1e-3)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bitproof.deploy.integer_layer import ends_at_zero
 from bitproof.deploy.operators import convolution, gemm, pooled
 from bitproof.quant.codes import Codes
 from bitproof.quant.grid import fake_quantize
@@ -36,6 +37,8 @@ def rounded(x: Tensor, zero: Tensor, limits: tuple[int, int] | None = None) -> T
     """Codes of numbers in steps: rounded, moved by the zero point, cut to the range of its kind or to `limits`."""
     low, high = limits or _RANGES[zero.dtype]
     offset = zero.float()
+    if bool((offset == low).all()):
+        x = ends_at_zero(x)
     return fake_quantize(x, torch.ones((), device=x.device), offset, Codes(qmin=low, qmax=high)) + offset
 
 

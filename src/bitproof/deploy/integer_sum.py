@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste
+from bitproof.deploy.integer_layer import ends_at_zero, on_grid
 from bitproof.quant.grid import AffineQuantizer, fake_quantize
 
 
@@ -29,7 +30,11 @@ class IntegerSum(nn.Module):
         to = self.output_quantizer
         (a, za, r), (b, zb, q) = (self._codes(i, x) for i, x in enumerate((one, other)))
         offset = to.zero_point - _fused(r, za, q * zb)
-        return _on_grid(_fused(a, r, _fused(b, q, offset)), to)
+        codes = _fused(a, r, _fused(b, q, offset))
+        if to.codes.qmin == int(to.zero_point):  # as in `on_grid`
+            codes = ends_at_zero(codes, to.codes.qmin)
+        rounded = fake_quantize(codes, torch.ones_like(to.scale), torch.zeros_like(to.zero_point), to.codes)
+        return (rounded - to.zero_point) * to.scale
 
     def _codes(self, number: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes, their zero point, and their step in those of the sum."""
@@ -57,8 +62,7 @@ class IntegerMean(nn.Module):
         to = self.output_quantizer
         sums = round_ste(x / self.grid.scale).sum((2, 3), keepdim=self.keepdim)  # whole, and exact below 2^24
         ratio = self.grid.scale / (to.scale * (x.shape[2] * x.shape[3]))
-        rounded = fake_quantize(sums * ratio, torch.ones_like(to.scale), to.zero_point, to.codes)
-        return rounded * to.scale
+        return on_grid(sums * ratio, to)
 
     def extra_repr(self) -> str:
         return f"keepdim={self.keepdim}"
@@ -67,9 +71,3 @@ class IntegerMean(nn.Module):
 def _fused(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """a b + c, rounded once."""
     return (a.double() * b.double() + c.double()).float()
-
-
-def _on_grid(codes: Tensor, to: AffineQuantizer) -> Tensor:
-    """The values that codes stand for, once they are rounded and cut."""
-    one = torch.ones_like(to.scale)
-    return (fake_quantize(codes, one, torch.zeros_like(to.zero_point), to.codes) - to.zero_point) * to.scale
