@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -263,7 +264,7 @@ def test_the_seed_of_a_command_reaches_what_it_learns(run, weights, tmp_path):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_in_a_group_and_the_help_ends_with_an_example(name, run, monkeypatch):
-    program = get_command(app)
+    program: Any = get_command(app)
     command = program.commands[name]
     context = typer.Context(command)
     options = [p for p in command.get_params(context) if p.param_type_name == "option" and not p.hidden]

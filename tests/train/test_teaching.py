@@ -37,7 +37,7 @@ def test_a_start_that_guesses_is_no_teacher_unless_it_is_given(recipe, digits):
         recipe(start, digits)
     few = digits.take(FEWEST - 1)
     recipe(start, few)  # too few to tell
-    start.origin = {"weights": "random", "seed": 0}
+    start.origin = {"weights": "random", "seed": 0}  # pyright: ignore
     with pytest.raises(InputError, match="without a teacher, from random weights.*has to be trained"):
         recipe(start, few)
     made = recipe(start, few, teacher=start)
@@ -46,6 +46,8 @@ def test_a_start_that_guesses_is_no_teacher_unless_it_is_given(recipe, digits):
 
 class Says(nn.Module):
     """Gives image i, all of whose pixels are i, the i-th answer."""
+
+    answers: torch.Tensor
 
     def __init__(self, answers):
         super().__init__()
