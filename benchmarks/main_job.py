@@ -1,6 +1,6 @@
 """What `evaluate` costs beyond making the images and running the models: the bare loop's time over its own.
 
-python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_FOLDER [rounds=3] [images=16] [only=NETWORK] [part=clean]
+python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_ROOT [rounds=3] [images=16] [only=NETWORK] [part=clean]
 
 The clean images, the eleven resize modes and the fifteen corruptions (severity 3) of a float network with random
 weights and its frozen w8a8 copy. The bare loop reads the same pictures, makes the same images by the same settings, and
@@ -11,6 +11,7 @@ time, both in rotation; medians over rounds. Goals: 0.95, 0.9, 0.85.
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +48,10 @@ def measured(
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Each part of the job, or the one that is named, as soon as it is measured."""
     size, batch = NETWORKS[name]
-    source = ("cifar10", roots[0]) if size == 32 else ("folder", roots[1])
+    source = ("cifar10", roots[0]) if size == 32 else ("imagenet", roots[1])
+    options: dict[str, Any] = {} if size == 32 else {"size": size}
     count = images * (8 if size == 32 else 1)
-    data = bp.load_data(source[0], root=source[1], limit=count, **({} if size == 32 else {"size": size}))
+    data = bp.load_data(source[0], root=source[1], limit=count, **options)
     net = bp.load_model(name, classes=len(data.classes))
     models = {"float": net, "w8a8": bp.quantize(net, bp.Scheme(weight_bits=8, act_bits=8), next(data.inputs(4)))}
     frozen = [bp.freeze(model) for model in models.values()]
