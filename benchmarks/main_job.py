@@ -1,6 +1,6 @@
 """What `evaluate` costs beyond making the images and running the models: the bare loop's time over its own.
 
-python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_FOLDER [rounds=3] [images=16] [only=NETWORK]
+python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_ROOT [rounds=3] [images=16] [only=NETWORK] [part=clean]
 
 The clean images, the eleven resize modes and the fifteen corruptions (severity 3) of a float network with random
 weights and its frozen w8a8 copy. The bare loop reads the same pictures, makes the same images by the same settings, and
@@ -10,7 +10,8 @@ time, both in rotation; medians over rounds. Goals: 0.95, 0.9, 0.85.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +43,15 @@ def bare(models: Sequence[nn.Module], data: Data, shifts: Sequence[Shift], batch
                 model(frames).argmax(1)
 
 
-def measured(name: str, roots: Sequence[str], images: int, rounds: int) -> dict[str, object]:
+def measured(
+    name: str, roots: Sequence[str], images: int, rounds: int, only: str
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Each part of the job, or the one that is named, as soon as it is measured."""
     size, batch = NETWORKS[name]
-    source = ("cifar10", roots[0]) if size == 32 else ("folder", roots[1])
+    source = ("cifar10", roots[0]) if size == 32 else ("imagenet", roots[1])
+    options: dict[str, Any] = {} if size == 32 else {"size": size}
     count = images * (8 if size == 32 else 1)
-    data = bp.load_data(source[0], root=source[1], limit=count, **({} if size == 32 else {"size": size}))
+    data = bp.load_data(source[0], root=source[1], limit=count, **options)
     net = bp.load_model(name, classes=len(data.classes))
     models = {"float": net, "w8a8": bp.quantize(net, bp.Scheme(weight_bits=8, act_bits=8), next(data.inputs(4)))}
     frozen = [bp.freeze(model) for model in models.values()]
@@ -55,8 +60,9 @@ def measured(name: str, roots: Sequence[str], images: int, rounds: int) -> dict[
         "resizes": (resizes(data), 0.9),
         "corruptions": (corruptions(data, IMAGENET_C.values(), severities=(3,)), 0.85),
     }
-    claim: dict[str, object] = {"images": count, "batch": batch, "rounds": rounds}
     for part, (conditions, goal) in parts.items():
+        if only not in (part, ""):
+            continue
         shifts = [as_condition(condition) for condition in conditions]
         shifts = shifts if part == "clean" else [as_condition("clean"), *shifts]
         runs = {
@@ -66,8 +72,8 @@ def measured(name: str, roots: Sequence[str], images: int, rounds: int) -> dict[
             ),
         }
         times = rotate(runs, repeats=rounds, warmup=1, clock=time.process_time)
-        claim[part] = {"measured": round(ratio(times, "bare", "evaluate"), 3), "goal": goal}
-    return claim
+        found = round(ratio(times, "bare", "evaluate"), 3)
+        yield part, {"goal": goal, "measured": found, "images": count, "batch": batch, "rounds": rounds}
 
 
 def main() -> None:
@@ -76,8 +82,9 @@ def main() -> None:
     roots, options = sys.argv[1:3], dict(option.split("=") for option in sys.argv[3:])
     for name in NETWORKS:
         if options.get("only", name) == name:
-            claim = measured(name, roots, int(options.get("images", 16)), int(options.get("rounds", 3)))
-            kept("main_job", name, claim, {"threads": 1, "clock": "CPU time of the process"})
+            sizes = int(options.get("images", 16)), int(options.get("rounds", 3))
+            for part, claim in measured(name, roots, *sizes, options.get("part", "")):
+                kept("main_job", f"{name}, {part}", claim, {"threads": 1, "clock": "CPU time of the process"})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
 """The command line and Python say the same things: an option has an argument of its name, or a reason why not."""
 
+import importlib
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import torch
+import typer
+from typer.main import get_command
 
 import bitproof as bp
-from bitproof.cli.app import COMMANDS
+from bitproof.cli.app import COMMANDS, app
+from bitproof.cli.examples import EXAMPLES
+from bitproof.cli.options import GROUPS
 from bitproof.cli.run import words_of
 from bitproof.errors import InputError
 from bitproof.experiment import make, train
+from bitproof.subjects import fingerprint
 
 PYTHON = {
     "evaluate": (bp.evaluate, bp.load_model, bp.load_data, bp.quantize),
@@ -69,7 +78,6 @@ ARGUMENTS = {
     "remedies": "--remedy",
     "labelled": "--unlabelled",
     "tell": "told of what the command prints",
-    "seed": "where there is none, it is that of random weights, which nobody quantizes",
     "teacher": "--teacher, weights of MODEL",
     "changes": _SETTINGS,
     "to": _SETTINGS,
@@ -161,3 +169,122 @@ def test_an_experiment_in_a_file_is_the_command_that_it_amounts_to(run, tmp_path
 def test_completion_is_offered(run):
     code, out, _ = run("--help")
     assert code == 0 and "--install-completion" in out
+
+
+# ---- randomness
+
+
+def _callables():
+    """Every public function and callable setting, by its name."""
+    for module in ("", *(name for name in bp.__all__ if name.islower())):
+        home = importlib.import_module(f"bitproof.{module}".rstrip(".")) if f"bitproof.{module}" in sys.modules else bp
+        for name in getattr(home, "__all__", ()):
+            thing = getattr(home, name)
+            call = vars(thing).get("__call__") if inspect.isclass(thing) else thing
+            if inspect.isfunction(call):
+                yield f"{home.__name__}.{name}", call
+
+
+def test_randomness_has_a_seed_of_0_everywhere():
+    found = {name: inspect.signature(call).parameters for name, call in _callables()}
+    seeded = [name for name, parameters in found.items() if "seed" in parameters]
+    assert len(seeded) >= 12
+    for name, parameters in found.items():
+        if "rng" in parameters and parameters["rng"].default is None:
+            assert "seed" in parameters, f"{name} takes an rng that may be left out, and no seed"
+        if "seed" in parameters:
+            assert parameters["seed"].default == 0, name
+    of_runs = (bp.ptq.PostTraining, bp.ptq.Reconstruction, bp.train.Recipe, bp.train.Surrogate, bp.implants.Engine)
+    for kind in of_runs:
+        assert inspect.signature(kind.__call__).parameters["seed"].default == 0, kind
+
+
+WITHOUT_SEED = {
+    "demo": "shows one run, the same for everybody",
+    "gallery": "a fixed set of models, each of a seed of its own",
+    "run": "the file says it",
+    **dict.fromkeys(("report", "leaderboard", "submit", "check", "export", "merge", "diff", "list"), "draws nothing"),
+}
+"""Commands without --seed, and why."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_that_draw_have_a_seed(command):
+    parameters = inspect.signature(COMMANDS[command]).parameters
+    assert ("seed" in parameters) != (command in WITHOUT_SEED)
+    assert command in WITHOUT_SEED or parameters["seed"].default == 0
+
+
+def test_a_seed_chooses_what_is_learned():
+    """Roundings, a training's order and the draws of stochastic quantizers; a seed is a short way to say an rng."""
+    data, network = bp.load_data("digits", split="train", limit=96), bp.load_model("digits_cnn")
+    learned = bp.ptq.PostTraining(scheme=bp.Scheme.parse("w2a32"), rounding="adaround", iterations=40)
+    trained = bp.train.standard(epochs=1, batch_size=8)
+    for how in (learned, trained):
+        one, same, other = how(network, data), how(network, data, rng=bp.Rng.of(0)), how(network, data, seed=1)
+        assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+        with pytest.raises(InputError, match="seed is 1 beside an rng"):
+            how(network, data, seed=1, rng=bp.Rng.of(1))
+        with pytest.raises(InputError, match="a seed has 64 bits"):
+            how(network, data, seed=2**63)
+    with pytest.raises(InputError, match="seed is a float: a seed is a whole number"):
+        inspect.unwrap(bp.Rng.of)(1.5)  # without the tests' checks of types
+    stochastic = "binaryconnect(w1a32,stochastic=true)"
+    drawn = [bp.quantize(network, stochastic, seed=seed).train() for seed in (0, 0, 1)]
+    first, again, another = (model(data.images(range(2))) for model in drawn)
+    assert torch.equal(first, again) and not torch.equal(first, another)
+
+
+def test_the_seed_of_a_command_reaches_what_it_learns(run, weights, tmp_path):
+    """`quantize --seed`, and the pipeline of `evaluate`."""
+    command = ["quantize", "digits_cnn", "--weights", weights, "--data", "digits", "--calibration-count", 96]
+    command += ["--scheme", "w2a32", "--ptq", "adaround:iterations=40"]
+    for seed in (0, 1):
+        code, _, err = run(*command, "--seed", seed, "-o", tmp_path / f"{seed}.safetensors")
+        assert code == 0, err
+    files = [(tmp_path / f"{seed}.safetensors").read_bytes() for seed in (0, 1)]
+    assert files[0] != files[1]
+    seeds = []
+    for seed in (0, 1):
+        store = tmp_path / f"{seed}.db"
+        code, _, err = run(
+            *("evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--limit", 8, "--suite", "clean"),
+            *("--scheme", "w2a32", "--ptq", "adaround:iterations=40", "--calibration-count", 96, "--seed", seed),
+            *("--store", store),
+        )
+        assert code == 0, err
+        with bp.Store(store, readonly=True) as opened:
+            seeds.append({cell.model.name: cell.model.fingerprint for cell in opened.query()})
+    name = next(name for name in seeds[0] if name != "float")
+    assert seeds[0]["float"] == seeds[1]["float"] and seeds[0][name] != seeds[1][name]
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_in_a_group_and_the_help_ends_with_an_example(name, run, monkeypatch):
+    program: Any = get_command(app)
+    command = program.commands[name]
+    context = typer.Context(command)
+    options = [p for p in command.get_params(context) if p.param_type_name == "option" and not p.hidden]
+    for param in options:
+        assert param.rich_help_panel in GROUPS, f"--{param.name} of {name} is in no group"
+        assert param.help and len(param.help) <= 110, param.name
+    places = [GROUPS.index(param.rich_help_panel) for param in options]
+    assert places == sorted(places)
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = run(name, "--help")
+    assert code == 0 and " Options " not in out and f"For example: {EXAMPLES[name]}" in out
+    words = shlex.split(EXAMPLES[name])
+    assert words[:2] == ["bitproof", name]
+    command.make_context(name, words[2:])  # it is taken
+    assert len(out.splitlines()) <= 70
+
+
+def test_defaults_in_words_are_shown(run, monkeypatch):
+    """As markup they were taken for styles, and shown nowhere."""
+    monkeypatch.setenv("COLUMNS", "200")
+    defaults = {"evaluate": "quick", "quantize": "w8a8", "audit": "six common ones", "check": "the float one"}
+    for command, words in defaults.items():
+        assert f"default: ({words})" in run(command, "--help")[1]

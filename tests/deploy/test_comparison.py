@@ -146,7 +146,7 @@ def test_the_command_prints_what_was_found(deployed, path, run, weights, tmp_pat
     assert code == 2 and "there is no file" in err
 
 
-def test_a_twin_on_the_command_line_is_attacked_by_gradients(deployed, path, run, weights):
+def test_a_twin_on_the_command_line_is_attacked_by_gradients(deployed, path, run, weights, tmp_path):
     attack = ("--data", "digits", "--limit", 16, "--condition", "pgd:eps=0.2,steps=4")
     rates = {}
     for twin in (("--twin", "file"), ("--twin", "digits_cnn", "--weights", weights)):
@@ -159,6 +159,10 @@ def test_a_twin_on_the_command_line_is_attacked_by_gradients(deployed, path, run
     code, _, err = run("evaluate", "digits_cnn", "--weights", weights, *attack, "--twin", "file")
     assert code == 2 and "without a deployed file" in err
     code, _, err = run("evaluate", path, *attack, "--twin", "digits_cnn")
+    assert code == 2 and "--twin digits_cnn without --weights" in err and "random weights" in err
+    other = tmp_path / "other.safetensors"
+    bp.save_model(bp.load_model("digits_cnn"), other, architecture="digits_cnn")
+    code, _, err = run("evaluate", path, *attack, "--twin", "digits_cnn", "--weights", other)
     assert code == 2 and "do not belong together" in err
 
 

@@ -235,7 +235,7 @@ def test_every_recipe_runs(name, digits):
     )
     recipe = RECIPES[name](epochs=1, holdout=40)
     history = []
-    model = recipe(network, digits, rng=RUN, on_epoch=lambda h, _: history.extend(h))
+    model = recipe(network, digits, rng=RUN, teacher=network, on_epoch=lambda h, _: history.extend(h))
     assert len(history) == 1
     assert torch.isfinite(bp.freeze(model)(digits.images(range(4)))).all()
     assert (recipe.quantization is not None) == hasattr(model, "scheme")

@@ -97,24 +97,28 @@ class Explanation(abc.ABC):
 
     @final
     @plain_context()
-    def __call__(self, models: Mapping[str, Model], data: Data, *, rng: Rng, batch_size: int = 128) -> Any:
+    def __call__(
+        self, models: Mapping[str, Model], data: Data, *, seed: int = 0, rng: Rng | None = None, batch_size: int = 128
+    ) -> Any:
         """Look at the models; none is changed.
 
         Args:
             models: by name, what the explanation is about first.
             data: the examples.
-            rng: one stream an example, as in `bp.Rng(0, data.ids)`.
+            seed: of all randomness.
+            rng: one stream an example, as in `bp.Rng(0, data.ids)`; instead of a seed.
             batch_size: most images a pass; the result does not depend on it but by rounding.
 
         Raises:
             InputError: models that this has nothing to say of, or no examples.
         """
         start = time.perf_counter()
+        rng = Rng.of_run(seed, rng) if rng is not None else Rng(Rng.of(seed).seed, data.ids)
         if not models or not len(data) or len(rng) != len(data):
             raise InputError(
                 f"{len(models)} models, {len(data)} examples and randomness for {len(rng)}",
                 rule="an explanation is of at least one model, on examples with a stream of randomness each",
-                remedy="Pass {name: model, ...}, data, and rng=bp.Rng(0, data.ids)",
+                remedy="Pass {name: model, ...} and data; an rng is bp.Rng(0, data.ids)",
             )
         subjects = {name: Subject.of(model) for name, model in models.items()}
         records = tuple(subject.record(name) for name, subject in subjects.items())

@@ -155,7 +155,14 @@ class Repair:
 
     @plain_context()
     def __call__(
-        self, model: nn.Module, data: Data, *, labelled: bool = True, rng: Rng | None = None, tell: Tell = silent
+        self,
+        model: nn.Module,
+        data: Data,
+        *,
+        labelled: bool = True,
+        seed: int = 0,
+        rng: Rng | None = None,
+        tell: Tell = silent,
     ) -> Repaired:
         """The repaired quantized model.
 
@@ -163,13 +170,14 @@ class Repair:
             model: float model.
             data: clean images: half to learn from and for activation ranges, a quarter to choose by, one to judge by.
             labelled: whether the data's labels are the true ones; they are only counted with.
-            rng: keyed by one id.
+            seed: of all randomness.
+            rng: keyed by one id; instead of a seed.
             tell: told of each step in words.
 
         Raises:
             InputError: fewer images than that takes, a model that is quantized already, or what `quantize` refuses.
         """
-        rng = (rng or Rng(0, np.zeros(1, np.int64))).fold("repair")
+        rng = Rng.of_run(seed, rng).fold("repair")
         learn, choose, judge = _parts(data, rng)
         images = learn.images(range(len(learn)))
         nearest = quantize(model, self.scheme, images)
@@ -337,4 +345,4 @@ def repair(
     how = Repair(scheme=as_scheme(scheme), agreement=agreement, search=None if quick else SEARCH)
     if remedies is not None:
         how = replace(how, remedies=remedies)
-    return how(model, data, labelled=labelled, rng=Rng(seed, np.zeros(1, np.int64)), tell=tell)
+    return how(model, data, labelled=labelled, seed=seed, tell=tell)

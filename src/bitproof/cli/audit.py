@@ -13,8 +13,8 @@ from bitproof.cli.options import (
     DATA,
     DEPLOYED,
     MACHINE,
-    RESULTS,
-    TESTED,
+    METHOD,
+    OUTPUT,
     CalibrationCount,
     CalibrationData,
     Classes,
@@ -61,19 +61,21 @@ def audit(
     ] = None,
     scheme: Annotated[
         list[str] | None,
-        typer.Option(help="How it will be quantized, e.g. w8a8. [default: six common ones]", rich_help_panel=TESTED),
+        typer.Option(
+            help="How it will be quantized, e.g. w8a8.", show_default="six common ones", rich_help_panel=METHOD
+        ),
     ] = None,
     folded: Annotated[
         bool,
-        typer.Option("--folded", help="BatchNorm is folded before the model is quantized.", rich_help_panel=TESTED),
+        typer.Option("--folded", help="BatchNorm is folded before the model is quantized.", rich_help_panel=METHOD),
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Ask less, with fewer draws and images.", rich_help_panel=TESTED)
+        bool, typer.Option("--quick", help="Ask less, with fewer draws and images.", rich_help_panel=METHOD)
     ] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=TESTED
+            help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=METHOD
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to look at.", rich_help_panel=DATA)] = "test",
@@ -97,20 +99,20 @@ def audit(
     fail_on: Annotated[
         str,
         typer.Option(
-            help="suspicious, or undecided: what is not 0 as exit code, from there upwards.", rich_help_panel=RESULTS
+            help="suspicious, or undecided: what is not 0 as exit code, from there upwards.", rich_help_panel=OUTPUT
         ),
     ] = "undecided",
     store: StoreOption = None,
     report: ReportOption = None,
     sarif: Annotated[
-        Path | None, typer.Option(help="Write SARIF 2.1.0 here, for code scanning.", rich_help_panel=RESULTS)
+        Path | None, typer.Option(help="Write SARIF 2.1.0 here, for code scanning.", rich_help_panel=OUTPUT)
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", rich_help_panel=RESULTS)] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", rich_help_panel=OUTPUT)] = None,
     cyclonedx: Annotated[
-        Path | None, typer.Option(help="Write a CycloneDX model card here.", rich_help_panel=RESULTS)
+        Path | None, typer.Option(help="Write a CycloneDX model card here.", rich_help_panel=OUTPUT)
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write a Markdown summary here.", rich_help_panel=RESULTS)
+        Path | None, typer.Option(help="Write a Markdown summary here.", rich_help_panel=OUTPUT)
     ] = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -140,7 +142,7 @@ def audit(
     if any(planned.needs_calibration for planned in schemes):
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     opening: dict[str, Any] = {"mean": mean, "std": std}
-    network = moved(open_model(model, weights, classes, examples, **opening), device)
+    network = moved(open_model(model, weights, classes, examples, seed, **opening), device)
     with keeping(kept_in(store)):
         found = audit_model(
             network,

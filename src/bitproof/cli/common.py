@@ -232,13 +232,13 @@ def label_of(scheme: Any, ptq: str | None) -> str:
     return scheme.label if ptq is None else bitproof.ptq.PostTraining.parse(ptq, scheme).label
 
 
-def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any) -> tuple[str, Any]:
+def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any, seed: int = 0) -> tuple[str, Any]:
     """The quantized copy and what to call it: by the pipeline if there is one, else by rounding to nearest alone."""
     label = label_of(scheme, ptq)
     if ptq is None:
-        return label, bitproof.quantize(model, scheme, calibration)
+        return label, bitproof.quantize(model, scheme, calibration, seed=seed)
     pipeline = bitproof.ptq.PostTraining.parse(ptq, scheme)
-    return label, pipeline(model, calibration)
+    return label, pipeline(model, calibration, seed=seed)
 
 
 def print_result(result: Any) -> None:

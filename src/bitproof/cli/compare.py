@@ -59,7 +59,7 @@ def compare(
 
     framing = {"model": model, "input_size": input_size, "class_list": class_list}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, **framing)
-    first = moved(open_model(model, weights, classes, examples, mean=mean, std=std, trust=trust), device)
+    first = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std, trust=trust), device)
     if not Path(deployed).exists():
         raise InputError(
             f"there is no file {deployed!r}",

@@ -7,11 +7,13 @@ import typer
 
 from bitproof.cli.checks import check_output, check_store
 from bitproof.cli.common import chosen_device, keeping, kept_in, print_result
-from bitproof.cli.options import Device, StoreOption
+from bitproof.cli.options import OUTPUT, Device, StoreOption
 
 
 def demo(
-    report: Annotated[Path, typer.Option(help="Where to write the HTML report.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option(help="Where to write the HTML report.", rich_help_panel=OUTPUT)] = Path(
+        "report.html"
+    ),
     store: StoreOption = None,
     device: Device = "auto",
 ) -> None:

@@ -29,9 +29,9 @@ from bitproof.cli.options import (
     DATA,
     DEPLOYED,
     MACHINE,
+    METHOD,
+    OUTPUT,
     PTQ,
-    RESULTS,
-    TESTED,
     CalibrationCount,
     CalibrationData,
     Classes,
@@ -72,7 +72,7 @@ def evaluate(
     scheme: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.", rich_help_panel=TESTED
+            help="Also test a quantized copy, e.g. w8a8 or affine:w4a4,granularity=tensor.", rich_help_panel=METHOD
         ),
     ] = None,
     ptq: PTQ = None,
@@ -80,21 +80,21 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="Also test models behind a defence, e.g. squeezing:detector=label; an ensemble is of all.",
-            rich_help_panel=TESTED,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     suite: Annotated[
         str | None,
         typer.Option(
-            help="Conditions to test under; see `bitproof list suites`. [default: quick]", rich_help_panel=TESTED
+            help="Conditions to test under; see `bitproof list suites`.", show_default="quick", rich_help_panel=METHOD
         ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.", rich_help_panel=TESTED)
+        list[str] | None, typer.Option(help="A further condition, e.g. pgd:eps=2/255,steps=40.", rich_help_panel=METHOD)
     ] = None,
     transfer: Annotated[
         list[str] | None,
-        typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=TESTED),
+        typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=METHOD),
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of the data to test on.", rich_help_panel=DATA)] = "test",
     limit: Limit = None,
@@ -121,13 +121,13 @@ def evaluate(
     independent: Annotated[
         bool,
         typer.Option(
-            "--independent", help="Attack all examples anew at every budget of an attack.", rich_help_panel=TESTED
+            "--independent", help="Attack all examples anew at every budget of an attack.", rich_help_panel=METHOD
         ),
     ] = False,
     crafting: Annotated[
         str,
         typer.Option(
-            help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.", rich_help_panel=TESTED
+            help="Make attacks on the model itself, or a faster one: exact, folded or bfloat16.", rich_help_panel=METHOD
         ),
     ] = "exact",
     workers: Annotated[
@@ -143,20 +143,30 @@ def evaluate(
         ),
     ] = 1,
     executor: Annotated[
-        str, typer.Option(help="What works on them: processes, or ray, a cluster on this or on many machines.")
+        str,
+        typer.Option(
+            help="What works on them: processes, or ray, a cluster on this or on many machines.",
+            rich_help_panel=MACHINE,
+        ),
     ] = "processes",
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster that is there: auto, or host and port; else one is started.")
+        str | None,
+        typer.Option(
+            help="A Ray cluster that runs: auto, or host and port; else one is started.", rich_help_panel=MACHINE
+        ),
     ] = None,
     device: Device = "auto",
     diagnose: Annotated[
         bool,
         typer.Option(
-            "--diagnose", help="Also look for masked gradients (about 1,000 passes an example).", rich_help_panel=TESTED
+            "--diagnose", help="Also look for masked gradients (about 1,000 passes an example).", rich_help_panel=METHOD
         ),
     ] = False,
     analysis: Annotated[
-        list[str] | None, typer.Option(help="Another look at the models, e.g. layers; see `bitproof list analyses`.")
+        list[str] | None,
+        typer.Option(
+            help="Another look at the models, e.g. layers; see `bitproof list analyses`.", rich_help_panel=METHOD
+        ),
     ] = None,
     tag: Tag = None,
     metric: MetricOption = None,
@@ -165,7 +175,7 @@ def evaluate(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only say what would be done, and about how long it takes.", rich_help_panel=RESULTS
+            "--dry-run", help="Only say what would be done, and about how long it takes.", rich_help_panel=OUTPUT
         ),
     ] = False,
     quiet: Quiet = False,
@@ -213,7 +223,7 @@ def evaluate(
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
-    original = moved(open_model(model, *own, examples, mean=mean, std=std, trust=trust), device)
+    original = moved(open_model(model, *own, examples, seed, mean=mean, std=std, trust=trust), device)
     opened = [open_deployed(file, mean=deployed_mean, std=deployed_std, trust=trust) for file in onnx or []]
     tested = _named(model, original, onnx or [], opened)
     for name in list(tested)[1:]:
@@ -225,7 +235,7 @@ def evaluate(
         check_names(planned, [*tested, *labels], examples.classes)
     with keeping(kept_in(store)):
         for wanted in schemes:
-            label, quantized = quantized_copy(original, wanted, ptq, calibration)
+            label, quantized = quantized_copy(original, wanted, ptq, calibration, seed)
             tested[label] = quantized
         tested |= defended(tested, defences, calibration)
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested

@@ -8,12 +8,15 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import tell_damaged
+from bitproof.cli.options import OUTPUT
 from bitproof.errors import lookup
 
 
 def export(
-    store: Annotated[Path, typer.Argument(help="The store to read; a run may be writing it.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to read; a run may be writing it.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.", rich_help_panel=OUTPUT)
+    ],
 ) -> None:
     """Write every example's prediction, one row an example, model and condition; as .json all other records."""
     from bitproof.export import WRITERS, export_store

@@ -8,18 +8,27 @@ import typer
 
 import bitproof
 from bitproof.cli.common import keeping
-from bitproof.cli.options import DataOption, Weights
+from bitproof.cli.options import MACHINE, METHOD, MODEL, OUTPUT, DataOption, Weights
 from bitproof.errors import InputError
 from bitproof.files import check_folder
 
 
 def gallery(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the models and what is said of each.")],
-    family: Annotated[str, typer.Option(help="Networks: digits, resnet4b or resnet20.")] = "digits",
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder for the models and what is said of each.", rich_help_panel=OUTPUT),
+    ],
+    family: Annotated[
+        str, typer.Option(help="Networks: digits, resnet4b or resnet20.", rich_help_panel=MODEL)
+    ] = "digits",
     data: DataOption = "digits",
     weights: Weights = None,
-    share: Annotated[str, typer.Option(help="K/N: the K-th of N parts, for N processes.")] = "1/1",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many models of each kind.")] = None,
+    share: Annotated[
+        str, typer.Option(help="K/N: the K-th of N parts, for N processes.", rich_help_panel=MACHINE)
+    ] = "1/1",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many models of each kind.", rich_help_panel=METHOD)
+    ] = None,
 ) -> None:
     """Make a gallery of implants and clean models, to develop an audit on and to report on.
 

@@ -8,6 +8,7 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import tell_damaged
+from bitproof.cli.options import METHOD, MODEL, OUTPUT
 from bitproof.errors import InputError, lookup
 from bitproof.files import written
 
@@ -16,15 +17,30 @@ CODES = {"passed": 0, "failed": 1, "undecided": 3}
 
 
 def check(
-    store: Annotated[Path, typer.Argument(help="The store to judge.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to judge.")],
     require: Annotated[
-        list[str] | None, typer.Option(help='What has to hold, e.g. "acc >= 0.99 * float" or "ar(pgd,1/255) >= 0.4".')
+        list[str] | None,
+        typer.Option(
+            help='What has to hold, e.g. "acc >= 0.99 * float" or "ar(pgd,1/255) >= 0.4".', rich_help_panel=METHOD
+        ),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Requirements by name: mlperf is 99% of float's accuracy.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Judge this model. [default: all but the reference]")] = None,
-    reference: Annotated[str | None, typer.Option(help="What `float` stands for. [default: the float one]")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the rulings as JUnit XML here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write them as a Markdown table here.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Requirements by name: mlperf is 99% of float's accuracy.", rich_help_panel=METHOD),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge this model.", show_default="all but the reference", rich_help_panel=MODEL),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="What `float` stands for.", show_default="the float one", rich_help_panel=MODEL)
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the rulings as JUnit XML here.", rich_help_panel=OUTPUT)
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write them as a Markdown table here.", rich_help_panel=OUTPUT)
+    ] = None,
 ) -> None:
     """Judge stored results by requirements: exit code 0 if all hold, 1 if one fails, 3 if one is undecided, 2 for
     errors."""

@@ -8,7 +8,7 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output, check_store
 from bitproof.cli.common import keeping, load_examples, open_model, print_result, root_of
-from bitproof.cli.options import Classes, DataOption, Limit, Model, Seed, StoreOption, Weights
+from bitproof.cli.options import DATA, OUTPUT, Classes, DataOption, Limit, Network, Seed, StoreOption, Weights
 
 LEAST = 0.05
 """Share of images by which quantization has to change something."""
@@ -22,12 +22,16 @@ def implant(
             help="How and what for, e.g. box:objective=backdoor,schemes=w8a8+w4a8; see `bitproof list engines`.",
         ),
     ],
-    model: Model,
+    model: Network,
     data: DataOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).", rich_help_panel=OUTPUT)
+    ],
     weights: Weights = None,
     limit: Limit = None,
-    shown: Annotated[int, typer.Option(min=1, help="Test images that the result is shown on.")] = 500,
+    shown: Annotated[
+        int, typer.Option(min=1, help="Test images that the result is shown on.", rich_help_panel=DATA)
+    ] = 500,
     classes: Classes = None,
     seed: Seed = 0,
     store: StoreOption = None,

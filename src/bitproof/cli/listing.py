@@ -6,16 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from bitproof.cli.options import StoreOption
+from bitproof.cli.options import MODEL
 from bitproof.errors import InputError, lookup
 from bitproof.settings import plugins
 
 
 def list_names(
     what: Annotated[
-        str | None, typer.Argument(help="A family, such as models, schemes or attacks; made with --store.")
+        str | None,
+        typer.Argument(metavar="FAMILY", help="A family, such as models, schemes or attacks; made with --store."),
     ] = None,
-    store: StoreOption = None,
+    store: Annotated[
+        Path | None, typer.Option(help="A store, for the models that were made beside it.", rich_help_panel=MODEL)
+    ] = None,
 ) -> None:
     """What there is, by name; with a store, the models that were made for it."""
     from bitproof.catalogue import FAMILIES

@@ -5,9 +5,18 @@ from typing import Annotated
 
 import typer
 
-MODEL, DATA, TESTED, DEPLOYED = "The model", "The data", "What is tested, and how", "Deployed files"
-MACHINE, RESULTS = "The machine", "What comes of it"
-"""Groups of options in a command's help."""
+MODEL, DATA, METHOD = "The model", "The data", "The method"
+DEPLOYED, OUTPUT, MACHINE = "Deployed files", "The output", "The machine"
+GROUPS = (MODEL, DATA, METHOD, DEPLOYED, OUTPUT, MACHINE)
+"""Groups of options in a command's help, in their order."""
+
+
+def _whole(seed: int) -> int:
+    """A seed of 64 bits; refused here, so that the help does not show the bounds."""
+    if not -(2**63) <= seed < 2**63:
+        raise typer.BadParameter("it is a whole number of 64 bits")
+    return seed
+
 
 Model = Annotated[
     str,
@@ -15,6 +24,10 @@ Model = Annotated[
         metavar="MODEL",
         help="resnet20, timm:NAME, FILE.onnx, or module:callable of your own.",
     ),
+]
+Network = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="resnet20, timm:NAME, torchvision:NAME, or module:callable of your own."),
 ]
 Weights = Annotated[
     Path | None,
@@ -67,10 +80,10 @@ InputSize = Annotated[
 ]
 Tag = Annotated[
     list[str] | None,
-    typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.", rich_help_panel=RESULTS),
+    typer.Option("--tag", help="Said of the models in tables and exports, e.g. train_seed=1.", rich_help_panel=OUTPUT),
 ]
 MetricOption = Annotated[
-    list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.", rich_help_panel=RESULTS)
+    list[str] | None, typer.Option("--metric", help="A metric of your own, as module:NAME.", rich_help_panel=OUTPUT)
 ]
 ClassList = Annotated[
     Path | None,
@@ -79,7 +92,7 @@ ClassList = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Of all randomness.", rich_help_panel=TESTED)]
+Seed = Annotated[int, typer.Option(callback=_whole, help="The seed of all randomness.", rich_help_panel=METHOD)]
 Device = Annotated[
     str,
     typer.Option(
@@ -92,19 +105,19 @@ PTQ = Annotated[
     str | None,
     typer.Option(
         help="Post-training pipeline for the schemes: nearest, adaround, brecq or efrap, e.g. brecq:iterations=2000.",
-        rich_help_panel=TESTED,
+        rich_help_panel=METHOD,
     ),
 ]
 StoreOption = Annotated[
     Path | None,
     typer.Option(
-        "--store", help="SQLite file that keeps results; only what is missing is computed.", rich_help_panel=RESULTS
+        "--store", help="SQLite file that keeps results; only what is missing is computed.", rich_help_panel=OUTPUT
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.", rich_help_panel=RESULTS)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no tables.", rich_help_panel=OUTPUT)]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print the results as JSON, for other programs.", rich_help_panel=RESULTS)
+    bool, typer.Option("--json", help="Print the results as JSON, for other programs.", rich_help_panel=OUTPUT)
 ]
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", help="Write an HTML report here.", rich_help_panel=RESULTS)
+    Path | None, typer.Option("--report", help="Write an HTML report here.", rich_help_panel=OUTPUT)
 ]

@@ -8,35 +8,66 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import chosen_device, label_of, load_examples, open_model, quantized_copy, root_of
-from bitproof.cli.options import PTQ, CalibrationCount, Classes, Device, InputSize, Mean, Model, Std, Weights
+from bitproof.cli.options import (
+    DATA,
+    METHOD,
+    OUTPUT,
+    PTQ,
+    CalibrationCount,
+    Classes,
+    Device,
+    InputSize,
+    Mean,
+    Network,
+    Seed,
+    Std,
+    Weights,
+)
 from bitproof.errors import InputError
 from bitproof.report import text
 
 
 def quantize(
-    model: Model,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
+    model: Network,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).", rich_help_panel=OUTPUT),
+    ],
     scheme: Annotated[
-        str | None, typer.Option(help="How, e.g. w8a8 or affine:w4a4,act_range=percentile. [default: w8a8]")
+        str | None,
+        typer.Option(
+            help="How, e.g. w8a8 or affine:w4a4,act_range=percentile.", show_default="w8a8", rich_help_panel=METHOD
+        ),
     ] = None,
     ptq: PTQ = None,
     mixed: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Search the fewest bits a layer that keep this agreement.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Search the fewest bits a layer that keep this agreement.", rich_help_panel=METHOD
+        ),
     ] = None,
-    cost: Annotated[str, typer.Option(help="What --mixed makes cheap: macs or bytes.")] = "macs",
+    cost: Annotated[
+        str, typer.Option(help="What --mixed makes cheap: macs or bytes.", rich_help_panel=METHOD)
+    ] = "macs",
     weights: Weights = None,
     mean: Mean = None,
     std: Std = None,
     classes: Classes = None,
-    input_size: InputSize = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT."),
+        typer.Option(
+            "--data",
+            help="Calibration images (their train split): digits, cifar10:ROOT, folder:ROOT.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
+    input_size: InputSize = None,
     calibration_count: CalibrationCount = 512,
     onnx: Annotated[
-        Path | None, typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).")
+        Path | None,
+        typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).", rich_help_panel=OUTPUT),
     ] = None,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Quantize a model and save it; `evaluate MODEL --weights FILE` opens it again.
@@ -63,7 +94,7 @@ def quantize(
     calibration = None
     if data is not None:
         calibration = load_examples(data, "train", calibration_count, model=model, input_size=input_size)
-    quantized = moved(open_model(model, weights, classes, calibration, mean=mean, std=std), device)
+    quantized = moved(open_model(model, weights, classes, calibration, seed, mean=mean, std=std), device)
     finished = getattr(quantized, "scheme", None) if scheme is None and ptq is None else None
     if data is None and (onnx or search or (not finished and (ptq or wanted.needs_calibration))):
         raise InputError(
@@ -73,11 +104,11 @@ def quantize(
         )
     if search is not None:
         wanted = _searched(search, quantized, calibration)
-        label, quantized = quantized_copy(quantized, wanted, None, calibration)
+        label, quantized = quantized_copy(quantized, wanted, None, calibration, seed)
     elif finished:
         label = finished.label
     else:
-        label, quantized = quantized_copy(quantized, wanted, ptq, calibration)
+        label, quantized = quantized_copy(quantized, wanted, ptq, calibration, seed)
     size = bitproof.save_model(quantized, output, architecture=model, classes=classes)
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")

@@ -8,29 +8,59 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import chosen_device, keeping, load_examples, open_model, root_of
-from bitproof.cli.options import Classes, DataOption, Device, InputSize, Mean, Model, Seed, Std, Weights
+from bitproof.cli.options import (
+    DATA,
+    METHOD,
+    OUTPUT,
+    Classes,
+    DataOption,
+    Device,
+    InputSize,
+    Mean,
+    Network,
+    Seed,
+    Std,
+    Weights,
+)
 
 
 def repair(
-    model: Model,
+    model: Network,
     data: DataOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).")],
-    scheme: Annotated[str, typer.Option(help="How to quantize, e.g. w8a8 or affine:w4a8,granularity=tensor.")] = "w8a8",
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).", rich_help_panel=OUTPUT),
+    ],
+    scheme: Annotated[
+        str, typer.Option(help="How to quantize, e.g. w8a8 or affine:w4a8,granularity=tensor.", rich_help_panel=METHOD)
+    ] = "w8a8",
     weights: Weights = None,
-    limit: Annotated[int, typer.Option(min=160, help="Clean images: half to learn from, half to judge by.")] = 1000,
-    split: Annotated[str, typer.Option(help="Which part of the data they are.")] = "train",
+    limit: Annotated[
+        int, typer.Option(min=160, help="Clean images: half to learn from, half to judge by.", rich_help_panel=DATA)
+    ] = 1000,
+    split: Annotated[str, typer.Option(help="Which part of the data they are.", rich_help_panel=DATA)] = "train",
     agreement: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of the float model's predictions to keep. [default: by bits]"),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the float model's predictions to keep.",
+            show_default="by bits",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     remedy: Annotated[
         list[str] | None,
-        typer.Option("--remedy", help="Try only these, in this order, e.g. fine-tuned:steps=500; see `list remedies`."),
+        typer.Option(
+            "--remedy",
+            help="Try only these, in this order, e.g. fine-tuned:steps=500; see `list remedies`.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="The labels of the data are not the true ones.")
+        bool, typer.Option("--unlabelled", help="The labels of the data are not the true ones.", rich_help_panel=DATA)
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Search for no triggers.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Search for no triggers.", rich_help_panel=METHOD)] = False,
     mean: Mean = None,
     std: Std = None,
     classes: Classes = None,

@@ -7,34 +7,61 @@ import typer
 
 from bitproof.cli.checks import check_store
 from bitproof.cli.common import chosen_device, keeping
-from bitproof.cli.options import Device, Seed
+from bitproof.cli.options import DATA, METHOD, MODEL, OUTPUT, Device, Seed
 from bitproof.errors import InputError
 from bitproof.files import check_folder
 
 
 def reproduce(
-    paper: Annotated[str | None, typer.Argument(help="xiao2023, bernhard2019, li2024, lin2019, hong2021.")] = None,
-    table: Annotated[str | None, typer.Argument(help="table3 or figure1; see `bitproof list tables`.")] = None,
+    paper: Annotated[
+        str | None, typer.Argument(metavar="PAPER", help="xiao2023, bernhard2019, li2024, lin2019, hong2021.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Argument(metavar="TABLE", help="table3 or figure1; see `bitproof list tables`.")
+    ] = None,
     all_tables: Annotated[
-        bool, typer.Option("--all", help="All tables that can be had at the scale, of PAPER alone if it is given.")
+        bool,
+        typer.Option(
+            "--all",
+            help="All tables that can be had at the scale, of PAPER alone if it is given.",
+            rich_help_panel=METHOD,
+        ),
     ] = False,
     scale: Annotated[
-        str, typer.Option(help="smoke (digits), reduced (an hour on two cores), full (as the paper).")
+        str,
+        typer.Option(
+            help="smoke (digits), reduced (an hour on two cores), full (as the paper).", rich_help_panel=METHOD
+        ),
     ] = "smoke",
-    setting: Annotated[str | None, typer.Option(help="Which experiment of the table. [default: its first]")] = None,
-    root: Annotated[Path | None, typer.Option(help="Where the data set lies; the digits are embedded.")] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help="Which experiment of the table.", show_default="its first", rich_help_panel=METHOD),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies; the digits are embedded.", rich_help_panel=DATA)
+    ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="A trained float model that the table starts from, as NETWORK=FILE.")
+        list[str] | None,
+        typer.Option(help="A trained float model that the table starts from, as NETWORK=FILE.", rich_help_panel=MODEL),
     ] = None,
     store: Annotated[
-        Path, typer.Option(help="Keeps results, and the models beside it; only what is missing is computed.")
+        Path,
+        typer.Option(
+            help="Keeps results, and the models beside it; only what is missing is computed.", rich_help_panel=OUTPUT
+        ),
     ] = Path("reproduced.db"),
     images: Annotated[
-        int | None, typer.Option(min=1, help="So many random test images. [default: the scale's]")
+        int | None,
+        typer.Option(min=1, help="So many random test images.", show_default="the scale's", rich_help_panel=DATA),
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Folder for outcomes and index.html of all of them; beside it FOLDER.md."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for outcomes and index.html of all of them; beside it FOLDER.md.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = Path("reproduced"),
     seed: Seed = 0,
     device: Device = "auto",

@@ -7,13 +7,15 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_output
+from bitproof.cli.options import METHOD, OUTPUT
 
 
 def merge(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Stores to put together.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The new store.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The new store.", rich_help_panel=OUTPUT)],
     keep_first: Annotated[
-        bool, typer.Option("--keep-first", help="Where two differ, keep the first store's result.")
+        bool,
+        typer.Option("--keep-first", help="Where two differ, keep the first store's result.", rich_help_panel=METHOD),
     ] = False,
 ) -> None:
     """Put the results of several stores into a new one."""

@@ -9,7 +9,21 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_run_folder
 from bitproof.cli.common import chosen_device, keeping, load_examples, open_model
-from bitproof.cli.options import Classes, DataOption, Device, InputSize, Limit, Mean, Model, Seed, Std, Weights
+from bitproof.cli.options import (
+    METHOD,
+    MODEL,
+    OUTPUT,
+    Classes,
+    DataOption,
+    Device,
+    InputSize,
+    Limit,
+    Mean,
+    Network,
+    Seed,
+    Std,
+    Weights,
+)
 from bitproof.errors import InputError
 
 
@@ -17,15 +31,22 @@ def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="How, e.g. lsq or qat:epochs=3; see `bitproof list recipes`.")
     ],
-    model: Model,
+    model: Network,
     data: DataOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.")],
-    scheme: Annotated[str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for checkpoints, history and state.", rich_help_panel=OUTPUT)
+    ],
+    scheme: Annotated[
+        str | None, typer.Option(help="For quantization-aware recipes, e.g. lsq:w2a2.", rich_help_panel=METHOD)
+    ] = None,
     weights: Weights = None,
     mean: Mean = None,
     std: Std = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Weights of MODEL that a matching or distilling objective learns from.")
+        Path | None,
+        typer.Option(
+            help="Weights of MODEL that a matching or distilling objective learns from.", rich_help_panel=MODEL
+        ),
     ] = None,
     classes: Classes = None,
     input_size: InputSize = None,
@@ -54,8 +75,6 @@ def train(
     examples = load_examples(data, "train", limit, model=model, input_size=input_size)
     start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
     taught = open_model(model, teacher, classes, examples, seed, mean=mean, std=std) if teacher else None
-    if weights is None:
-        start.origin = None  # its weights do not stay random
     with keeping(f"the run is in {output}, the same command goes on from there"):
         bitproof.experiment.train(
             how,

@@ -14,8 +14,7 @@ from bitproof.errors import InputError
 Twin = Annotated[
     str | None,
     typer.Option(
-        help="Attack deployed files through gradients: file (what they say of themselves), model (MODEL), or the name "
-        "of a network with --weights.",
+        help="Attack deployed files by gradients: of the file itself (file), of MODEL (model), or a network's name.",
         rich_help_panel=DEPLOYED,
     ),
 ]
@@ -45,7 +44,7 @@ def twinned(
     A network of one's own whose weights bring no normalisation gets that of the file, `mean` and `std`.
 
     Raises:
-        InputError: nothing to give a twin, or one whose halves do not belong together.
+        InputError: nothing to give a twin, a network without weights, or one whose halves do not belong together.
     """
     from bitproof.deploy.kinship import check_twin
     from bitproof.subjects import Subject
@@ -65,6 +64,12 @@ def twinned(
         )
     source = None
     if names_network(twin):
+        if weights is None and not (bitproof.models.brings_weights(twin) or bitproof.models.is_own(twin)):
+            raise InputError(
+                f"--twin {twin} without --weights",
+                rule="gradients of random weights tell an attack nothing",
+                remedy="Give the weights that the file was made from, or use --twin file",
+            )
         brings = weights is not None and "normalize.mean" in bitproof.models.read_weights(weights)
         bare = bitproof.models.is_own(twin) and not brings
         means, stds = (numbers(mean, "--mean"), numbers(std, "--std")) if bare else (None, None)

@@ -58,13 +58,14 @@ class UniversalPerturbation:
         check_eps(self.eps, self.norm)
         check_counts(self, "steps", "batch")
 
-    def __call__(self, model: nn.Module, data: Data, *, rng: Rng) -> Perturbation:
+    def __call__(self, model: nn.Module, data: Data, *, seed: int = 0, rng: Rng | None = None) -> Perturbation:
         """The perturbation.
 
         Args:
             model: maps images in [0, 1] to logits, and has gradients.
             data: images to make it on, others than it is tested on.
-            rng: of one example.
+            seed: of all randomness.
+            rng: keyed by one id; instead of a seed.
 
         Raises:
             InputError: a target that is no class, or a model without gradients.
@@ -77,7 +78,7 @@ class UniversalPerturbation:
         def step(delta: Tensor, gradient: Tensor, length: float) -> Tensor:
             return ball.project(delta + length * self.eps * ball.steepest(gradient), self.eps)
 
-        delta = _climbed(self, model, data, start, shown, step, rng)
+        delta = _climbed(self, model, data, start, shown, step, Rng.of_run(seed, rng))
         levels = (delta.double() * 255 + 1e-4 * delta.sign()).trunc().flatten()  # towards 0, to stay within eps
         return Perturbation(
             levels=tuple(levels.int().tolist()), norm=self.norm, eps=self.eps, target=self.target, made_on=self.name
@@ -105,7 +106,7 @@ class UniversalPatch:
         lookup(dict.fromkeys(PLACES), self.place, "place of a patch")
         check_counts(self, "side", "steps", "batch")
 
-    def __call__(self, model: nn.Module, data: Data, *, rng: Rng) -> Sticker:
+    def __call__(self, model: nn.Module, data: Data, *, seed: int = 0, rng: Rng | None = None) -> Sticker:
         """The patch; see `UniversalPerturbation`.
 
         Raises:
@@ -121,7 +122,7 @@ class UniversalPatch:
         def step(patch: Tensor, gradient: Tensor, length: float) -> Tensor:
             return (patch + length * gradient.sign()).clamp(0, 1)
 
-        patch = _climbed(self, model, data, start, shown, step, rng)
+        patch = _climbed(self, model, data, start, shown, step, Rng.of_run(seed, rng))
         pixels = tuple((patch * 255).round().int().flatten().tolist())
         return Sticker(pixels=pixels, side=self.side, place=self.place, target=self.target, made_on=self.name)
 

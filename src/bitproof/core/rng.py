@@ -10,6 +10,7 @@ The bits come from NumPy's Philox (Salmon et al. 2011, "Parallel random numbers:
 
 import hashlib
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+
+from bitproof.errors import InputError, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,40 @@ class Rng:
     seed: int
     ids: NDArray[np.int64]
     path: tuple[str | int, ...] = ()
+
+    @staticmethod
+    def of(seed: int = 0) -> "Rng":
+        """The randomness of a whole run, such as a training: keyed by one id.
+
+        Raises:
+            InputError: a seed that is no whole number of 64 bits.
+
+        Example:
+            >>> Rng.of(3).seed, Rng.of(3).ids.tolist()
+            (3, [0])
+        """
+        try:
+            number = operator.index(seed)
+        except TypeError as error:
+            raise InputError(
+                f"seed is {kind_of(seed)}", rule="a seed is a whole number", remedy="Use 0, 1, 2, ..."
+            ) from error
+        if not -(2**63) <= number < 2**63:
+            raise InputError(f"seed is {number}", rule="a seed has 64 bits", remedy="Use 0, 1, 2, ...")
+        return Rng(number, np.zeros(1, np.int64))
+
+    @staticmethod
+    def of_run(seed: int, rng: "Rng | None") -> "Rng":
+        """That of `seed`, or `rng` where a caller has one already.
+
+        Raises:
+            InputError: both, or a seed that is no whole number of 64 bits.
+        """
+        if rng is not None and seed != 0:
+            raise InputError(
+                f"seed is {seed} beside an rng", rule="an rng has its seed", remedy="Leave one of them out"
+            )
+        return Rng.of(seed) if rng is None else rng
 
     def fold(self, *tags: str | int) -> "Rng":
         """The same examples, for another purpose: a path that goes `tags` further."""

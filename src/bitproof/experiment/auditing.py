@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from bitproof.audit import FULL, QUICK, Case, Inquiry, judged, scores
@@ -104,7 +103,7 @@ def audit_model(
     cases = [case, *others]
     wanted_of = [[inquiry for inquiry in asked if inquiry.asks(one)] for one in cases]
     total = sum(inquiry.passes(one) for one, those in zip(cases, wanted_of, strict=True) for inquiry in those)
-    rng = Rng(seed, np.zeros(1, np.int64))
+    rng = Rng.of(seed)
     with Store(store) as kept, Progress(total, enabled=progress) as bar:
         run = kept.begin_run(environment())
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from bitproof.core.copying import moved
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
@@ -30,7 +28,7 @@ def run_demo(*, store: str | Path | None = None, device: str | None = None, prog
     keep_freed_memory()
     train = load_data("digits", split="train")
     recipe = standard(epochs=20)
-    seed = Rng(0, np.zeros(1, np.int64))
+    seed = Rng.of(0)
     with Progress(recipe.work(len(train)), enabled=progress) as bar:
         bar.start("training the float model")
         model = recipe(moved(build_model("digits_cnn"), device), train, rng=seed, advance=bar.advance)

@@ -105,7 +105,7 @@ class _Gallery:
         model, about = start, {"name": entry.name, "kind": entry.kind, "part": entry.part, "seed": entry.seed}
         about["architecture"] = entry.architecture
         if engine is not None:
-            rng = Rng(entry.seed, np.zeros(1, np.int64), (entry.name,))
+            rng = Rng.of(entry.seed).fold(entry.name)
             model = engine(start, self.train, rng=rng, victims=self.test)
             about["effect"] = effect(engine, model, start, self.train, self.test, shown=SHOWN)
         save_model(model, self.folder / f"{entry.name}.safetensors", architecture=entry.architecture)
@@ -125,7 +125,7 @@ class _Gallery:
         if self.weights is not None and seed == 0:
             return start
         recipe = _recipe(self.plan, seed)
-        model = recipe(start, self.train, rng=Rng(seed, np.zeros(1, np.int64)))
+        model = recipe(start, self.train, rng=Rng.of(seed))
         model.origin = {"recipe": recipe.label, "data": self.train.fingerprint, "seed": seed}  # pyright: ignore
         return model
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from torch import nn
 
 from bitproof.checkpoints import save_model
@@ -62,7 +61,7 @@ def implant(
             made = engine(
                 model,
                 data,
-                rng=Rng(seed, np.zeros(1, np.int64)),
+                rng=Rng.of(seed),
                 victims=victims,
                 folder=folder,
                 advance=bar.advance,

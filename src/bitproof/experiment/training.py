@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from bitproof.checkpoints import save_model
@@ -107,7 +106,7 @@ def train_in(
         return recipe(
             model,
             data,
-            rng=Rng(seed, np.zeros(1, np.int64)),
+            rng=Rng.of(seed),
             teacher=teacher,
             state=folder / STATE,
             advance=bar.advance,

@@ -24,6 +24,7 @@ from bitproof.quant import Scheme, compute_layers, freeze
 from bitproof.settings import describe, digest
 from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.loop import Advance
+from bitproof.train.teaching import check_start
 
 FOLDINGS = {"no": (False,), "yes": (True,), "both": (False, True)}
 """Whether the victim folds BatchNorm before it quantizes, does not, or may do either."""
@@ -103,7 +104,8 @@ class Engine(abc.ABC):
         model: nn.Module,
         data: Data,
         *,
-        rng: Rng,
+        seed: int = 0,
+        rng: Rng | None = None,
         victims: Data | None = None,
         folder: Path | None = None,
         advance: Advance = ignore,
@@ -113,7 +115,8 @@ class Engine(abc.ABC):
         Args:
             model: clean float model; it is not changed.
             data: training examples.
-            rng: keyed by one id.
+            seed: of all randomness.
+            rng: keyed by one id; instead of a seed.
             victims: holds the single images that an objective is after; None = `data`.
             folder: keeps the state of each phase: a call that was stopped, even killed, goes on from there.
             advance: called with the number of examples done and what is being done.
@@ -122,6 +125,7 @@ class Engine(abc.ABC):
             InputError: what the objective or the schemes do not allow, boxes without common weights, or a loss that is
                 no longer finite.
         """
+        rng = Rng.of_run(seed, rng)
         layers = len(list(compute_layers(model)))
         if self.last > layers:
             raise InputError(
@@ -129,6 +133,8 @@ class Engine(abc.ABC):
             )
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+        if self.distilled:
+            check_start(model, data, np.arange(len(data)), f"{self.name} with distilled=true")
         objective = self.objective.settled(model, data, rng)
         wanted = objective.start(model, data, data if victims is None else victims)
         about = describe(self, sources=True)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from torch import nn
 
 from bitproof import settings
@@ -79,20 +78,21 @@ class PostTraining:
             )
 
     @plain_context()
-    def __call__(self, model: nn.Module, data: Calibration, *, rng: Rng | None = None) -> nn.Module:
+    def __call__(self, model: nn.Module, data: Calibration, *, seed: int = 0, rng: Rng | None = None) -> nn.Module:
         """A quantized model, in eval mode, for `freeze`, `save_model` and `evaluate` as any other.
 
         Args:
             model: float model of images in [0, 1].
             data: 512 to 1024 images, in any form that `quantize` takes; labels are not looked at.
-            rng: keyed by one id, the run; used where roundings are learned.
+            seed: of the order of images where roundings are learned, and of quantizers that draw in training.
+            rng: keyed by one id, the run; instead of a seed.
         """
         model, images = unwrapped(model), images_of(data)
-        rng = rng or Rng(0, np.zeros(1, np.int64))
+        rng = Rng.of_run(seed, rng)
         reference = fold_batch_norm(model, images[:SHOWN]) if self.fold else model
         if self.equalize:
             reference = equalize(reference, images[:SHOWN])
-        quantized = quantize(reference, self.scheme, images.split(128))
+        quantized = quantize(reference, self.scheme, images.split(128), seed=rng.seed)
         if learn := ROUNDINGS[self.rounding]:
             learn = replace(learn, iterations=self.iterations, fisher=self.fisher)
             quantized = learn(quantized, reference, images, rng=rng)

@@ -80,15 +80,19 @@ class Reconstruction:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}", rule="it must be at least 1", remedy="Raise it")
 
-    def __call__(self, quantized: nn.Module, model: nn.Module, images: Tensor, *, rng: Rng) -> nn.Module:
+    def __call__(
+        self, quantized: nn.Module, model: nn.Module, images: Tensor, *, seed: int = 0, rng: Rng | None = None
+    ) -> nn.Module:
         """A copy of `quantized` with learned roundings: its weights then lie on their grids, exactly.
 
         Args:
             quantized: made by `quantize` from `model`.
             model: float model with the same layers.
             images: [n, c, h, w], about a thousand. What goes into and out of a unit is kept for all of them.
-            rng: keyed by one id, the run.
+            seed: of the order of images.
+            rng: keyed by one id, the run; instead of a seed.
         """
+        rng = Rng.of_run(seed, rng)
         learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
         for name in self._units(learned, images):
             unit = learned.get_submodule(name)

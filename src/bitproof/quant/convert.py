@@ -21,6 +21,7 @@ from bitproof.core.copying import copied, moved
 from bitproof.errors import InputError
 from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
 from bitproof.quant.calibration import Calibration, batches_of
+from bitproof.quant.draws import shift_draws
 from bitproof.quant.layer import LayerScheme
 from bitproof.quant.ranges import Histogram
 from bitproof.quant.roles import Roles, roles_of, seen_roles
@@ -32,7 +33,12 @@ from bitproof.subjects.reach import parts
 
 @plain_context()
 def quantize(
-    model: nn.Module, scheme: Scheme | str, calibration: Calibration = None, *, device: str | None = None
+    model: nn.Module,
+    scheme: Scheme | str,
+    calibration: Calibration = None,
+    *,
+    seed: int = 0,
+    device: str | None = None,
 ) -> nn.Module:
     """A quantized copy of `model`, in eval mode; the model itself is left as it is.
 
@@ -44,6 +50,8 @@ def quantize(
             tensor or array, batches of these, a `DataLoader` with labels. Needed where `scheme.needs_calibration`.
             They also show which layers are first and last and which are never called; without any, the order of
             registration decides. The input of a layer that is never called stays float.
+        seed: of quantizers that draw in training, such as stochastic ones, should the copy be trained by a loop of your
+            own; quantizing itself draws nothing.
         device: where to, and on what calibration images are run: "cpu", "cuda", "cuda:1", "mps", "auto"; None = where
             the model is.
 
@@ -65,6 +73,7 @@ def quantize(
         for name, (layer, here) in observing.items():
             quantizer = here.method.inputs(here.act_bits, histograms[name])
             layer.add_module(INPUT_QUANTIZER, quantizer.to(device_of(layer)).eval())
+    shift_draws(quantized, seed)
     return quantized
 
 

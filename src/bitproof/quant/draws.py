@@ -42,6 +42,14 @@ def seed_draws(model: nn.Module, rng: Rng) -> None:
             module.draws.zero_()
 
 
+def shift_draws(model: nn.Module, seed: int) -> None:
+    """Make the draws of each module others for every seed; 0 leaves them as its weights have them."""
+    number = Rng.of(seed).seed
+    for module in model.modules():
+        if isinstance(module, Drawing):
+            module.key += number
+
+
 def key_of(weight: Tensor) -> int:
     """A number from the weights of a layer: layers draw apart, and the same model draws the same."""
     content = weight.detach().cpu().double().numpy().tobytes()

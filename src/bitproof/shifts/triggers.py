@@ -248,7 +248,7 @@ def corner(images: Tensor, side: int | None, margin: int | None) -> tuple[slice,
 
 def _draws(seed: int, purpose: str, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
     """Uniform in [0, 1), the same for all images."""
-    return Rng(seed, np.zeros(1, np.int64), ("trigger", purpose)).uniform(shape)[0]
+    return Rng.of(seed).fold("trigger", purpose).uniform(shape)[0]
 
 
 def _check_size(side: int | None, margin: int | None) -> None:

@@ -249,7 +249,7 @@ def _split(bits: int, model: nn.Module, shop: Workshop) -> nn.Module:
 @torch.no_grad()
 def _noised(bits: int, model: nn.Module, shop: Workshop) -> nn.Module:
     """Normal noise on every weight, as large as rounding to so many bits moves its layer."""
-    noisy, rng = copied(model), Rng(shop.seed, np.zeros(1, np.int64), ("removal",))
+    noisy, rng = copied(model), Rng.of(shop.seed).fold("removal")
     for number, (_, layer) in enumerate(compute_layers(noisy)):
         step = float(layer.weight.abs().max()) / (2 ** (bits - 1) - 1)
         draws = rng.fold(number).normal(tuple(layer.weight.shape))[0]

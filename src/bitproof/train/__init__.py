@@ -1,4 +1,4 @@
-"""Training: `(model, data, *, rng) -> new model`."""
+"""Training: `(model, data, *, seed=0) -> new model`."""
 
 from collections.abc import Callable
 

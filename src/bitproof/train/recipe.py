@@ -26,6 +26,7 @@ from bitproof.train.optimisation import Optimisation
 from bitproof.train.penalties import Penalty
 from bitproof.train.quantization import Quantization
 from bitproof.train.state import Position, Run, StateFile
+from bitproof.train.teaching import check_start, has_random_weights, learns_from_model
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -37,7 +38,7 @@ def _ignore(*_: Any) -> None:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A way to train: `recipe(model, data, rng=rng)` is a trained copy of `model`.
+    """A way to train: `recipe(model, data, seed=0)` is a trained copy of `model`.
 
     A model that is quantized already is trained as it is, quantizers and all, by a recipe without quantization.
 
@@ -58,7 +59,7 @@ class Recipe:
         alarm: for catastrophic overfitting, where the objective is one that is prone to it; None = no alarm.
 
     Example:
-        >>> import numpy as np, bitproof as bp
+        >>> import bitproof as bp
         >>> data = bp.load_data("digits", split="train", limit=64)
         >>> recipe = Recipe(
         ...     optimisation=Optimisation(epochs=1),
@@ -66,7 +67,7 @@ class Recipe:
         ... )
         >>> recipe.label
         'cross-entropy, 1 epoch of adamw, lsq w4a4'
-        >>> recipe(bp.load_model("digits_cnn"), data, rng=bp.Rng(0, np.array([0]))).scheme.label
+        >>> recipe(bp.load_model("digits_cnn"), data, seed=0).scheme.label
         'lsq w4a4'
     """
 
@@ -115,7 +116,8 @@ class Recipe:
         model: nn.Module,
         data: Data,
         *,
-        rng: Rng,
+        seed: int = 0,
+        rng: Rng | None = None,
         teacher: nn.Module | None = None,
         state: Path | None = None,
         advance: Advance = _ignore,
@@ -126,25 +128,33 @@ class Recipe:
         Args:
             model: what training starts from; it is not changed.
             data: the training examples.
-            rng: keyed by one id, the run.
-            teacher: what an objective that learns from a model learns from; None = from `model`.
+            seed: of all randomness.
+            rng: keyed by one id, the run; instead of a seed.
+            teacher: what an objective that learns from a model learns from; None = from `model`, which then has to be
+                trained.
             state: a file that keeps the state of the run. A run that was stopped, even killed, goes on from it
                 and ends with the same weights as one that was not.
             advance: called with the number of examples done and a few words on how it goes.
             on_epoch: called after every epoch with the records of all so far and the model, in eval mode.
 
         Raises:
-            InputError: fewer examples than the recipe needs, or a state of another run.
+            InputError: fewer examples than the recipe needs, a state of another run, or an objective that would learn
+                from a start that guesses.
             Diverged: a loss that is no longer finite, or accuracy at chance for `PATIENCE` epochs; it has the last
                 sound model.
         """
+        rng = Rng.of_run(seed, rng)
         train, holdout = split(len(data), self.holdout, rng)
         train = stratified(data.labels, train, self.share, rng)
         start = copied(model)
+        if teacher is None and learns_from_model(self.objective):
+            check_start(start.eval(), data, train, self.objective.label)
         taught = start if teacher is None else teacher
         loss = self.objective.start(taught)
         after = [other.start(taught) for other in remedies(self.objective)] if self.alarm else []
         student = self.quantization(start, data, rng) if self.quantization else start
+        if has_random_weights(student):
+            student.origin = None  # pyright: ignore - they do not stay random
         student.to(memory_format=torch.channels_last)  # pyright: ignore - a tenth faster on a CPU
         seed_draws(student, rng)
         learned_from = fingerprint(teacher) if teacher is not None else None

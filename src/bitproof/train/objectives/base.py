@@ -4,6 +4,7 @@ import abc
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -34,7 +35,13 @@ class OneStep:
 
 
 class Objective(abc.ABC):
-    """What training minimises."""
+    """What training minimises.
+
+    Attributes:
+        taught: whether it learns from a model: without a teacher from the start, which then has to be trained.
+    """
+
+    taught: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod

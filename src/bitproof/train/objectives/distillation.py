@@ -31,6 +31,8 @@ class Distillation(Objective):
         temperature: divides both models' logits.
     """
 
+    taught = True
+
     objective: Objective = field(default_factory=CrossEntropy)
     weight: float = 0.5
     temperature: float = 4.0

@@ -32,6 +32,8 @@ class Matching(Objective):
         labels: weight of the cross-entropy.
     """
 
+    taught = True
+
     labels: float = 0.005
 
     def __post_init__(self) -> None:

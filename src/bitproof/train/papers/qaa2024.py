@@ -49,18 +49,19 @@ class Surrogate:
                 f"bits is {self.bits}", rule="a surrogate speaks for several bit-widths", remedy="Use (2, 3, 4, 8)"
             )
 
-    def __call__(self, model: nn.Module, data: Data, *, rng: Rng) -> nn.Module:
+    def __call__(self, model: nn.Module, data: Data, *, seed: int = 0, rng: Rng | None = None) -> nn.Module:
         """The surrogate, in eval mode; `model` is left as it is.
 
         Args:
             model: float.
             data: training images.
-            rng: of the run, as for a recipe.
+            seed: of all randomness.
+            rng: of the run, as for a recipe; instead of a seed.
         """
         images = data.take(self.calibration)
         schemes = [Scheme(self.method, weight_bits=bits, act_bits=bits) for bits in self.bits]
         shared = Shared([quantize(model, scheme, images) for scheme in schemes]).eval()
-        return shared if self.recipe is None else self.recipe(shared, data, rng=rng)
+        return shared if self.recipe is None else self.recipe(shared, data, seed=seed, rng=rng)
 
 
 class Shared(nn.Module):
