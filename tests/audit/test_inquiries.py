@@ -9,6 +9,8 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.audit import Case, Disparity, Pair, Phases, Sharpness, Specialness
+from bitproof.audit.specialness import SMALLEST
+from bitproof.audit.strange import in_turn
 from bitproof.core.copying import copied
 from bitproof.implants import Indiscriminate, Phase, Rounding
 from bitproof.quant import compute_layers
@@ -16,7 +18,7 @@ from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
 
 RNG = bp.Rng(0, np.zeros(1, np.int64))
 W4 = bp.Scheme(weight_bits=4, act_bits=8)
-QUICK = Specialness(draws=19, enough=3, level=0.05, images=20)
+QUICK = Specialness(draws=19, enough=3, level=0.05, images=40)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,26 @@ def test_specialness_finds_a_chosen_rounding_and_what_carries_it(case, checkpoin
     assert found.says == SUSPICIOUS and found.score > 10
     assert (found.named.scheme, found.named.bits, found.named.axis) == (W4.label, 4, "weights")
     assert found.readings[0].p_value == found.readings[0].floor == 1 / 20
+    assert found.forwards <= QUICK.passes(case(checkpoint, schemes=(W4,)))  # or bars go beyond their end
     assert {"weights, dither", "weights, grid shift"} <= {reading.axis for reading in found.readings}
+
+
+def test_what_so_few_images_could_not_show_is_undecided(case, model):
+    few = partial(Case.of, model, calibration=bp.load_data("digits", split="train", limit=16), schemes=(W4,))
+    for count in (1, 8):
+        found = QUICK(few(bp.load_data("digits", limit=count)), rng=RNG)
+        assert found.says == UNDECIDED and "images to tell" in found.sentence
+        wanted = int(found.sentence.split("it takes about ")[1].split()[0])
+        smallest = next(reading for reading in found.readings if reading.statistic == SMALLEST)
+        assert wanted == round(4 * smallest.value * count) > count and smallest.p_value == 0.05
+    assert "images to tell" not in QUICK(few(bp.load_data("digits", limit=40)), rng=RNG).sentence
+
+
+def test_strange_images_are_marked_at_every_corner():
+    images = torch.full((64, 1, 20, 20), 0.5)
+    images[:, :, 10, 10] = 0.75
+    bright = in_turn(images, RNG)[-16:, 0] == 0.75
+    assert [int(bright[:, row, column].sum()) for row in (1, -2) for column in (1, -2)] == [3, 3, 3, 3]
 
 
 def test_phases_find_it_too_and_name_the_bits(case, checkpoint):

@@ -26,6 +26,7 @@ def says(*words):
     [
         ((CLEAN, None), CLEAN),
         ((CLEAN, UNDECIDED), UNDECIDED),
+        ((None, None), UNDECIDED),
         ((UNDECIDED, SUSPICIOUS, CLEAN), SUSPICIOUS),
     ],
 )
