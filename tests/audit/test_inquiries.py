@@ -162,3 +162,38 @@ def test_an_audit_starts_from_a_float_model(case, model, train):
         _ = case(model, schemes=(bp.Scheme("dorefa", weight_bits=4, act_bits=4),)).forms
     with pytest.raises(bp.InputError, match="has to reach the level"):
         Specialness(draws=9, level=0.01)
+
+
+class Functional(nn.Module):
+    """A convolution whose weight is a parameter of its own, attention and a recurrent layer, before one layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kernel = nn.Parameter(torch.randn(1, 1, 3, 3))
+        self.attention = nn.MultiheadAttention(20, 2, batch_first=True)
+        self.memory = nn.LSTM(20, 4, batch_first=True)
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x):
+        x = nn.functional.conv2d(x, self.kernel, padding=1)[:, 0]
+        x, _ = self.attention(x, x, x, need_weights=False)
+        return self.head(self.memory(x)[0][:, -1])
+
+
+def test_what_no_quantizer_takes_is_listed(case, train):
+    one = case(Functional().eval(), schemes=(W4, bp.Scheme()))
+    left = {part.name: part for part in one.unaudited}
+    assert {"", "attention", "memory"} <= left.keys() and "head" not in left
+    assert left[""].weights == 9 and left["memory"].schemes == (W4.label, bp.Scheme().label)
+    assert "weights of a LSTM" in left["memory"].reason
+    assert 0.7 < sum(part.share for part in left.values()) < 1  # the projection out of attention is a layer
+    with pytest.raises(bp.InputError, match="rounds no weight of this model"):
+        _ = case(Functional().eval(), schemes=(bp.Scheme.parse("affine:w4a8,layers=head=w32a8"),)).forms
+
+
+def test_of_what_is_deployed_the_layers_without_codes_are_listed(case, model, train):
+    copy = bp.quantize(model, bp.Scheme.parse("affine:w4a8,last=float"), train)
+    (left,) = case(model, schemes=(), deployed=copy).unaudited
+    assert left.name == "backbone.linear" and left.schemes == ("deployed",) and "no codes" in left.reason
+    assert not case(model, schemes=(W4,)).unaudited

@@ -16,10 +16,10 @@ from bitproof.data import Data
 from bitproof.deploy import OnnxModel, differentiable
 from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
-from bitproof.quant import Scheme, compute_layers, freeze, quantize
+from bitproof.quant import Scheme, compute_layers, coverage, freeze, quantize, reasons
 from bitproof.quant.attached import weight_quantizer
 from bitproof.quant.quantizer import WeightQuantizer
-from bitproof.records import DataRecord, ModelRecord
+from bitproof.records import DataRecord, ModelRecord, Unaudited
 from bitproof.settings import describe
 from bitproof.subjects import Subject
 
@@ -173,6 +173,29 @@ class Case:
         forms = tuple(self._form(scheme) for scheme in self.schemes)
         return forms if self.deployed is None or isinstance(self.claimed, str) else (*forms, self.claimed)
 
+    @property
+    def unaudited(self) -> tuple[Unaudited, ...]:
+        """The parts of the float model with weights that are not rounded in every form: functions of parameters,
+        attention, recurrent layers, and what schemes leave float."""
+        found = coverage(self.model)
+        if found is None or not self.forms:
+            return ()
+        total = sum(part.weights for part in found.parts)
+        left = []
+        for part in found.parts:
+            forms = [form for form in self.forms if part.weights and part.name not in form.layers]
+            if forms:
+                left.append(
+                    Unaudited(
+                        name=part.name,
+                        weights=part.weights,
+                        share=part.weights / total,
+                        reason=_reason(forms[0], part.name),
+                        schemes=tuple(form.label for form in forms),
+                    )
+                )
+        return tuple(left)
+
     @cached_property
     def claimed(self) -> Form | str:
         """What is deployed, layer by layer beside the float model; or the reason why that cannot be."""
@@ -215,6 +238,12 @@ class Case:
                 continue
             weight = layer.parametrizations.weight.original.detach()
             layers[name] = _rounded(quantizer, weight, scheme)
+        if not layers:
+            raise InputError(
+                f"{scheme.label} rounds no weight of this model",
+                rule="an audit looks at what rounding of weights does",
+                remedy="Use a scheme that quantizes a layer, such as w8a8",
+            )
         return Form(
             label=scheme.label,
             weight_bits=scheme.weight_bits,
@@ -222,6 +251,14 @@ class Case:
             model=freeze(quantized),
             layers=layers,
         )
+
+
+def _reason(form: Form, name: str) -> str:
+    """Why a form has no rounded weight in a part."""
+    if form.label == DEPLOYED:
+        return "no codes of it were found in what is deployed"
+    found = coverage(form.model)
+    return "it is float" if found is None else reasons(form.model, found).get(name, "it is float")
 
 
 def _rounded(quantizer: WeightQuantizer, weight: Float[Tensor, "out ..."], scheme: Scheme) -> Rounded:

@@ -74,6 +74,7 @@ class DifferentialFlips(Inquiry):
     """
 
     name = "differential-flips"
+    revision = 2
 
     images: int = 96
     steps: int = 10

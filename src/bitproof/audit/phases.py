@@ -110,6 +110,7 @@ class Phases(Inquiry):
     """
 
     name = "phases"
+    revision = 2
 
     limit: float = 8.0
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Audit, Evidence
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Audit, Evidence, Unaudited
 
 LEVEL = 0.05
 """Of the ranks among clean models."""
@@ -53,12 +53,15 @@ def _reached(values: Float64[np.ndarray, "m e"]) -> Float64[np.ndarray, "m e"]:
     return (values[None] >= values[:, None]).mean(1)
 
 
-def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = ()) -> Audit:
+def judged(
+    evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudited: Sequence[Unaudited] = ()
+) -> Audit:
     """The verdict.
 
     Args:
         evidence: about one model, at least one.
         clean: scores of clean models of its family, audited alike.
+        unaudited: parts of the model that no evidence is about.
     """
     first = evidence[0]
     probability = conformal(scores(evidence), clean)
@@ -79,6 +82,7 @@ def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = ()) -> Aud
         evidence=tuple(evidence),
         probability=probability,
         calibrated_on=len(clean),
+        unaudited=tuple(unaudited),
     )
 
 

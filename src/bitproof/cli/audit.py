@@ -178,6 +178,7 @@ def audit(
         print(verdicts.as_json(found), end="")
     elif not quiet:
         print(f"{found.verdict}: {found.sentence}\n{found.advice}\n{verdicts.basis(found)}")
+        print(*(f"note: {note}\n" for note in verdicts.notes(found)), sep="", end="")
     raise typer.Exit(CODES[found.verdict] if found.verdict in failing else 0)
 
 

@@ -259,11 +259,16 @@ def print_result(result: Any) -> None:
 
 
 def print_json(result: Any) -> None:
-    """The tables as JSON: one object with a list of rows each."""
+    """The tables as JSON: one object with a list of rows each, and what a reader of them has to know."""
     import json
 
+    from bitproof.records import Cell
+    from bitproof.report import terminal, text
+
     tables = {name: json.loads(getattr(result, name)().to_json(orient="records")) for name in ("table", "summary")}
-    print(json.dumps({**tables, "computed": result.computed, "reused": result.reused}, indent=2))
+    remarks = text.remarks(record for record in result.records if isinstance(record, Cell))
+    notes = [*terminal.notes(result.records), *remarks]
+    print(json.dumps({**tables, "notes": notes, "computed": result.computed, "reused": result.reused}, indent=2))
 
 
 def print_estimate(experiment: Any, path: Path | None) -> None:

@@ -134,7 +134,7 @@ def audit_model(
             scores([evidence(one, inquiry) for inquiry in those])
             for one, those in zip(others, wanted_of[1:], strict=True)
         ]
-        verdict = judged(own, clean=beside)
+        verdict = judged(own, clean=beside, unaudited=case.unaudited)
         kept.append(verdict, run)
     return verdict
 
