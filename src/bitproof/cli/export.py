@@ -8,7 +8,6 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import tell_damaged
-from bitproof.errors import lookup
 
 
 def export(
@@ -16,9 +15,8 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .parquet, .csv or .json.")],
 ) -> None:
     """Write every example's prediction, one row an example, model and condition; as .json all other records."""
-    from bitproof.export import WRITERS, export_store
+    from bitproof.export import export_store
 
-    lookup(WRITERS, output.suffix, "export format")
     check_output(output, "the export", store)
     with bitproof.Store(store, readonly=True) as opened:
         count = export_store(opened, output)

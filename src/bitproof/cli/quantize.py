@@ -55,8 +55,8 @@ def quantize(
     search = bitproof.ptq.MixedSearch(agreement=mixed, cost=cost) if mixed is not None else None
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
-    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
-    check_output(onnx, "the model", weights, root_of(data), suffix=".onnx")
+    check_output(output, "a checkpoint", weights, root_of(data))
+    check_output(onnx, "the model", weights, root_of(data))
     device = chosen_device(device)
     if onnx:
         need("onnx", "onnxscript", "onnxruntime")

@@ -47,7 +47,7 @@ def repair(
 
     wanted = bitproof.Scheme.parse(scheme)
     remedies = tuple(parse(text, bitproof.audit.REMEDIES, "remedy") for text in remedy) if remedy else None
-    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    check_output(output, "a checkpoint", weights, root_of(data))
     device = chosen_device(device)
     examples = load_examples(data, split, limit, model=model, input_size=input_size)
     start = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std), device)
