@@ -77,7 +77,7 @@ MISTAKES = {
     f"{EVALUATE} --calibration-count 0": "'--calibration-count'",
     "evaluate resnet20 --data digits --suite clean": "images of 1 channels: the model takes 3",
     "demo --report nowhere/r.html": "folder 'nowhere' does not exist",
-    "quantize digits_cnn --data digits -o q.pt --ptq brecq": "a checkpoint is a .safetensors file.*Call it q.safetensors",
+    "quantize digits_cnn --data digits -o q.pt --ptq brecq": "a checkpoint is a .safetensors file",
     "quantize digits_cnn --data digits -o q.safetensors --onnx folder/q": "the model is a .onnx file",
     "train standard digits_cnn --data digits -o run --weights run/last.safetensors": "lie in the output folder",
     f"train standard digits_cnn --data digits -o run --seed {2**70}": "'--seed'",

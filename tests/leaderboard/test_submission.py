@@ -105,10 +105,10 @@ def test_what_cannot_be_is_refused(file, words):
         read_submission(changed(file, CHANGES[words]))
 
 
-def test_numbers_that_are_too_large_for_a_float_are_named(file):
+def test_numbers_that_are_too_large_for_a_float_are_none(file):
     changed(file, lambda said: entry(said)["model"].update(tags={"x": 12345}))
     file.write_text(file.read_text().replace("12345", "1e999"))
-    with pytest.raises(InputError, match="more than a reader takes: model.tags.x is inf"):
+    with pytest.raises(InputError, match="1e999 is no number"):
         read_submission(file)
 
 
@@ -119,7 +119,24 @@ def places(value, path=()):
         yield from places(value[key], (*path, key))
 
 
-WRONG = [-1, 0, 10**19, -(10**400), 1.5, float("1e999"), "nan", "inf", "", "\u202e", "x" * 5000, True, None, [], {}, [[]]]
+WRONG = [
+    -1,
+    0,
+    10**19,
+    -(10**400),
+    1.5,
+    float("1e999"),
+    "nan",
+    "inf",
+    "",
+    "\u202e",
+    "x" * 5000,
+    True,
+    None,
+    [],
+    {},
+    [[]],
+]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

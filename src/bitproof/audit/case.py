@@ -128,15 +128,7 @@ class Case:
         Raises:
             InputError: a model that is quantized already, no images, or ones that the model cannot take.
         """
-        subject = Subject.of(model)
-        if isinstance(model, OnnxModel) and subject.scheme is None:
-            subject = Subject.of(differentiable(model))  # a float file has layers, too
-        if subject.weight_bits < 32 or subject.act_bits < 32:
-            raise InputError(
-                f"{name!r} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",
-                rule="an audit starts from the float model",
-                remedy="Pass the float model, and this one as deployed",
-            )
+        subject = float_subject(model, repr(name), "an audit")
         read = data.read(range(len(data)))
         if not len(read.rows):
             raise InputError("no images to audit with", rule="at least one can be read", remedy="Check the data")
@@ -251,6 +243,25 @@ class Case:
             model=freeze(quantized),
             layers=layers,
         )
+
+
+def float_subject(model: nn.Module, name: str, what: str) -> Subject:
+    """The float model that an audit or a repair starts from; of a float ONNX file its layers in torch.
+
+    Raises:
+        InputError: one that is quantized already.
+    """
+    subject = Subject.of(model)
+    if isinstance(model, OnnxModel) and subject.scheme is None:
+        subject = Subject.of(differentiable(model))
+    if subject.weight_bits < 32 or subject.act_bits < 32:
+        raise InputError(
+            f"{name} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",
+            rule=f"{what} starts from the float model, and integers do not say what it was",
+            remedy="Pass the float model that it was made from (MODEL and --weights), and this one as deployed "
+            "(--deployed)",
+        )
+    return subject
 
 
 def _reason(form: Form, name: str) -> str:

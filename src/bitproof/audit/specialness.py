@@ -199,7 +199,9 @@ class Specialness(Inquiry):
             )
             needed = among.images(self.level)
             readings.append(
-                Reading(statistic=SMALLEST, value=needed / n, p_value=self.level, floor=1 / (1 + draws), n=n, draws=draws)
+                Reading(
+                    statistic=SMALLEST, value=needed / n, p_value=self.level, floor=1 / (1 + draws), n=n, draws=draws
+                )
             )
             says = CLEAN
             if needed > n // len(STRANGE):

@@ -53,9 +53,7 @@ def _reached(values: Float64[np.ndarray, "m e"]) -> Float64[np.ndarray, "m e"]:
     return (values[None] >= values[:, None]).mean(1)
 
 
-def judged(
-    evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudited: Sequence[Unaudited] = ()
-) -> Audit:
+def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudited: Sequence[Unaudited] = ()) -> Audit:
     """The verdict.
 
     Args:

@@ -7,16 +7,25 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.checks import check_apart, check_fit, check_output, check_store
-from bitproof.cli.common import calibration_images, chosen_device, keeping, kept_in, load_examples, open_model, root_of
+from bitproof.cli.checks import check_apart, check_output, check_store
+from bitproof.cli.common import (
+    calibration_images,
+    chosen_device,
+    keeping,
+    kept_in,
+    load_examples,
+    open_claimed,
+    open_model,
+    root_of,
+)
 from bitproof.cli.options import (
     DATA,
-    DEPLOYED,
-    MACHINE,
     RESULTS,
     TESTED,
+    BatchSize,
     CalibrationCount,
     CalibrationData,
+    Claimed,
     Classes,
     ClassList,
     DataOption,
@@ -29,6 +38,7 @@ from bitproof.cli.options import (
     ReportOption,
     Sample,
     Seed,
+    Split,
     Std,
     StoreOption,
     Weights,
@@ -52,12 +62,7 @@ def audit(
     classes: Classes = None,
     input_size: InputSize = None,
     class_list: ClassList = None,
-    deployed: Annotated[
-        Path | None,
-        typer.Option(
-            help="What claims to be made of it: .onnx, .tflite, or a quantized checkpoint.", rich_help_panel=DEPLOYED
-        ),
-    ] = None,
+    deployed: Claimed = None,
     scheme: Annotated[
         list[str] | None,
         typer.Option(help="How it will be quantized, e.g. w8a8. [default: six common ones]", rich_help_panel=TESTED),
@@ -75,7 +80,7 @@ def audit(
             help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=TESTED
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to look at.", rich_help_panel=DATA)] = "test",
+    split: Split = "test",
     limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.", rich_help_panel=DATA)] = 500,
     sample: Sample = None,
     unlabelled: Annotated[
@@ -89,9 +94,7 @@ def audit(
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     seed: Seed = 0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
-    ] = 128,
+    batch_size: BatchSize = 128,
     device: Device = "auto",
     fail_on: Annotated[
         str,
@@ -146,7 +149,7 @@ def audit(
             examples,
             calibration,
             schemes=schemes,
-            deployed=None if deployed is None else _deployed(deployed, model, classes, examples, opening),
+            deployed=None if deployed is None else open_claimed(deployed, model, classes, examples, **opening),
             quick=quick,
             clean=[] if calibrate is None else _clean(calibrate, model, classes, opening, device),
             labelled=not unlabelled,
@@ -192,37 +195,6 @@ def _place(weights: Path | None, model: str) -> str:
 def _tell(evidence: Any) -> None:
     """Each evidence as it is found, so that a stop leaves something behind."""
     print(f"- {evidence.name} ({evidence.says or 'to be read beside others'}): {evidence.sentence}", flush=True)
-
-
-def _deployed(file: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any]) -> Any:
-    """The model that is deployed.
-
-    Raises:
-        InputError: a file that is none, or one that can run code.
-    """
-    if file.suffix == ".pt2":
-        raise InputError(
-            f"{str(file)!r} is a program of torch.export",
-            rule="torch runs code that such a file brings, and an audit is for files of strangers",
-            remedy="Audit its weights as safetensors, or an ONNX export",
-        )
-    if file.suffix == ".safetensors":
-        return open_model(model, file, classes, examples, **opening)
-    if not file.exists():
-        raise InputError(
-            f"there is no file {str(file)!r}",
-            rule="a deployed model is a file",
-            remedy="Pass a .onnx or .tflite file, or a checkpoint",
-        )
-    if file.suffix not in (".onnx", ".tflite"):
-        raise InputError(
-            f"cannot open {file.name!r}",
-            rule="what is deployed is an .onnx or .tflite file, or a quantized checkpoint (.safetensors)",
-            remedy="Pass one of these",
-        )
-    opened = bitproof.deploy.load_deployed(file)
-    check_fit(opened, examples, file.name)
-    return opened
 
 
 def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any], device: str) -> list[Any]:

@@ -27,6 +27,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "the summary": (".md", ".markdown"),
     "the Markdown file": (".md", ".markdown"),
     "a checkpoint": (".safetensors",),
+    "a quantized model": (".safetensors", ".onnx"),
     "the model": (".onnx",),
     "the export": (".parquet", ".csv", ".json"),
     "a submission": (".json",),

@@ -7,7 +7,15 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_output
-from bitproof.cli.common import chosen_device, label_of, load_examples, open_model, quantized_copy, root_of
+from bitproof.cli.common import (
+    chosen_device,
+    label_of,
+    load_examples,
+    open_model,
+    quantized_copy,
+    root_of,
+    write_onnx,
+)
 from bitproof.cli.options import PTQ, CalibrationCount, Classes, Device, InputSize, Mean, Model, Std, Weights
 from bitproof.errors import InputError
 from bitproof.report import text
@@ -88,7 +96,7 @@ def quantize(
         print(text.coverage(found))
         print(*text.parts(found, bitproof.quant.reasons(frozen, found)), sep="\n")
     if onnx:
-        _deploy(quantized, onnx, calibration)
+        write_onnx(quantized, onnx, calibration)
 
 
 def _searched(search: Any, model: Any, calibration: Any) -> Any:
@@ -101,20 +109,3 @@ def _searched(search: Any, model: Any, calibration: Any) -> Any:
         print(f"{bitproof.ptq.COSTS[name]}: {before:,.0f} to {after:,.0f} ({after / before:.0%})")
     print(f"scheme: {found.scheme.label}")
     return found.scheme
-
-
-def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
-    """Write the ONNX file, and say what it changed and whether the runtime computes what it should."""
-    form = bitproof.deploy.integer_form(quantized, calibration)
-    size = bitproof.deploy.export_onnx(form, path)
-    session = bitproof.deploy.load_onnx(path)
-    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
-    if form.floats:
-        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
-    for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
-        a = bitproof.deploy.agreement(model, session, calibration)
-        print(
-            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
-            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
-            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
-        )

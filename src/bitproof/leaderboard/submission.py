@@ -101,10 +101,16 @@ def read_submission(path: str | Path) -> Submission:
         if (size := Path(path).stat().st_size) > MOST_BYTES:
             raise ValueError(f"{size:,} bytes, of at most {MOST_BYTES:,}")
         text = Path(path).read_bytes().decode()
-        json.loads(text, parse_constant=_no_number)
+        json.loads(text, parse_constant=_no_number, parse_float=_float)
         found = unpack(Submission, text, None)
     _check(found, str(path))
     return found
+
+
+def _float(text: str) -> float:
+    if math.isinf(value := float(text)):
+        _no_number(text)
+    return value
 
 
 def _no_number(text: str) -> NoReturn:
@@ -122,7 +128,8 @@ def _check(found: Submission, path: str) -> None:
             raise InputError(
                 f"{path}: {what}",
                 rule=f"a submission holds at most {MOST['entries']} entries with {MOST['scores']:,} conditions each, "
-                f"texts of {MOST['letters']} printable letters, numbers that can be, http(s) links, and a bit an example",
+                f"texts of {MOST['letters']} printable letters, numbers that can be, http(s) links, and a bit an "
+                "example",
                 remedy="Write it with `bitproof submit STORE -o FILE`, and leave it as it is",
             )
 

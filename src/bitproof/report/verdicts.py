@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from pathlib import PurePath
-from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
