@@ -14,6 +14,7 @@ from bitproof.cli.common import (
     keeping,
     kept_in,
     load_examples,
+    naming,
     open_claimed,
     open_model,
     root_of,
@@ -151,7 +152,7 @@ def audit(
             schemes=schemes,
             deployed=None if deployed is None else open_claimed(deployed, model, classes, examples, **opening),
             quick=quick,
-            clean=[] if calibrate is None else _clean(calibrate, model, classes, opening, device),
+            clean=[] if calibrate is None else _clean(calibrate, model, classes, examples, opening, device),
             labelled=not unlabelled,
             folded=folded,
             seed=seed,
@@ -197,13 +198,16 @@ def _tell(evidence: Any) -> None:
     print(f"- {evidence.name} ({evidence.says or 'to be read beside others'}): {evidence.sentence}", flush=True)
 
 
-def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any], device: str) -> list[Any]:
+def _clean(
+    folder: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any], device: str
+) -> list[Any]:
     """The float models in a folder of checkpoints.
 
     Raises:
-        InputError: a folder without any.
+        InputError: a folder without any, or a file that holds none like the audited one.
     """
     from bitproof.core.copying import moved
+    from bitproof.subjects import Subject
 
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
@@ -212,4 +216,15 @@ def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any
             rule="an audit is calibrated on clean models of the same architecture, .safetensors files in a folder",
             remedy="Put some there, 19 at least, or leave --calibrate out",
         )
-    return [moved(open_model(model, file, classes, None, **opening), device) for file in files]
+    found = []
+    for file in files:
+        with naming(file):
+            opened = open_model(model, file, classes, examples, **opening)
+        if Subject.of(opened).scheme is not None:
+            raise InputError(
+                f"{str(file)!r} is quantized",
+                rule="clean models are audited as the float model is",
+                remedy="Put the float model there that it was made from",
+            )
+        found.append(moved(opened, device))
+    return found

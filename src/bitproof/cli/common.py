@@ -164,6 +164,17 @@ def open_deployed(path: str | Path, *, mean: str | None = None, std: str | None 
     return bitproof.models.normalized(model, means, stds).eval()
 
 
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """What is refused within is said to be about this file, as a command may read several."""
+    try:
+        yield
+    except InputError as error:
+        if file.name in error.what:
+            raise
+        raise InputError(f"{str(file)!r}: {error.what}", rule=error.rule, remedy=error.remedy) from error
+
+
 def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **opening: Any) -> Any:
     """What claims to be made of a float model: a file of a runtime, or a quantized checkpoint of its network.
 
@@ -177,7 +188,8 @@ def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **o
             remedy="Pass its weights as safetensors, or an ONNX export",
         )
     if file.suffix == ".safetensors":
-        return open_model(model, file, classes, examples, **opening)
+        with naming(file):
+            return open_model(model, file, classes, examples, **opening)
     if not file.exists():
         raise InputError(
             f"there is no file {str(file)!r}",
@@ -190,8 +202,9 @@ def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **o
             rule="what is deployed is an .onnx or .tflite file, or a quantized checkpoint (.safetensors)",
             remedy="Pass one of these",
         )
-    opened = bitproof.deploy.load_deployed(file)
-    check_fit(opened, examples, file.name)
+    with naming(file):
+        opened = bitproof.deploy.load_deployed(file)
+        check_fit(opened, examples, file.name)
     return opened
 
 
