@@ -207,7 +207,7 @@ class Specialness(Inquiry):
             if needed > n // len(STRANGE):
                 says = UNDECIDED
                 sentence += (
-                    f" But {n} images are {n // len(STRANGE)} of each kind of strange ones, and {needed} have to turn "
+                    f" But there are only {n // len(STRANGE)} strange images of each kind, and {needed} have to turn "
                     f"to a class to be seen beside these draws: it takes about {needed * len(STRANGE)} images to tell."
                 )
             return Finding(says=says, sentence=sentence, readings=tuple(readings), score=score, curves=curves)

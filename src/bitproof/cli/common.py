@@ -184,7 +184,7 @@ def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **o
     if file.suffix == ".pt2":
         raise InputError(
             f"{str(file)!r} is a program of torch.export",
-            rule="torch runs code that such a file brings, and such files may be of strangers",
+            rule="torch runs code that such a file brings, and these may be files of strangers",
             remedy="Pass its weights as safetensors, or an ONNX export",
         )
     if file.suffix == ".safetensors":
