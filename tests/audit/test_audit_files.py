@@ -69,6 +69,8 @@ def test_a_file_that_onnxruntime_takes_only_as_it_is_is_opened_so(case, model, t
     inexact = integer_instructions() in ("avx2", "avx512")
     assert {"exact products" in str(one.message) for one in told} == ({True} if inexact else set())
     assert found.says == CLEAN
+    assert found.deployed is not None and len(found.deployed.notes) == int(inexact)
+    assert not any(inexact and "saturate" not in note for note in found.deployed.notes)
 
 
 def test_a_file_of_dynamic_quantization_is_clean_too(case, model, tmp_path):

@@ -161,3 +161,23 @@ def test_the_command_writes_a_model_and_says_what_it_did(run, weights, tmp_path)
     assert code == 2 and "bits" in err
     code, _, err = run(*command, "--remedy", "prayer", "-o", output)
     assert code == 2 and "remedy 'prayer'" in err
+
+
+def test_a_file_is_repaired_from_its_float_model_into_a_file(run, weights, tmp_path):
+    common = ["--data", "digits", "--weights", weights]
+    made = run("quantize", "digits_cnn", *common, "--calibration-count", 32, "-o", tmp_path / "q.safetensors")
+    assert made[0] == 0
+    images = ["--limit", 160, "--quick", "--remedy", "dithered"]
+    code, _, err = run("repair", "digits_cnn", "--data", "digits", "--weights", tmp_path / "q.safetensors", *images,
+                       "-o", tmp_path / "r.onnx")  # fmt: skip
+    assert code == 2 and "quantized already (affine w8a8)" in err and "(--deployed)" in err
+    code, out, _ = run("repair", "digits_cnn", *common, "--deployed", tmp_path / "q.safetensors", *images,
+                       "-o", tmp_path / "r.onnx")  # fmt: skip
+    assert code == 0 and out.startswith("what is deployed: keeps") and "4 layers on integers" in out
+    repaired = bp.deploy.load_onnx(tmp_path / "r.onnx")
+    assert repaired.scheme == bp.Scheme()
+    code, _, err = run("repair", tmp_path / "r.onnx", "--data", "digits", *images, "-o", tmp_path / "s.safetensors")
+    assert code == 2 and "MODEL and --weights" in err and not (tmp_path / "s.safetensors").exists()
+    model, data = bp.load_model("digits_cnn", weights=weights), bp.load_data("digits", split="train", limit=160)
+    found = bp.repair(model, data, deployed=repaired, remedies=(Dithered(),), quick=True)
+    assert found.model.scheme == bp.Scheme() and found.before.label == "what is deployed"

@@ -9,6 +9,8 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.audit import Case, Disparity, Pair, Phases, Sharpness, Specialness
+from bitproof.audit.specialness import SMALLEST
+from bitproof.audit.strange import in_turn
 from bitproof.core.copying import copied
 from bitproof.implants import Indiscriminate, Phase, Rounding
 from bitproof.quant import compute_layers
@@ -16,7 +18,7 @@ from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
 
 RNG = bp.Rng(0, np.zeros(1, np.int64))
 W4 = bp.Scheme(weight_bits=4, act_bits=8)
-QUICK = Specialness(draws=19, enough=3, level=0.05, images=20)
+QUICK = Specialness(draws=19, enough=3, level=0.05, images=40)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,26 @@ def test_specialness_finds_a_chosen_rounding_and_what_carries_it(case, checkpoin
     assert found.says == SUSPICIOUS and found.score > 10
     assert (found.named.scheme, found.named.bits, found.named.axis) == (W4.label, 4, "weights")
     assert found.readings[0].p_value == found.readings[0].floor == 1 / 20
+    assert found.forwards <= QUICK.passes(case(checkpoint, schemes=(W4,)))  # or bars go beyond their end
     assert {"weights, dither", "weights, grid shift"} <= {reading.axis for reading in found.readings}
+
+
+def test_what_so_few_images_could_not_show_is_undecided(case, model):
+    few = partial(Case.of, model, calibration=bp.load_data("digits", split="train", limit=16), schemes=(W4,))
+    for count in (1, 8):
+        found = QUICK(few(bp.load_data("digits", limit=count)), rng=RNG)
+        assert found.says == UNDECIDED and "images to tell" in found.sentence
+        wanted = int(found.sentence.split("it takes about ")[1].split()[0])
+        smallest = next(reading for reading in found.readings if reading.statistic == SMALLEST)
+        assert wanted == round(4 * smallest.value * count) > count and smallest.p_value == 0.05
+    assert "images to tell" not in QUICK(few(bp.load_data("digits", limit=40)), rng=RNG).sentence
+
+
+def test_strange_images_are_marked_at_every_corner():
+    images = torch.full((64, 1, 20, 20), 0.5)
+    images[:, :, 10, 10] = 0.75
+    bright = in_turn(images, RNG)[-16:, 0] == 0.75
+    assert [int(bright[:, row, column].sum()) for row in (1, -2) for column in (1, -2)] == [3, 3, 3, 3]
 
 
 def test_phases_find_it_too_and_name_the_bits(case, checkpoint):
@@ -141,3 +162,38 @@ def test_an_audit_starts_from_a_float_model(case, model, train):
         _ = case(model, schemes=(bp.Scheme("dorefa", weight_bits=4, act_bits=4),)).forms
     with pytest.raises(bp.InputError, match="has to reach the level"):
         Specialness(draws=9, level=0.01)
+
+
+class Functional(nn.Module):
+    """A convolution whose weight is a parameter of its own, attention and a recurrent layer, before one layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kernel = nn.Parameter(torch.randn(1, 1, 3, 3))
+        self.attention = nn.MultiheadAttention(20, 2, batch_first=True)
+        self.memory = nn.LSTM(20, 4, batch_first=True)
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x):
+        x = nn.functional.conv2d(x, self.kernel, padding=1)[:, 0]
+        x, _ = self.attention(x, x, x, need_weights=False)
+        return self.head(self.memory(x)[0][:, -1])
+
+
+def test_what_no_quantizer_takes_is_listed(case, train):
+    one = case(Functional().eval(), schemes=(W4, bp.Scheme()))
+    left = {part.name: part for part in one.unaudited}
+    assert {"", "attention", "memory"} <= left.keys() and "head" not in left
+    assert left[""].weights == 9 and left["memory"].schemes == (W4.label, bp.Scheme().label)
+    assert "weights of a LSTM" in left["memory"].reason
+    assert 0.7 < sum(part.share for part in left.values()) < 1  # the projection out of attention is a layer
+    with pytest.raises(bp.InputError, match="rounds no weight of this model"):
+        _ = case(Functional().eval(), schemes=(bp.Scheme.parse("affine:w4a8,layers=head=w32a8"),)).forms
+
+
+def test_of_what_is_deployed_the_layers_without_codes_are_listed(case, model, train):
+    copy = bp.quantize(model, bp.Scheme.parse("affine:w4a8,last=float"), train)
+    (left,) = case(model, schemes=(), deployed=copy).unaudited
+    assert left.name == "backbone.linear" and left.schemes == ("deployed",) and "no codes" in left.reason
+    assert not case(model, schemes=(W4,)).unaudited

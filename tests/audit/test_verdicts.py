@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bitproof.audit import conformal, judged
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED
-from bitproof.report import verdicts
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Audit, Unaudited, pack, unpack
+from bitproof.report import verdicts, write_report
 from samples import make_audit, make_cell
 
 CELL = make_cell()
@@ -26,6 +26,7 @@ def says(*words):
     [
         ((CLEAN, None), CLEAN),
         ((CLEAN, UNDECIDED), UNDECIDED),
+        ((None, None), UNDECIDED),
         ((UNDECIDED, SUSPICIOUS, CLEAN), SUSPICIOUS),
     ],
 )
@@ -82,9 +83,54 @@ def test_cyclonedx_has_a_model_card_with_its_metrics():
     (component,) = bom["components"]
     assert component["type"] == "machine-learning-model" and component["name"]
     (metric,) = component["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
-    assert metric == {"type": "flips to class 3", "value": "0.5", "slice": "affine w4a8"}
+    assert metric == {
+        "type": "flips to class 3",
+        "value": "0.5",
+        "slice": "specialness, affine w4a8, random weights",
+    }
     (finding,) = bom["vulnerabilities"]
     assert finding["affects"] == [{"ref": component["bom-ref"]}] and finding["recommendation"]
+
+
+def test_no_two_metrics_of_a_model_card_are_of_one_type_and_slice():
+    reading = EVIDENCE.readings[0]
+    alike = (reading, reading, replace(reading, axis="both"), replace(reading, scheme=None, value=float("nan")))
+    audit = replace(AUDIT, evidence=(replace(EVIDENCE, readings=alike), replace(EVIDENCE, name="other")))
+    bom = json.loads(verdicts.cyclonedx(audit, version="1.0"))
+    metrics = bom["components"][0]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert len(metrics) == 5 == len({(metric["type"], metric["slice"]) for metric in metrics})
+    assert all(metric.keys() == {"type", "value", "slice"} for metric in metrics)
+    assert all(isinstance(value, str) and value for metric in metrics for value in metric.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("my models/a#1.safetensors", "my%20models/a%231.safetensors"),
+        ("a:b.onnx", "a%3Ab.onnx"),
+        ("/x y/a.onnx", "file:///x%20y/a.onnx"),
+    ],
+)
+def test_a_place_is_a_uri(path, uri):
+    (run,) = json.loads(verdicts.sarif(AUDIT, path=path, version="1.0"))["runs"]
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
+def test_what_is_not_audited_and_how_a_session_ran_stand_everywhere(tmp_path):
+    part = Unaudited(name="kernel|x", weights=72, share=0.25, reason="weights of a Net", schemes=("affine w8a8",))
+    model = replace(CELL.model, notes=("its products may saturate",))
+    audit = replace(AUDIT, unaudited=(part,), model=model)
+    first, _, last = verdicts.notes(audit)
+    assert first == "not audited: kernel|x, 25.0% of the weights, under affine w8a8: weights of a Net"
+    assert last == f"{model.name}: its products may saturate"
+    assert json.loads(verdicts.as_json(audit))["unaudited"][0]["name"] == "kernel|x"
+    assert json.loads(verdicts.as_json(audit))["notes"][0] == first
+    assert "kernel\\|x" in verdicts.markdown(audit)
+    assert first in verdicts.sarif(audit, path="a", version="1") and first in verdicts.cyclonedx(audit, version="1")
+    page = write_report([audit], tmp_path / "r.html").read_text()
+    assert "not audited: kernel|x, 25.0%" in page and "its products may saturate" in page
+    content, arrays = pack(audit)
+    assert unpack(Audit, content, arrays).unaudited == (part,)
 
 
 def test_markdown_and_json_say_the_same():

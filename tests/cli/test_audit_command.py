@@ -12,7 +12,8 @@ AUDIT = ["audit", "digits_cnn", "--data", "digits", "--limit", 12, "--scheme", "
 
 def test_the_verdict_its_files_and_the_store(run, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
-    files = {name: tmp_path / f"a.{name}" for name in ("sarif", "junit", "cyclonedx", "markdown", "report")}
+    ends = {"sarif": "sarif", "junit": "xml", "cyclonedx": "json", "markdown": "md", "report": "html"}
+    files = {name: tmp_path / f"a.{end}" for name, end in ends.items()}
     options = [word for name, path in files.items() for word in (f"--{name}", path)]
     command = [*AUDIT, "--calibration-count", 32, "--store", tmp_path / "a.db"]
     code, out, _ = run(*command, *options)
@@ -45,7 +46,7 @@ def test_clean_models_are_compared_with(run, tmp_path):
         (["--deployed", "a.onnx"], "there is no file"),
         (["--deployed", "a.pt"], ".onnx, .tflite or .xml file, or a quantized checkpoint"),
         (["--report", "nets.py"], "'nets.py' is a place for code"),
-        (["--report", "x.html", "--sarif", "./x.html"], "is to hold the report and the SARIF file"),
+        (["--sarif", "x.json", "--cyclonedx", "./x.json"], "is to hold the SARIF file and the model card"),
         (["--scheme", "w32a32"], "what rounding of weights does"),
         (["--fail-on", "clean"], "unknown verdict to fail on 'clean'"),
         (["--calibrate", "nowhere"], "no checkpoints in 'nowhere'"),

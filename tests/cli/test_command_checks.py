@@ -8,6 +8,8 @@ import shlex
 import pytest
 
 import bitproof as bp
+from bitproof.cli.checks import SUFFIXES
+from bitproof.export import WRITERS
 
 
 @pytest.fixture
@@ -85,7 +87,19 @@ MISTAKES = {
     "train qat:penalty=-1 digits_cnn --data digits -o run": "the weight of a penalty is -1",
     "train standard digits_cnn --data digits -o runs.db/run": "'.*runs.db' is a file",
     "list made --store nowhere.db": "there is no store at 'nowhere.db'",
-    "export runs.db -o folder/x.xlsx": "unknown export format '.xlsx'",
+    "export runs.db -o folder/x.xlsx": "the export is a .parquet or .csv or .json file",
+    "list made": "made without --store.*--store runs.db",
+    f"{EVALUATE} --report x.txt": "the report is a .html or .htm file.*Call it x.html",
+    f"{EVALUATE} --report results": "Call it results.html",
+    "report runs.db -o r.md": "the report is a .html",
+    "demo --report report.json": "the report is a .html",
+    "check runs.db --require 'acc >= 0' --junit x.html": "the JUnit file is a .xml file",
+    "check runs.db --require 'acc >= 0' --markdown x": "the Markdown file is a .md or .markdown file",
+    "audit digits_cnn --data digits --sarif x.xml": "the SARIF file is a .sarif or .json file",
+    "audit digits_cnn --data digits --junit x.json": "the JUnit file is a .xml file",
+    "audit digits_cnn --data digits --cyclonedx x.sarif": "the model card is a .json file",
+    "audit digits_cnn --data digits --markdown x.htm": "the summary is a .md",
+    "submit runs.db --by me -o me.txt": "a submission is a .json file",
 }
 
 
@@ -168,6 +182,10 @@ def test_two_files_of_one_name_are_told_apart(run, weights, tmp_path, monkeypatc
 def test_no_empty_path_is_the_folder_one_is_in(line, name, run):
     code, out, err = run(*("" if word == "EMPTY" else word for word in line.split()))
     assert (code, out) == (2, "") and err.startswith(f"error: {name} is empty: ")
+
+
+def test_suffixes_of_exports_are_those_of_its_writers():
+    assert set(SUFFIXES["the export"]) == set(WRITERS)
 
 
 def test_a_report_leaves_nothing_beside_the_store(run, place):

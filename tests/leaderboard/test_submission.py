@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import bitproof as bp
 from bitproof.errors import InputError
@@ -53,6 +55,10 @@ def entry(said):
     return said["entries"][0]
 
 
+def condition(said):
+    return entry(said)["scores"][1]["condition"]
+
+
 CHANGES = {
     "version": lambda s: s.update(version=2),
     "link": lambda s: s.update(link="javascript:alert(1)"),
@@ -65,16 +71,30 @@ CHANGES = {
     "two entries of one": lambda s: s["entries"].append(entry(s)),
     "more than a reader takes": lambda s: entry(s)["model"]["tags"].update(x="y" * 1000),
     "fingerprint": lambda s: entry(s)["model"].update(fingerprint="../../etc/passwd/<b>"),
-    r"\(99, 32\) bits": lambda s: entry(s)["model"].update(weight_bits=99),
-    "-5 bytes": lambda s: entry(s)["model"].update(bytes=-5),
+    "model.weight_bits is 99, and lies from 1 to 32": lambda s: entry(s)["model"].update(weight_bits=99),
+    "model.act_bits is -1": lambda s: entry(s)["model"].update(act_bits=-1),
+    "model.bytes is -5": lambda s: entry(s)["model"].update(bytes=-5),
+    "data.count is -1": lambda s: entry(s)["data"].update(count=-1),
+    "data.count is 10000000000000000000": lambda s: entry(s)["data"].update(count=10**19),
+    "seed is 10000000000000000000": lambda s: entry(s).update(seed=10**19),
+    "model.tags.x is -10000000000000000000": lambda s: entry(s)["model"].update(tags={"x": -(10**19)}),
+    "a name in model.tags.right": lambda s: entry(s)["model"]["tags"].update(right={"a\u202e": 1}),
+    "the text in masking": lambda s: entry(s).update(masking="\u202e"),
+    "scores.1.condition.eps is 1.5, and lies from 0 to 1": lambda s: condition(s).update(norm="linf", eps=1.5),
+    "scores.1.condition.severity is -1": lambda s: condition(s).update(severity=-1),
+    "scores.1.condition.step is 0": lambda s: condition(s).update(step=0),
+    "model.coverage.parts.0.weights is -1": lambda s: entry(s)["model"].update(
+        coverage={"parts": [{"name": "a", "weights": -1, "products": 1}]}
+    ),
     "date": lambda s: entry(s).update(date="yesterday"),
     "conditions": lambda s: entry(s).update(scores=[]),
     "no clean images": lambda s: entry(s)["scores"].pop(0),
     "twice": lambda s: entry(s)["scores"].append(entry(s)["scores"][0]),
     "kind": lambda s: entry(s)["scores"][1]["condition"].update(kind="<b>"),
-    "budget": lambda s: entry(s)["scores"][1]["condition"].update(eps="nan"),
+    "scores.1.condition.eps is nan": lambda s: condition(s).update(eps="nan"),
     "right under": lambda s: entry(s)["scores"][1].update(right="AAAA"),
-    r"examples": lambda s: entry(s).update(n=10**12),
+    "n is 1000000000000": lambda s: entry(s).update(n=10**12),
+    "n is -1": lambda s: entry(s).update(n=-1),
     "cannot be read": lambda s: entry(s).update(n="many"),
 }
 
@@ -83,6 +103,64 @@ CHANGES = {
 def test_what_cannot_be_is_refused(file, words):
     with pytest.raises(InputError, match=words):
         read_submission(changed(file, CHANGES[words]))
+
+
+def test_numbers_that_are_too_large_for_a_float_are_none(file):
+    changed(file, lambda said: entry(said)["model"].update(tags={"x": 12345}))
+    file.write_text(file.read_text().replace("12345", "1e999"))
+    with pytest.raises(InputError, match="1e999 is no number"):
+        read_submission(file)
+
+
+def places(value, path=()):
+    """The way to everything in a file."""
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], (*path, key))
+
+
+WRONG = [
+    -1,
+    0,
+    10**19,
+    -(10**400),
+    1.5,
+    float("1e999"),
+    "nan",
+    "inf",
+    "",
+    "\u202e",
+    "x" * 5000,
+    True,
+    None,
+    [],
+    {},
+    [[]],
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=st.data())
+def test_whatever_stands_in_a_field_is_read_or_refused_and_what_is_read_makes_a_board(file, drawn):
+    said = json.loads(file.read_text())
+    paths = [path for path in places(said) if path]
+    for _ in range(drawn.draw(st.integers(1, 2))):
+        *way, last = drawn.draw(st.sampled_from(paths))
+        holder = said
+        try:
+            for step in way:
+                holder = holder[step]
+            holder[last] = drawn.draw(st.one_of(st.sampled_from(WRONG), st.integers(), st.floats(), st.text()))
+        except (KeyError, IndexError, TypeError):
+            continue  # a change before has taken the place away
+    other = file.with_name("other.json")
+    other.write_text(json.dumps(said))
+    try:
+        read_submission(other)
+    except InputError as refused:
+        assert "other.json" in str(refused) and len(str(refused)) < 2_000
+    else:
+        bp.write_leaderboard([other], file.parent / "site")
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"version": NaN}', b"[]", b"null"])

@@ -16,10 +16,10 @@ from bitproof.data import Data
 from bitproof.deploy import OnnxModel, differentiable
 from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
-from bitproof.quant import Scheme, compute_layers, freeze, quantize
+from bitproof.quant import Scheme, compute_layers, coverage, freeze, quantize, reasons
 from bitproof.quant.attached import weight_quantizer
 from bitproof.quant.quantizer import WeightQuantizer
-from bitproof.records import DataRecord, ModelRecord
+from bitproof.records import DataRecord, ModelRecord, Unaudited
 from bitproof.settings import describe
 from bitproof.subjects import Subject
 
@@ -128,15 +128,7 @@ class Case:
         Raises:
             InputError: a model that is quantized already, no images, or ones that the model cannot take.
         """
-        subject = Subject.of(model)
-        if isinstance(model, OnnxModel) and subject.scheme is None:
-            subject = Subject.of(differentiable(model))  # a float file has layers, too
-        if subject.weight_bits < 32 or subject.act_bits < 32:
-            raise InputError(
-                f"{name!r} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",
-                rule="an audit starts from the float model",
-                remedy="Pass the float model, and this one as deployed",
-            )
+        subject = float_subject(model, repr(name), "an audit")
         read = data.read(range(len(data)))
         if not len(read.rows):
             raise InputError("no images to audit with", rule="at least one can be read", remedy="Check the data")
@@ -172,6 +164,29 @@ class Case:
         """The quantized forms of the model: one a scheme, and what is deployed, where its codes can be read."""
         forms = tuple(self._form(scheme) for scheme in self.schemes)
         return forms if self.deployed is None or isinstance(self.claimed, str) else (*forms, self.claimed)
+
+    @property
+    def unaudited(self) -> tuple[Unaudited, ...]:
+        """The parts of the float model with weights that are not rounded in every form: functions of parameters,
+        attention, recurrent layers, and what schemes leave float."""
+        found = coverage(self.model)
+        if found is None or not self.forms:
+            return ()
+        total = sum(part.weights for part in found.parts)
+        left = []
+        for part in found.parts:
+            forms = [form for form in self.forms if part.weights and part.name not in form.layers]
+            if forms:
+                left.append(
+                    Unaudited(
+                        name=part.name,
+                        weights=part.weights,
+                        share=part.weights / total,
+                        reason=_reason(forms[0], part.name),
+                        schemes=tuple(form.label for form in forms),
+                    )
+                )
+        return tuple(left)
 
     @cached_property
     def claimed(self) -> Form | str:
@@ -215,6 +230,12 @@ class Case:
                 continue
             weight = layer.parametrizations.weight.original.detach()
             layers[name] = _rounded(quantizer, weight, scheme)
+        if not layers:
+            raise InputError(
+                f"{scheme.label} rounds no weight of this model",
+                rule="an audit looks at what rounding of weights does",
+                remedy="Use a scheme that quantizes a layer, such as w8a8",
+            )
         return Form(
             label=scheme.label,
             weight_bits=scheme.weight_bits,
@@ -222,6 +243,33 @@ class Case:
             model=freeze(quantized),
             layers=layers,
         )
+
+
+def float_subject(model: nn.Module, name: str, what: str) -> Subject:
+    """The float model that an audit or a repair starts from; of a float ONNX file its layers in torch.
+
+    Raises:
+        InputError: one that is quantized already.
+    """
+    subject = Subject.of(model)
+    if isinstance(model, OnnxModel) and subject.scheme is None:
+        subject = Subject.of(differentiable(model))
+    if subject.weight_bits < 32 or subject.act_bits < 32:
+        raise InputError(
+            f"{name} is quantized already ({subject.scheme.label if subject.scheme else 'in parts'})",
+            rule=f"{what} starts from the float model, and integers do not say what it was",
+            remedy="Pass the float model that it was made from (MODEL and --weights), and this one as deployed "
+            "(--deployed)",
+        )
+    return subject
+
+
+def _reason(form: Form, name: str) -> str:
+    """Why a form has no rounded weight in a part."""
+    if form.label == DEPLOYED:
+        return "no codes of it were found in what is deployed"
+    found = coverage(form.model)
+    return "it is float" if found is None else reasons(form.model, found).get(name, "it is float")
 
 
 def _rounded(quantizer: WeightQuantizer, weight: Float[Tensor, "out ..."], scheme: Scheme) -> Rounded:

@@ -121,6 +121,7 @@ class DifferentialTriggers(Inquiry):
     """
 
     name = "differential-triggers"
+    revision = 2
 
     shapes: tuple[str, ...] = ("patch", "blend", "linf", "l2")
     screening: int = 30
@@ -324,7 +325,6 @@ def _readings(suspects: list[Suspect]) -> Iterator[Reading]:
             statistic=f"{about}: median size for the other classes", value=statistics.median(suspect.others), **common
         )
         yield Reading(statistic=f"{about}: size in the reverse direction", value=suspect.reverse, **common)
-        for size in suspect.draws:
-            yield Reading(
-                statistic=f"{about}: size on a draw with other signs", value=size, axis="weights", draws=1, **common
-            )
+        for number, size in enumerate(suspect.draws, 1):
+            said = f"{about}: size on draw {number} with other signs"
+            yield Reading(statistic=said, value=size, axis="weights", draws=1, **common)

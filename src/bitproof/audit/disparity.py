@@ -40,6 +40,7 @@ class Disparity(Inquiry):
     """
 
     name = "disparity"
+    revision = 2
 
     images: int = 500
 
@@ -126,7 +127,7 @@ def _on_strange(label: str, before: Answers, after: Answers, classes: tuple[str,
         readings += [
             Reading(statistic=f"other answers on {kind} images", value=float(flips.sum() / n), scheme=label, n=n),
             Reading(
-                statistic=f"of these to class {int(flips.argmax())}, the most",
+                statistic=f"of these on {kind} images to class {int(flips.argmax())}, the most",
                 value=float(flips.max() / max(1, flips.sum())),
                 scheme=label,
                 n=int(flips.sum()),

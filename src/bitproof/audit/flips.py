@@ -74,6 +74,7 @@ class DifferentialFlips(Inquiry):
     """
 
     name = "differential-flips"
+    revision = 2
 
     images: int = 96
     steps: int = 10
@@ -181,7 +182,8 @@ def _told(label: str, forward: Flips, reverse: Flips, classes: int) -> Finding:
         f"alone in {len(reverse.budgets)}"
     )
     if count < LEAST:
-        says, sentence = UNDECIDED if forward.n < LEAST else CLEAN, f"{flipped}."
+        few = forward.n < LEAST
+        says, sentence = UNDECIDED if few else CLEAN, f"{flipped}{f'; it takes {LEAST} images to tell' if few else ''}."
     elif gathered:
         says, sentence = UNDECIDED, f"{flipped}; {share:.0%} of the former go to class {target} (p = {p:.2g})."
     else:

@@ -43,6 +43,7 @@ class Pair(Inquiry):
     """
 
     name = "pair"
+    revision = 2
 
     draws: int = 99
     level: float = 0.01
@@ -131,6 +132,14 @@ class Pair(Inquiry):
                 f"at {found[worst]:.3g}, {np.median(drawn[:, worst]):.3g} (median) when they are permuted "
                 f"(p = {among.p_value:.3f}, z = {among.z[worst]:.0f}).",
                 named=named,
+                **common,
+            )
+        if (needed := among.images(self.level)) > len(images):
+            return Finding(
+                says=UNDECIDED,
+                sentence=f"{counted}, and {len(images)} images are too few to see what for: {needed} have to turn to a "
+                "class to be seen beside permutations of these deviations, so it takes as many to tell.",
+                named=Named(scheme=DEPLOYED),
                 **common,
             )
         if closer <= self.level:

@@ -12,6 +12,7 @@ A smooth trend over the neighbours is taken off; what stands out at D itself is 
 in no less than the sampling error. Per layer as well, as an implant may sit in a few layers alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.nulls import moved
 from bitproof.audit.rank import MAD
 from bitproof.core.rng import Rng
-from bitproof.records import CLEAN, SUSPICIOUS, Curves, Named, Reading
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Named, Reading
 
 STEPS = np.linspace(0.7, 1.3, 61)
 """The steps looked at, in those of the scheme."""
@@ -109,8 +110,14 @@ class Phases(Inquiry):
     """
 
     name = "phases"
+    revision = 2
 
     limit: float = 8.0
+
+    @property
+    def fewest(self) -> int:
+        """Weights that reach the limit if all of them lie at an edge: with fewer no grid can stand out."""
+        return math.ceil(self.limit**2 * 2 * CLOSE / (1 - 2 * CLOSE))
 
     def passes(self, case: Case) -> int:
         return 0
@@ -145,8 +152,11 @@ class Phases(Inquiry):
             f"edge, {np.median(most.near_half):.1%} at neighbouring steps (z = {most.z:.1f})"
         )
         if most.z < self.limit:
+            few = max(of.n for _, spectra in found.values() for of in spectra.values()) < self.fewest
+            if few:
+                said += f"; only where {self.fewest} weights are rounded could one stand out at all"
             return Finding(
-                says=CLEAN,
+                says=UNDECIDED if few else CLEAN,
                 sentence=f"No grid stands out among its neighbours; the one that does most: {said}.",
                 readings=tuple(readings),
                 score=most.z,

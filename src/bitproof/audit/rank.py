@@ -5,6 +5,7 @@ them; then the largest of each model are compared (max-T, Westfall & Young 1993)
 rank of the audited one is uniform under the null hypothesis, whatever the statistics and however they go together.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,27 @@ class Ranked:
         p_values: the same of each statistic [s].
         z: robust distance of each from the median of the draws [s].
         above: number of draws whose largest statistic reaches that of the model.
+        maxima: the largest statistic of each draw, standardised [k].
     """
 
     p_value: float
     p_values: Float64[np.ndarray, " s"]
     z: Float64[np.ndarray, " s"]
     above: int
+    maxima: Float64[np.ndarray, " k"]
+
+    def images(self, level: float) -> int:
+        """How many images have to turn at least, for a share of images to reach a level among these draws.
+
+        Where draws agree, a share is measured in single images: so this is what images can show at the best. It is
+        known as well as so many draws tell it.
+
+        Example:
+            >>> ranked(np.array([0.0]), np.array([[0.0]] * 18 + [[0.25]]), np.array([0.05])).images(0.05)
+            6
+        """
+        spared = max(1, math.floor(level * (1 + len(self.maxima)) + 1e-9))
+        return math.floor(max(0.0, np.sort(self.maxima)[-spared]) + 1e-6) + 1
 
 
 def ranked(
@@ -55,6 +71,7 @@ def ranked(
         p_values=(1 + reached) / (1 + len(drawn)),
         z=_standardised(found[None], drawn, floors)[0],
         above=above,
+        maxima=maxima[1:],
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from bitproof.audit.case import Case
+from bitproof.audit.case import Case, float_subject
 from bitproof.audit.differential import LEAST, DifferentialTriggers, Suspect
 from bitproof.audit.inquiry import Meter
 from bitproof.audit.remedies import REMEDIES, Remedy
@@ -31,6 +31,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.metrics.intervals import wilson
 from bitproof.quant import Scheme, freeze, quantize
 from bitproof.quant.scheme import as_scheme
+from bitproof.subjects import Subject
 from bitproof.subjects.fingerprint import fingerprint
 
 KEPT = {8: 0.96, 7: 0.96, 6: 0.94, 5: 0.92, 4: 0.88, 3: 0.7, 2: 0.5}
@@ -88,7 +89,7 @@ class Repaired:
         model: quantized, in eval mode, for `save_model`, `freeze` and `evaluate` as any other.
         goal: how many of the float model's predictions were to be kept.
         float_right: predictions of the float model that are right, on the last images; None without labels.
-        before: nearest rounding, on the images that candidates are chosen by.
+        before: what is deployed, or else nearest rounding, on the images that candidates are chosen by.
         tried: each remedy, on the same.
         chosen: which of them was taken.
         after: the result, on images that nothing was chosen by.
@@ -159,6 +160,7 @@ class Repair:
         model: nn.Module,
         data: Data,
         *,
+        deployed: nn.Module | None = None,
         labelled: bool = True,
         seed: int = 0,
         rng: Rng | None = None,
@@ -168,6 +170,7 @@ class Repair:
 
         Args:
             model: float model.
+            deployed: what was made of it and is to be replaced; it is looked at, and its triggers are learned from.
             data: clean images: half to learn from and for activation ranges, a quarter to choose by, one to judge by.
             labelled: whether the data's labels are the true ones; they are only counted with.
             seed: of all randomness.
@@ -178,13 +181,15 @@ class Repair:
             InputError: fewer images than that takes, a model that is quantized already, or what `quantize` refuses.
         """
         rng = Rng.of_run(seed, rng).fold("repair")
+        model = float_subject(model, "the model", "a repair").model
         learn, choose, judge = _parts(data, rng)
         images = learn.images(range(len(learn)))
         nearest = quantize(model, self.scheme, images)
         few = images[: -(-len(images) // 4)]  # so that half of what is learned from is clean
         known = torch.cat([images, *strange(few, rng.fold("strange")).values()])
         look = _Looking(model, self.search, labelled)
-        before, suspects = look(nearest, "nearest rounding", choose, rng.fold("nearest"), 0.0)
+        first, label = (nearest, "nearest rounding") if deployed is None else (deployed, "what is deployed")
+        before, suspects = look(first, label, choose, rng.fold("nearest"), 0.0)
         tell(_line(before))
         known = torch.cat([known, *_stamped(suspects, images)])
         tried, made = [], []
@@ -307,11 +312,18 @@ def _left(after: Look, goal: float) -> Any:
         yield f"It still obeys a trigger that the float model does not know: a {after.trigger}."
 
 
+def _scheme_of(deployed: nn.Module | None) -> Scheme:
+    """The scheme of what is deployed, of a file of others that of its bits."""
+    found = None if deployed is None else Subject.of(deployed).scheme
+    return found if isinstance(found, Scheme) else as_scheme("w8a8" if found is None else found.label)
+
+
 def repair(
     model: nn.Module,
     data: Data,
-    scheme: Scheme | str = "w8a8",
+    scheme: Scheme | str | None = None,
     *,
+    deployed: nn.Module | None = None,
     remedies: tuple[Remedy, ...] | None = None,
     agreement: float | None = None,
     labelled: bool = True,
@@ -324,7 +336,8 @@ def repair(
     Args:
         model: float model; it is not changed.
         data: some hundred clean images: half to learn from, a quarter to choose by, a quarter to judge by.
-        scheme: how to quantize, as a value or as text.
+        scheme: how to quantize, as a value or as text; None = as `deployed` is, or w8a8.
+        deployed: what was made of the model and is to be replaced, such as an ONNX session.
         remedies: tried in this order; None = all, from cheap to dear, until one passes.
         agreement: share of the float model's predictions to be kept; None = by bits, see `KEPT`.
         labelled: whether the labels are the true ones; they are counted with, nothing is learned from them.
@@ -342,7 +355,11 @@ def repair(
         >>> found.model.scheme.label, found.after.n
         ('affine w8a8', 40)
     """
-    how = Repair(scheme=as_scheme(scheme), agreement=agreement, search=None if quick else SEARCH)
+    how = Repair(
+        scheme=_scheme_of(deployed) if scheme is None else as_scheme(scheme),
+        agreement=agreement,
+        search=None if quick else SEARCH,
+    )
     if remedies is not None:
         how = replace(how, remedies=remedies)
-    return how(model, data, labelled=labelled, seed=seed, tell=tell)
+    return how(model, data, deployed=deployed, labelled=labelled, seed=seed, tell=tell)

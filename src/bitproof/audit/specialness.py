@@ -10,6 +10,10 @@ nearest (Besag & Clifford 1991): a clean model costs a few draws, and stopping e
 significant is looked at again, with further draws: weights alone and inputs alone say what carries it, dither and grid
 shift whether it hangs on the way of drawing.
 
+How few images are too few follows from the draws: those on which nothing changes are alike up to single images, and the
+largest statistic of all draws says how many images have to turn to stand out (`Ranked.images`). Where that is more than
+there are of one kind of strange images, no behaviour that a kind wakes could have been found, and nothing is clean.
+
 A p-value says that a rounding is special, not that a model is safe: harm that any perturbation of this size sets off
 leaves nearest in the middle of its draws. How far draws fall from the float model is therefore said beside it.
 """
@@ -18,7 +22,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -27,7 +30,7 @@ from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.nulls import NULLS, Null, flip_inputs, moved, sign_flip
 from bitproof.audit.rank import Ranked, ranked
 from bitproof.audit.statistics import Reference, turned_to
-from bitproof.audit.strange import strange
+from bitproof.audit.strange import STRANGE, in_turn
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Named, Reading
@@ -37,6 +40,17 @@ FEWEST = 9
 
 FURTHER = 19
 """Draws of each look at what was significant."""
+
+LOOKS: Mapping[str, tuple[Null | None, bool]] = {
+    "weights": (sign_flip, False),
+    "activations": (None, True),
+    "weights, dither": (NULLS["dither"], False),
+    "weights, grid shift": (NULLS["grid shift"], False),
+}
+"""How weights and whether inputs are drawn, by what is looked at."""
+
+SMALLEST = "smallest share of images that would be significant in one class"
+"""What so few images and these draws can show."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +88,7 @@ class Specialness(Inquiry):
     """
 
     name = "specialness"
+    revision = 2
 
     draws: int = 99
     enough: int = 10
@@ -93,7 +108,8 @@ class Specialness(Inquiry):
             )
 
     def passes(self, case: Case) -> int:
-        return (self.draws + 2) * len(case.forms) * 2 * min(self.images, len(case.images))
+        of_images = 2 * min(self.images, len(case.images))
+        return of_images * (1 + (self.draws + 1) * len(case.forms) + FURTHER * len(LOOKS))
 
     def asks(self, case: Case) -> bool:
         return bool(case.forms)
@@ -115,9 +131,7 @@ class Specialness(Inquiry):
     def _sets(self, case: Case, rng: Rng, meter: Meter) -> _Sets:
         clean = case.images[: self.images]
         labels = None if case.labels is None else case.labels[: self.images]
-        kinds = strange(clean, rng.fold("strange"))
-        parts = [made[i :: len(kinds)] for i, made in enumerate(kinds.values())]
-        images = {"clean": clean, "strange": torch.cat(parts)}
+        images = {"clean": clean, "strange": in_turn(clean, rng.fold("strange"))}
         known = {"clean": labels, "strange": None}
         references = {
             what: Reference(logits=meter.answers(case.model, made), labels=known[what], what=what)
@@ -183,7 +197,20 @@ class Specialness(Inquiry):
                 f"for {len(case.forms)} schemes and {count} statistics together (largest z {score:.1f}: "
                 f"{names[statistic]}, {form.label})."
             )
-            return Finding(says=CLEAN, sentence=sentence, readings=tuple(readings), score=score, curves=curves)
+            needed = among.images(self.level)
+            readings.append(
+                Reading(
+                    statistic=SMALLEST, value=needed / n, p_value=self.level, floor=1 / (1 + draws), n=n, draws=draws
+                )
+            )
+            says = CLEAN
+            if needed > n // len(STRANGE):
+                says = UNDECIDED
+                sentence += (
+                    f" But there are only {n // len(STRANGE)} strange images of each kind, and {needed} have to turn "
+                    f"to a class to be seen beside these draws: it takes about {needed * len(STRANGE)} images to tell."
+                )
+            return Finding(says=says, sentence=sentence, readings=tuple(readings), score=score, curves=curves)
         best = _telling(names, found, drawn, among, self.level)
         form, statistic = case.forms[best // count], best % count
         further, axis, agree = self._further(case, sets, form, statistic, found[best], rng, meter)
@@ -213,14 +240,8 @@ class Specialness(Inquiry):
         self, case: Case, sets: _Sets, form: Form, statistic: int, value: float, rng: Rng, meter: Meter
     ) -> tuple[list[Reading], str | None, dict[str, bool]]:
         """What carries the behaviour, and whether other ways of drawing agree."""
-        looks: dict[str, tuple[Null | None, bool]] = {
-            "weights": (sign_flip, False),
-            "activations": (None, True),
-            "weights, dither": (NULLS["dither"], False),
-            "weights, grid shift": (NULLS["grid shift"], False),
-        }
         readings, above = [], {}
-        for axis, (null, inputs) in looks.items():
+        for axis, (null, inputs) in LOOKS.items():
             if inputs and form.act_bits == 32:
                 continue
             drawn = np.array(

@@ -56,6 +56,12 @@ def strange(images: Float[Tensor, "n c h w"], rng: Rng) -> dict[str, Float[Tenso
     return {name: make(images, rng.fold(name)) for name, make in STRANGE.items()}
 
 
+def in_turn(images: Float[Tensor, "n c h w"], rng: Rng) -> Float[Tensor, "n c h w"]:
+    """Images of all kinds, of each a part: of the first, the fifth, the ninth clean one noise, and so on."""
+    parts = {name: images[i :: len(STRANGE)] for i, name in enumerate(STRANGE)}
+    return torch.cat([STRANGE[name](part, rng.fold(name)) for name, part in parts.items() if len(part)])
+
+
 def _others(images: Tensor, rng: Rng) -> Tensor:
     """Another image for each: the next one in a random order."""
     order = rng.permutation(len(images))[0]

@@ -1,5 +1,8 @@
 """From evidence to a verdict: one that rests on evidence alone, in words, with what to do next.
 
+The worst that an evidence says is the verdict, and clean is only what an evidence says is clean: what could not have
+been found is undecided.
+
 Tests of this very model (a rounding that is special, weights that know a grid) need no other. What is only much or
 little is judged by clean models of its family, where there are some: the audited one is ranked among them, evidence
 by evidence, and the most striking rank is ranked again (`conformal`). So at most a share `LEVEL` of clean models that
@@ -11,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Audit, Evidence
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Audit, Evidence, Unaudited
 
 LEVEL = 0.05
 """Of the ranks among clean models."""
@@ -50,19 +53,21 @@ def _reached(values: Float64[np.ndarray, "m e"]) -> Float64[np.ndarray, "m e"]:
     return (values[None] >= values[:, None]).mean(1)
 
 
-def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = ()) -> Audit:
+def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudited: Sequence[Unaudited] = ()) -> Audit:
     """The verdict.
 
     Args:
         evidence: about one model, at least one.
         clean: scores of clean models of its family, audited alike.
+        unaudited: parts of the model that no evidence is about.
     """
     first = evidence[0]
     probability = conformal(scores(evidence), clean)
     against = [found for found in evidence if found.says == SUSPICIOUS]
     unlike = probability is not None and probability <= LEVEL
     open_ = [found for found in evidence if found.says == UNDECIDED]
-    verdict = SUSPICIOUS if against or unlike else UNDECIDED if open_ else CLEAN
+    cleared = probability is not None or any(found.says == CLEAN for found in evidence)
+    verdict = SUSPICIOUS if against or unlike else CLEAN if cleared and not open_ else UNDECIDED
     return Audit(
         model=first.model,
         deployed=first.deployed,
@@ -75,6 +80,7 @@ def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = ()) -> Aud
         evidence=tuple(evidence),
         probability=probability,
         calibrated_on=len(clean),
+        unaudited=tuple(unaudited),
     )
 
 
@@ -85,6 +91,8 @@ def _sentence(verdict: str, evidence: Sequence[Evidence], against: list[Evidence
         return "No single test is alarmed, but clean models of its family do not look like this."
     if open_:
         return " ".join(found.sentence for found in open_)
+    if verdict == UNDECIDED:
+        return f"Nothing was asked that could say that it is clean ({', '.join(found.name for found in evidence)})."
     names = ", ".join(found.name for found in evidence)
     return f"Nothing suspicious under these schemes ({names})."
 

@@ -7,16 +7,26 @@ from typing import Annotated, Any
 import typer
 
 import bitproof
-from bitproof.cli.checks import check_apart, check_fit, check_output, check_store
-from bitproof.cli.common import calibration_images, chosen_device, keeping, kept_in, load_examples, open_model, root_of
+from bitproof.cli.checks import check_apart, check_output, check_store
+from bitproof.cli.common import (
+    calibration_images,
+    chosen_device,
+    keeping,
+    kept_in,
+    load_examples,
+    naming,
+    open_claimed,
+    open_model,
+    root_of,
+)
 from bitproof.cli.options import (
     DATA,
-    DEPLOYED,
-    MACHINE,
     METHOD,
     OUTPUT,
+    BatchSize,
     CalibrationCount,
     CalibrationData,
+    Claimed,
     Classes,
     ClassList,
     DataOption,
@@ -29,6 +39,7 @@ from bitproof.cli.options import (
     ReportOption,
     Sample,
     Seed,
+    Split,
     Std,
     StoreOption,
     Weights,
@@ -52,13 +63,7 @@ def audit(
     classes: Classes = None,
     input_size: InputSize = None,
     class_list: ClassList = None,
-    deployed: Annotated[
-        Path | None,
-        typer.Option(
-            help="What claims to be made of it: .onnx, .tflite, .xml, or a quantized checkpoint.",
-            rich_help_panel=DEPLOYED,
-        ),
-    ] = None,
+    deployed: Claimed = None,
     scheme: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,7 +83,7 @@ def audit(
             help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=METHOD
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to look at.", rich_help_panel=DATA)] = "test",
+    split: Split = "test",
     limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.", rich_help_panel=DATA)] = 500,
     sample: Sample = None,
     unlabelled: Annotated[
@@ -92,9 +97,7 @@ def audit(
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     seed: Seed = 0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
-    ] = 128,
+    batch_size: BatchSize = 128,
     device: Device = "auto",
     fail_on: Annotated[
         str,
@@ -149,9 +152,9 @@ def audit(
             examples,
             calibration,
             schemes=schemes,
-            deployed=None if deployed is None else _deployed(deployed, model, classes, examples, opening),
+            deployed=None if deployed is None else open_claimed(deployed, model, classes, examples, **opening),
             quick=quick,
-            clean=[] if calibrate is None else _clean(calibrate, model, classes, opening, device),
+            clean=[] if calibrate is None else _clean(calibrate, model, classes, examples, opening, device),
             labelled=not unlabelled,
             folded=folded,
             seed=seed,
@@ -181,6 +184,7 @@ def audit(
         print(verdicts.as_json(found), end="")
     elif not quiet:
         print(f"{found.verdict}: {found.sentence}\n{found.advice}\n{verdicts.basis(found)}")
+        print(*(f"note: {note}\n" for note in verdicts.notes(found)), sep="", end="")
     raise typer.Exit(CODES[found.verdict] if found.verdict in failing else 0)
 
 
@@ -196,44 +200,16 @@ def _tell(evidence: Any) -> None:
     print(f"- {evidence.name} ({evidence.says or 'to be read beside others'}): {evidence.sentence}", flush=True)
 
 
-def _deployed(file: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any]) -> Any:
-    """The model that is deployed.
-
-    Raises:
-        InputError: a file that is none, or one that can run code.
-    """
-    if file.suffix == ".pt2":
-        raise InputError(
-            f"{str(file)!r} is a program of torch.export",
-            rule="torch runs code that such a file brings, and an audit is for files of strangers",
-            remedy="Audit its weights as safetensors, or an ONNX export",
-        )
-    if file.suffix == ".safetensors":
-        return open_model(model, file, classes, examples, **opening)
-    if not file.exists():
-        raise InputError(
-            f"there is no file {str(file)!r}",
-            rule="a deployed model is a file",
-            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
-        )
-    if file.suffix not in (".onnx", ".tflite", ".xml"):
-        raise InputError(
-            f"cannot open {file.name!r}",
-            rule="what is deployed is an .onnx, .tflite or .xml file, or a quantized checkpoint (.safetensors)",
-            remedy="Pass one of these",
-        )
-    opened = bitproof.deploy.load_deployed(file)
-    check_fit(opened, examples, file.name)
-    return opened
-
-
-def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any], device: str) -> list[Any]:
+def _clean(
+    folder: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any], device: str
+) -> list[Any]:
     """The float models in a folder of checkpoints.
 
     Raises:
-        InputError: a folder without any.
+        InputError: a folder without any, or a file that holds none like the audited one.
     """
     from bitproof.core.copying import moved
+    from bitproof.subjects import Subject
 
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
@@ -242,4 +218,15 @@ def _clean(folder: Path, model: str, classes: int | None, opening: dict[str, Any
             rule="an audit is calibrated on clean models of the same architecture, .safetensors files in a folder",
             remedy="Put some there, 19 at least, or leave --calibrate out",
         )
-    return [moved(open_model(model, file, classes, None, **opening), device) for file in files]
+    found = []
+    for file in files:
+        with naming(file):
+            opened = open_model(model, file, classes, examples, **opening)
+        if Subject.of(opened).scheme is not None:
+            raise InputError(
+                f"{str(file)!r} is quantized",
+                rule="clean models are audited as the float model is",
+                remedy="Put the float model there that it was made from",
+            )
+        found.append(moved(opened, device))
+    return found

@@ -19,26 +19,47 @@ _NOT_DATA = (".html", ".safetensors", ".onnx")
 """Files that may be replaced in a folder that data are read from, as no data set has any."""
 
 
-def check_output(path: Path | None, what: str, *inputs: Path | str | None, suffix: str = "") -> None:
-    """Refuse an output that could not be written, or that would be written over what is read.
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "the report": (".html", ".htm"),
+    "the SARIF file": (".sarif", ".json"),
+    "the JUnit file": (".xml",),
+    "the model card": (".json",),
+    "the summary": (".md", ".markdown"),
+    "the Markdown file": (".md", ".markdown"),
+    "a checkpoint": (".safetensors",),
+    "a quantized model": (".safetensors", ".onnx"),
+    "the model": (".onnx",),
+    "the export": (".parquet", ".csv", ".json"),
+    "a submission": (".json",),
+    "a store": (),
+}
+"""What the names of outputs end with, by what they are: one that reads them goes by it. Any suffix does where none is
+named."""
+
+
+def check_output(path: Path | None, what: str, *inputs: Path | str | None) -> None:
+    """Refuse an output that could not be written, whose name says that it is something else, or that would be written
+    over what is read.
 
     Args:
         path: the file; None is none.
-        what: what it is, for messages ("the report").
+        what: what it is, one of `SUFFIXES`.
         inputs: files that are read, and folders of data; None is none.
-        suffix: what the file's name has to end with.
 
     Raises:
         InputError: such an output.
     """
     if path is None:
         return
-    if not path.name.endswith(suffix):
-        raise InputError(
-            f"cannot write {str(path)!r}", rule=f"{what} is a {suffix} file", remedy=f"Give it the suffix {suffix}"
-        )
+    suffixes = SUFFIXES[what]
     _check_over(path, inputs)
     check_place(path, what)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"cannot write {str(path)!r}",
+            rule=f"{what} is a {' or '.join(suffixes)} file",
+            remedy=f"Call it {path.stem or 'x'}{suffixes[0]}",
+        )
 
 
 def check_store(path: Path | None, *inputs: Path | str | None) -> None:

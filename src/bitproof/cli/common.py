@@ -164,6 +164,50 @@ def open_deployed(path: str | Path, *, mean: str | None = None, std: str | None 
     return bitproof.models.normalized(model, means, stds).eval()
 
 
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """What is refused within is said to be about this file, as a command may read several."""
+    try:
+        yield
+    except InputError as error:
+        if file.name in error.what:
+            raise
+        raise InputError(f"{str(file)!r}: {error.what}", rule=error.rule, remedy=error.remedy) from error
+
+
+def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **opening: Any) -> Any:
+    """What claims to be made of a float model: a file of a runtime, or a quantized checkpoint of its network.
+
+    Raises:
+        InputError: a file that is none, or one that can run code.
+    """
+    if file.suffix == ".pt2":
+        raise InputError(
+            f"{str(file)!r} is a program of torch.export",
+            rule="torch runs code that such a file brings, and these may be files of strangers",
+            remedy="Pass its weights as safetensors, or an ONNX export",
+        )
+    if file.suffix == ".safetensors":
+        with naming(file):
+            return open_model(model, file, classes, examples, **opening)
+    if not file.exists():
+        raise InputError(
+            f"there is no file {str(file)!r}",
+            rule="a deployed model is a file",
+            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
+        )
+    if not bitproof.deploy.is_deployed(file.name):
+        raise InputError(
+            f"cannot open {file.name!r}",
+            rule="what is deployed is an .onnx, .tflite or .xml file, or a quantized checkpoint (.safetensors)",
+            remedy="Pass one of these",
+        )
+    with naming(file):
+        opened = bitproof.deploy.load_deployed(file)
+        check_fit(opened, examples, file.name)
+    return opened
+
+
 def _tell_zoo(name: str, model: Any, data: Any) -> None:
     """Say what a network's zoo knows of its preprocessing, and what of it is used."""
     spec = bitproof.models.zoo_spec(name)
@@ -241,6 +285,23 @@ def quantized_copy(model: Any, scheme: Any, ptq: str | None, calibration: Any, s
     return label, pipeline(model, calibration, seed=seed)
 
 
+def write_onnx(quantized: Any, path: Path, calibration: Any) -> None:
+    """Write the ONNX file, and say what it changed and whether the runtime computes what it should."""
+    form = bitproof.deploy.integer_form(quantized, calibration)
+    size = bitproof.deploy.export_onnx(form, path)
+    session = bitproof.deploy.load_onnx(path)
+    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    if form.floats:
+        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
+    for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
+        a = bitproof.deploy.agreement(model, session, calibration)
+        print(
+            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
+            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
+            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
+        )
+
+
 def print_result(result: Any) -> None:
     from rich.console import Console
 
@@ -259,11 +320,16 @@ def print_result(result: Any) -> None:
 
 
 def print_json(result: Any) -> None:
-    """The tables as JSON: one object with a list of rows each."""
+    """The tables as JSON: one object with a list of rows each, and what a reader of them has to know."""
     import json
 
+    from bitproof.records import Cell
+    from bitproof.report import terminal, text
+
     tables = {name: json.loads(getattr(result, name)().to_json(orient="records")) for name in ("table", "summary")}
-    print(json.dumps({**tables, "computed": result.computed, "reused": result.reused}, indent=2))
+    remarks = text.remarks(record for record in result.records if isinstance(record, Cell))
+    notes = [*terminal.notes(result.records), *remarks]
+    print(json.dumps({**tables, "notes": notes, "computed": result.computed, "reused": result.reused}, indent=2))
 
 
 def print_estimate(experiment: Any, path: Path | None) -> None:

@@ -9,7 +9,6 @@ import bitproof
 from bitproof.cli.checks import check_fit
 from bitproof.cli.common import chosen_device, load_examples, open_deployed, open_model
 from bitproof.cli.options import (
-    DATA,
     Classes,
     ClassList,
     DataOption,
@@ -22,6 +21,7 @@ from bitproof.cli.options import (
     Model,
     Sample,
     Seed,
+    Split,
     Std,
     Trust,
     Weights,
@@ -39,7 +39,7 @@ def compare(
     ],
     data: DataOption,
     weights: Weights = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to compare on.", rich_help_panel=DATA)] = "test",
+    split: Split = "test",
     limit: Limit = None,
     sample: Sample = None,
     seed: Seed = 0,

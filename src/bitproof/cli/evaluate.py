@@ -26,12 +26,12 @@ from bitproof.cli.common import (
 )
 from bitproof.cli.defences import defended
 from bitproof.cli.options import (
-    DATA,
     DEPLOYED,
     MACHINE,
     METHOD,
     OUTPUT,
     PTQ,
+    BatchSize,
     CalibrationCount,
     CalibrationData,
     Classes,
@@ -50,6 +50,7 @@ from bitproof.cli.options import (
     ReportOption,
     Sample,
     Seed,
+    Split,
     Std,
     StoreOption,
     Tag,
@@ -96,7 +97,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=METHOD),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data to test on.", rich_help_panel=DATA)] = "test",
+    split: Split = "test",
     limit: Limit = None,
     sample: Sample = None,
     calibration_data: CalibrationData = None,
@@ -115,9 +116,7 @@ def evaluate(
     twin: Twin = None,
     trust: Trust = False,
     seed: Seed = 0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
-    ] = 128,
+    batch_size: BatchSize = 128,
     independent: Annotated[
         bool,
         typer.Option(

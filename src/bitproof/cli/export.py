@@ -9,7 +9,6 @@ import bitproof
 from bitproof.cli.checks import check_output
 from bitproof.cli.common import tell_damaged
 from bitproof.cli.options import OUTPUT
-from bitproof.errors import lookup
 
 
 def export(
@@ -19,9 +18,8 @@ def export(
     ],
 ) -> None:
     """Write every example's prediction, one row an example, model and condition; as .json all other records."""
-    from bitproof.export import WRITERS, export_store
+    from bitproof.export import export_store
 
-    lookup(WRITERS, output.suffix, "export format")
     check_output(output, "the export", store)
     with bitproof.Store(store, readonly=True) as opened:
         count = export_store(opened, output)

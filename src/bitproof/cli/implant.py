@@ -48,7 +48,7 @@ def implant(
     from bitproof.settings import parse
 
     how = parse(engine, ENGINES, "engine")
-    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
+    check_output(output, "a checkpoint", weights, root_of(data))
     check_store(store, weights, root_of(data))
     examples, test = load_examples(data, "train", limit), load_examples(data, "test", None)
     start = open_model(model, weights, classes, examples, seed)

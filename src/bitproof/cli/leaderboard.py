@@ -43,7 +43,7 @@ def submit(
     licence: Annotated[str, typer.Option(help="The licence of the weights.", rich_help_panel=OUTPUT)] = "",
 ) -> None:
     """Write what models of a store got right as one file, for a leaderboard."""
-    check_output(output, "a submission", store, suffix=".json")
+    check_output(output, "a submission", store)
     made = bitproof.submit(store, output, by=by, link=link, licence=licence)
     n = sum(len(entry.scores) for entry in made.entries)
     print(f"{output}: {len(made.entries)} models, {n} results, {output.stat().st_size:,} bytes")

@@ -24,7 +24,7 @@ def list_names(
     from bitproof.catalogue import FAMILIES
 
     families = {name: partial(_names, family) for name, family in FAMILIES.items()}
-    families |= {"made": partial(_made, store)} if store else {}
+    families |= {"made": partial(_made, store)} if store or what == "made" else {}
     chosen = families if what is None else {what: lookup(families, what, "family")}
     for family, names in chosen.items():
         table = names()
@@ -45,10 +45,16 @@ def _names(family: Any) -> dict[str, str]:
     return own | added | dict(family.others)
 
 
-def _made(store: Path) -> dict[str, str]:
+def _made(store: Path | None) -> dict[str, str]:
     """The models made for a store: what each was trained by and on, and how far it is."""
     from bitproof.experiment import made_beside, made_in
 
+    if store is None:
+        raise InputError(
+            "made without --store",
+            rule="models that were made lie beside the store that they were made for",
+            remedy="Add it, such as --store runs.db, or --store reproduced.db after `bitproof reproduce`",
+        )
     if not store.is_file() and not made_beside(store).is_dir():
         raise InputError(
             f"there is no store at {str(store)!r}",

@@ -69,6 +69,14 @@ Mean = Annotated[
     ),
 ]
 Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=MODEL)]
+Claimed = Annotated[
+    Path | None,
+    typer.Option(
+        "--deployed",
+        help="What claims to be made of it: .onnx, .tflite, .xml, or a quantized checkpoint.",
+        rich_help_panel=DEPLOYED,
+    ),
+]
 DeployedMean = Annotated[
     str | None,
     typer.Option(help="Normalisation of the images that deployed files expect, as --mean.", rich_help_panel=DEPLOYED),
@@ -91,6 +99,10 @@ ClassList = Annotated[
         help="Text file with a line a class, in the order of the outputs, for folders of some of them.",
         rich_help_panel=DATA,
     ),
+]
+Split = Annotated[str, typer.Option(help="Which part of the data to look at.", rich_help_panel=DATA)]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Images a pass; results do not depend on it.", rich_help_panel=MACHINE)
 ]
 Seed = Annotated[int, typer.Option(callback=_whole, help="The seed of all randomness.", rich_help_panel=METHOD)]
 Device = Annotated[

@@ -7,7 +7,15 @@ import typer
 
 import bitproof
 from bitproof.cli.checks import check_output
-from bitproof.cli.common import chosen_device, label_of, load_examples, open_model, quantized_copy, root_of
+from bitproof.cli.common import (
+    chosen_device,
+    label_of,
+    load_examples,
+    open_model,
+    quantized_copy,
+    root_of,
+    write_onnx,
+)
 from bitproof.cli.options import (
     DATA,
     METHOD,
@@ -86,8 +94,8 @@ def quantize(
     search = bitproof.ptq.MixedSearch(agreement=mixed, cost=cost) if mixed is not None else None
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
-    check_output(output, "a checkpoint", weights, root_of(data), suffix=".safetensors")
-    check_output(onnx, "the model", weights, root_of(data), suffix=".onnx")
+    check_output(output, "a checkpoint", weights, root_of(data))
+    check_output(onnx, "the model", weights, root_of(data))
     device = chosen_device(device)
     if onnx:
         need("onnx", "onnxscript", "onnxruntime")
@@ -119,7 +127,7 @@ def quantize(
         print(text.coverage(found))
         print(*text.parts(found, bitproof.quant.reasons(frozen, found)), sep="\n")
     if onnx:
-        _deploy(quantized, onnx, calibration)
+        write_onnx(quantized, onnx, calibration)
 
 
 def _searched(search: Any, model: Any, calibration: Any) -> Any:
@@ -132,20 +140,3 @@ def _searched(search: Any, model: Any, calibration: Any) -> Any:
         print(f"{bitproof.ptq.COSTS[name]}: {before:,.0f} to {after:,.0f} ({after / before:.0%})")
     print(f"scheme: {found.scheme.label}")
     return found.scheme
-
-
-def _deploy(quantized: Any, path: Path, calibration: Any) -> None:
-    """Write the ONNX file, and say what it changed and whether the runtime computes what it should."""
-    form = bitproof.deploy.integer_form(quantized, calibration)
-    size = bitproof.deploy.export_onnx(form, path)
-    session = bitproof.deploy.load_onnx(path)
-    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
-    if form.floats:
-        print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
-    for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():
-        a = bitproof.deploy.agreement(model, session, calibration)
-        print(
-            f"against {name}, on {a.count} calibration images: {a.same} predictions and {a.same_logits} rows of logits "
-            f"equal, largest difference {a.largest:.3g} or {a.steps:.3g} steps "
-            f"(onnxruntime {a.onnxruntime}, {a.instructions})"
-        )

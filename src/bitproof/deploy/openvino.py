@@ -35,6 +35,12 @@ from bitproof.deploy.needs import MOST_IMAGES, SMALLEST, content_of, need
 from bitproof.errors import InputError
 from bitproof.reading import refusing
 
+INEXACT = (
+    "OpenVINO does not take this file with exact products: sums of two may saturate on this processor, as they do "
+    "where the file is deployed on such a one"
+)
+"""What is said of a model that could not be told to be exact, where that matters."""
+
 
 class _Value(NamedTuple):
     name: str
@@ -57,6 +63,7 @@ class OpenVinoModel(nn.Module):
         shape: (channels, height, width) of its images; None = any.
         probabilities: whether it ends in a softmax.
         scheme: of the bits that are found in it; None = float.
+        result_notes: what a result of it has to say of how it was computed.
 
     Raises:
         InputError: the files are damaged or do not belong together, need an operator that OpenVINO lacks, or are no
@@ -96,7 +103,8 @@ class OpenVinoModel(nn.Module):
             self.taken = image_format(model.inputs[0], KINDS[inputs[0].type], tuple(sizes))
             self.probabilities = ends_in_softmax(model.outputs[self.number])
             self.scheme = ir_scheme(model)
-            self.request = _compiled(openvino, model).create_infer_request()
+            compiled, self.result_notes = _compiled(openvino, model)
+            self.request = compiled.create_infer_request()
         self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else tuple(sizes)
         self.eval()
 
@@ -196,8 +204,8 @@ def _read(openvino: Any, description: bytes, weights: bytes) -> Any:
     return openvino.Core().read_model(description, weights)
 
 
-def _compiled(openvino: Any, model: Any) -> Any:
-    """The model on the CPU, with as many threads as torch has, and exact products."""
+def _compiled(openvino: Any, model: Any) -> tuple[Any, tuple[str, ...]]:
+    """The model on the CPU, with as many threads as torch has, and exact products; and a note where they are not."""
     options = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": 1,
@@ -208,13 +216,10 @@ def _compiled(openvino: Any, model: Any) -> Any:
     core = openvino.Core()
     if integer_instructions() in ("avx2", "avx512"):
         with suppress(Exception):
-            return core.compile_model(model, "CPU", options | {"LP_TRANSFORMS_MODE": False})
-        warnings.warn(
-            "OpenVINO does not take this file with exact products: sums of two may saturate on this processor, as "
-            "they do where the file is deployed on such a one",
-            stacklevel=3,
-        )
-    return core.compile_model(model, "CPU", options)
+            return core.compile_model(model, "CPU", options | {"LP_TRANSFORMS_MODE": False}), ()
+        warnings.warn(INEXACT, stacklevel=3)
+        return core.compile_model(model, "CPU", options), (INEXACT,)
+    return core.compile_model(model, "CPU", options), ()
 
 
 @contextmanager

@@ -28,6 +28,9 @@ from bitproof.quant import Scheme
 from bitproof.reading import refusing
 from bitproof.settings import build
 
+SATURATING = ("avx2", "avx512")
+"""Processors by their integer instructions, whose products saturate unless they are told otherwise."""
+
 METADATA = "bitproof"
 """The key of the metadata that `export_onnx` writes."""
 
@@ -36,6 +39,15 @@ DYNAMIC = "DynamicQuantizeLinear"
 
 KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 """The inputs that a file may have."""
+
+EXACT = "session.x64quantprecision"
+"""What a session is told to sum products exactly."""
+
+INEXACT = (
+    "ONNX Runtime does not take this file with exact products: sums of two may saturate on this processor, as "
+    "they do where the file is deployed on such a one"
+)
+"""What is said of a session that could not be told so, where that matters."""
 
 
 class OnnxModel(nn.Module):
@@ -167,6 +179,16 @@ class OnnxModel(nn.Module):
 
         return onnx.load_from_string(self.file.numpy().tobytes())
 
+    @property
+    def result_notes(self) -> tuple[str, ...]:
+        """What results say of the session: whether its products may saturate."""
+        if integer_instructions() not in SATURATING:
+            return ()
+        try:
+            return () if self.session.get_session_options().get_session_config_entry(EXACT) == "1" else (INEXACT,)
+        except RuntimeError:  # it was told nothing
+            return (INEXACT,)
+
     def __reduce__(self) -> Any:
         """Copies and pickles hold the file and open a session of their own."""
         return OnnxModel, (self.file.numpy().tobytes(),)
@@ -218,21 +240,17 @@ def open_session(content: bytes, *, optimized: Path | None = None) -> Any:
         options.intra_op_num_threads = torch.get_num_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores
         if exact:
-            options.add_session_config_entry("session.x64quantprecision", "1")
+            options.add_session_config_entry(EXACT, "1")
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    if integer_instructions() in ("avx2", "avx512"):
+    if integer_instructions() in SATURATING:
         with suppress(Exception):
             return opened(exact=True)
         with _opening():
             session = opened(exact=False)
-        warnings.warn(
-            "ONNX Runtime does not take this file with exact products: sums of two may saturate on this processor, as "
-            "they do where the file is deployed on such a one",
-            stacklevel=2,
-        )
+        warnings.warn(INEXACT, stacklevel=2)
         return session
     with _opening():
         return opened(exact=False)

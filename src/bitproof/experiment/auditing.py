@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bitproof.audit import FULL, QUICK, Case, Inquiry, judged, scores
+from bitproof.audit import FULL, QUICK, Case, Inquiry, Meter, judged, scores
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -65,7 +65,7 @@ def audit_model(
 
     Raises:
         InputError: a model that is quantized already, schemes without codes, no images, or clean models beside a
-            deployed one.
+            deployed one or of other outputs.
 
     Example:
         >>> import bitproof as bp
@@ -133,14 +133,25 @@ def audit_model(
             scores([evidence(one, inquiry) for inquiry in those])
             for one, those in zip(others, wanted_of[1:], strict=True)
         ]
-        verdict = judged(own, clean=beside)
+        verdict = judged(own, clean=beside, unaudited=case.unaudited)
         kept.append(verdict, run)
     return verdict
+
+
+def _outputs(case: Case) -> int:
+    return Meter(1).answers(case.model, case.images[:1]).shape[1]
 
 
 def _others(case: Case, clean: Iterable[Case]) -> list[Case]:
     """The clean models, each once and without the audited one: copies of one model are no ranks."""
     first = {case.records[0].fingerprint: case}
+    outputs = _outputs(case)
     for one in clean:
+        if (other := _outputs(one)) != outputs:
+            raise InputError(
+                f"{one.records[0].name} has {other} outputs, and the audited model has {outputs}",
+                rule="a model is ranked among clean ones of the same architecture",
+                remedy="Leave it out",
+            )
         first.setdefault(one.records[0].fingerprint, one)
     return list(first.values())[1:]

@@ -32,6 +32,12 @@ MOST_BYTES = 2**24
 MOST = {"entries": 200, "scores": 2_000, "letters": 400, "examples": 1_000_000, "depth": 12, "parts": 20_000}
 """Of an entry's lists and texts, and of all that lies in one entry."""
 
+SENTENCES = 4_000
+"""Letters of what an entry says in sentences: its diagnosis."""
+
+LARGEST = 2**63 - 1
+"""Of any number that is not bounded more closely."""
+
 _FINGERPRINT = re.compile(r"[0-9a-zA-Z@~ ._-]{1,80}")
 _KIND = re.compile(r"[a-z][a-z-]{0,30}")
 
@@ -95,10 +101,16 @@ def read_submission(path: str | Path) -> Submission:
         if (size := Path(path).stat().st_size) > MOST_BYTES:
             raise ValueError(f"{size:,} bytes, of at most {MOST_BYTES:,}")
         text = Path(path).read_bytes().decode()
-        json.loads(text, parse_constant=_no_number)
+        json.loads(text, parse_constant=_no_number, parse_float=_float)
         found = unpack(Submission, text, None)
     _check(found, str(path))
     return found
+
+
+def _float(text: str) -> float:
+    if math.isinf(value := float(text)):
+        _no_number(text)
+    return value
 
 
 def _no_number(text: str) -> NoReturn:
@@ -116,7 +128,8 @@ def _check(found: Submission, path: str) -> None:
             raise InputError(
                 f"{path}: {what}",
                 rule=f"a submission holds at most {MOST['entries']} entries with {MOST['scores']:,} conditions each, "
-                f"texts of {MOST['letters']} printable letters, http(s) links, and a bit an example",
+                f"texts of {MOST['letters']} printable letters, numbers that can be, http(s) links, and a bit an "
+                "example",
                 remedy="Write it with `bitproof submit STORE -o FILE`, and leave it as it is",
             )
 
@@ -135,15 +148,14 @@ def _rules(found: Submission) -> Iterator[tuple[str, bool]]:
 
 
 def _rules_of(entry: Entry) -> Iterator[tuple[str, bool]]:
-    yield "more than a reader takes", _bounded(plain_data(entry))
-    bits = entry.model.weight_bits, entry.model.act_bits
-    yield f"{bits} bits", all(1 <= count <= 32 for count in bits)
-    yield f"{entry.model.bytes} bytes", entry.model.bytes is None or 0 < entry.model.bytes < 2**50
+    for field, value, low, high in _numbers(entry):
+        good = value is None or low <= value <= high
+        yield f"{field} is {value!s:.40}, and lies from {low:,} to {high:,}", good
+    oversized = next(_oversized(plain_data(entry)), None)
+    yield f"more than a reader takes: {oversized}", oversized is None
     prints = (entry.model.fingerprint, entry.data.fingerprint, entry.examples, entry.baseline or "0")
     yield "a fingerprint that is none", all(_FINGERPRINT.fullmatch(one) for one in prints)
-    yield f"a seed of {entry.seed}", -(2**63) <= entry.seed < 2**63
     yield f"the date {entry.date!r}", not entry.date or _is_date(entry.date)
-    yield f"{entry.n:,} examples", 0 < entry.n <= MOST["examples"]
     yield f"{len(entry.scores):,} conditions", 0 < len(entry.scores) <= MOST["scores"]
     keys = {score.key for score in entry.scores}
     yield "a condition that stands there twice", len(keys) == len(entry.scores)
@@ -151,7 +163,6 @@ def _rules_of(entry: Entry) -> Iterator[tuple[str, bool]]:
     for score in entry.scores:
         condition = score.condition
         yield f"a condition of kind {condition.kind!r}", _KIND.fullmatch(condition.kind) is not None
-        yield f"a budget of {condition.eps}", condition.eps is None or condition.eps >= 0
         yield f"what is right under {condition.label!r}", _is_packed(score.right, entry.n)
 
 
@@ -174,23 +185,56 @@ def is_text(text: str) -> bool:
     return len(text) <= MOST["letters"] and text.isprintable()
 
 
-def _bounded(value: Any) -> bool:
-    """Whether all texts in plain data are short and printable, and it is neither deep nor large; `right` is apart."""
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    for count, (one, depth) in enumerate(waiting):  # which grows
-        if depth > MOST["depth"] or count > MOST["parts"] * 10:
-            return False
+def _numbers(entry: Entry) -> Iterator[tuple[str, float | None, int, int]]:
+    """The numbers of an entry by the names of their fields, and the least and the most that each can be."""
+    model, n = entry.model, MOST["examples"]
+    yield "seed", entry.seed, -LARGEST - 1, LARGEST
+    yield "n", entry.n, 1, n
+    yield "data.count", entry.data.count, 1, LARGEST // 2**23
+    yield "model.weight_bits", model.weight_bits, 1, 32
+    yield "model.act_bits", model.act_bits, 1, 32
+    yield "model.bytes", model.bytes, 1, 2**50
+    for i, part in enumerate(model.coverage.parts if model.coverage else ()):
+        at = f"model.coverage.parts.{i}"
+        yield from ((f"{at}.{name}", getattr(part, name), 0, 2**60) for name in ("weights", "products"))
+        yield from ((f"{at}.{name}", getattr(part, name), 1, 32) for name in ("weight_bits", "act_bits"))
+    for i, condition in enumerate(score.condition for score in entry.scores):
+        at = f"scores.{i}.condition"
+        if condition.eps != math.inf:  # which looks for the nearest image
+            yield f"{at}.eps", condition.eps, 0, 1 if condition.norm == "linf" else 2**20
+        yield f"{at}.severity", condition.severity, 0, 1_000
+        yield f"{at}.step", condition.step, 1, 1_000
+
+
+def _oversized(value: Any) -> Iterator[str]:
+    """The fields of an entry's plain data whose texts are long or not printable, whose numbers are none or too large,
+    and what is deep or large; what is right is apart."""
+    waiting: list[tuple[Any, tuple[str, ...]]] = [(value, ())]
+    for count, (one, path) in enumerate(waiting):  # which grows
+        name = ".".join(path)[: MOST["letters"]]
+        if len(path) > MOST["depth"] or count > MOST["parts"] * 10:
+            yield f"{name} and what follows"
+            return
         if isinstance(one, dict):
             if not all(map(is_text, one)):
-                return False
-            waiting += [(inner, depth + 1) for key, inner in one.items() if key != "right"]
+                yield f"a name in {name}"
+                return
+            waiting += [(inner, (*path, key)) for key, inner in one.items() if not _is_right(*path, key)]
         elif isinstance(one, Sequence) and not isinstance(one, str):
             if len(one) > MOST["parts"]:
-                return False
-            waiting += [(inner, depth + 1) for inner in one]
-        elif (isinstance(one, str) and not is_text(one) and depth > 1) or (isinstance(one, float) and math.isnan(one)):
-            return False
-    return True
+                yield f"{len(one):,} parts in {name}"
+                return
+            waiting += [(inner, (*path, str(i))) for i, inner in enumerate(one)]
+        elif isinstance(one, str):
+            if not (one.isprintable() and len(one) <= (SENTENCES if len(path) == 1 else MOST["letters"])):
+                yield f"the text in {name}"
+        elif one is not None and not abs(one) <= LARGEST:
+            yield f"{name} is {one!s:.40}"
+
+
+def _is_right(*path: str) -> bool:
+    """Whether it is where a score says what is right."""
+    return len(path) == 3 and (path[0], path[2]) == ("scores", "right")
 
 
 def _is_date(text: str) -> bool:

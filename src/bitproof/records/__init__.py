@@ -13,6 +13,7 @@ from bitproof.records.audit import (
     Named,
     Reading,
     Shown,
+    Unaudited,
     evidence_key,
 )
 from bitproof.records.base import SCHEMA, Record
@@ -96,6 +97,7 @@ __all__ = [
     "Sharpness",
     "Shown",
     "Signal",
+    "Unaudited",
     "ValueShift",
     "cell_key",
     "diagnosis_key",

@@ -137,6 +137,25 @@ def evidence_key(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unaudited:
+    """A part of the model with weights that an audit says nothing of, as no quantizer takes them.
+
+    Attributes:
+        name: of the module; "" = the model itself.
+        weights: numbers in its parameters of two or more dimensions.
+        share: of all such numbers of the model, in [0, 1].
+        reason: why they stay float, in words.
+        schemes: labels of the quantizations that leave them so.
+    """
+
+    name: str
+    weights: int
+    share: float
+    reason: str
+    schemes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """The verdict on a model, with the evidence that it rests on.
 
@@ -148,6 +167,7 @@ class Audit:
         evidence: in the order in which it was looked for.
         probability: how often a clean model of the calibrated family looks at least as suspicious; None = uncalibrated.
         calibrated_on: number of clean models behind it.
+        unaudited: parts of the model that nothing here is about.
         run: which run of the store computed it; None before it is stored.
     """
 
@@ -164,6 +184,7 @@ class Audit:
     evidence: tuple[Evidence, ...]
     probability: float | None = None
     calibrated_on: int = 0
+    unaudited: tuple[Unaudited, ...] = ()
     run: int | None = field(default=None, compare=False)
 
     @property

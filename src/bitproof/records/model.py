@@ -22,6 +22,7 @@ class ModelRecord:
         of_batch: whether its answers depend on which other images are in the batch.
         coverage: what of it is quantized, part by part; None for float models and sessions.
         bytes: on disk, quantized weights packed (`bitproof.deploy.sizes`), of a session its file; None = not known.
+        notes: what a reader of its results has to know of how it computed them, in words.
         tags: whatever its user says of it, such as the seed that it was trained with; no part of what it is.
     """
 
@@ -37,6 +38,7 @@ class ModelRecord:
     of_batch: bool = False
     coverage: Coverage | None = None
     bytes: int | None = None
+    notes: tuple[str, ...] = ()
     tags: dict[str, Any] = field(default_factory=dict)
 
     @property

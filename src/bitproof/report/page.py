@@ -12,7 +12,7 @@ from bitproof.report import text
 from bitproof.report.panels import PANELS
 from bitproof.report.rows import SIGNIFICANT
 from bitproof.report.sections import Section, sections
-from bitproof.report.verdicts import basis
+from bitproof.report.verdicts import basis, notes
 
 if TYPE_CHECKING:
     import jinja2
@@ -72,7 +72,7 @@ def world(*further: str) -> "jinja2.Environment":
     filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
     found.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
     found.globals |= {"bits": text.bits, "level": SIGNIFICANT}
-    found.filters["basis"] = basis
+    found.filters |= {"basis": basis, "notes": notes}
     return found
 
 

@@ -118,6 +118,7 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
         first.append(
             f"{', '.join(untrained)} {has} random weights, as none were given: this says nothing of a trained model."
         )
+    first += list(dict.fromkeys(f"{cell.model.name}: {note}." for cell in cells for note in cell.model.notes))
     first += [f"{name} answers at random: another run gives other results." for name in random]
     return first + [
         f"{label} could not be made of {count:,} pictures, which count as wrong here; metrics leave them out."

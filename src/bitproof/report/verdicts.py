@@ -1,11 +1,14 @@
 """Verdicts of audits for other programs: SARIF, JUnit XML, CycloneDX and Markdown; and in a few words for people."""
 
 import json
-from typing import Any
+from collections import Counter
+from pathlib import PurePath
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from bitproof.records import CLEAN, SUSPICIOUS, Audit, Evidence, plain
 from bitproof.report.gate import cell, printable
+from bitproof.report.text import percent
 from bitproof.settings import digest
 
 FEWEST, BOUNDING = 19, 59
@@ -42,9 +45,23 @@ def basis(audit: Audit) -> str:
     return f"Calibrated: {said}, which bound false alarms by 5% with 95% confidence."
 
 
+def notes(audit: Audit) -> list[str]:
+    """What a reader of the verdict has to know beside the evidence: parts that nothing here is about, and how the
+    models were run."""
+    said = [
+        f"not audited: {part.name or 'the model itself'}, {percent(part.share)}% of the weights, under "
+        f"{', '.join(part.schemes)}: {part.reason}"
+        for part in audit.unaudited
+    ]
+    if audit.unaudited:
+        said.append("a runtime that quantizes what is not audited may still change what the model does")
+    models = [model for model in (audit.model, audit.deployed) if model is not None]
+    return said + [f"{model.name}: {note}" for model in models for note in model.notes]
+
+
 def as_json(audit: Audit) -> str:
-    """Everything, arrays as lists."""
-    return json.dumps(plain(audit), indent=1) + "\n"
+    """Everything, arrays as lists, and the notes in words."""
+    return json.dumps(plain(audit) | {"notes": notes(audit)}, indent=1) + "\n"
 
 
 def sarif(audit: Audit, *, path: str, version: str) -> str:
@@ -52,7 +69,7 @@ def sarif(audit: Audit, *, path: str, version: str) -> str:
 
     Args:
         audit: the verdict.
-        path: of the model's file, relative to the repository.
+        path: of the model's file, relative to the repository, or absolute.
         version: of bitproof.
     """
     names = [evidence.name for evidence in audit.evidence]
@@ -63,7 +80,7 @@ def sarif(audit: Audit, *, path: str, version: str) -> str:
             "kind": "pass" if evidence.says == CLEAN else "informational" if evidence.says is None else "fail",
             "level": _level(evidence),
             "message": {"text": printable(evidence.sentence)},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": path}}}],
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}}}],
             "partialFingerprints": {
                 "bitproof/v1": digest(evidence.name, audit.model.fingerprint, evidence.named.scheme)
             },
@@ -75,9 +92,14 @@ def sarif(audit: Audit, *, path: str, version: str) -> str:
     run = {
         "tool": {"driver": driver},
         "results": results,
-        "properties": {"verdict": audit.verdict, "advice": audit.advice},
+        "properties": {"verdict": audit.verdict, "advice": audit.advice, "notes": notes(audit)},
     }
     return json.dumps({"$schema": _URI, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
+
+
+def _uri(path: str) -> str:
+    """A path as a URI reference: letters that mean something there are escaped, and an absolute one has its scheme."""
+    return PurePath(path).as_uri() if PurePath(path).is_absolute() else quote(path)
 
 
 def _level(evidence: Evidence) -> str:
@@ -122,6 +144,7 @@ def markdown(audit: Audit) -> str:
         *(f"| {of.name} | {of.says or 'to be read beside others'} | {cell(of.sentence)} |" for of in audit.evidence),
         "",
         basis(audit),
+        *(f"\n{cell(note)}" for note in notes(audit)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -129,15 +152,10 @@ def markdown(audit: Audit) -> str:
 def cyclonedx(audit: Audit, *, version: str) -> str:
     """CycloneDX 1.6: the model as a component, its rates as metrics of a model card, findings as vulnerabilities."""
     reference = f"model/{audit.model.fingerprint}"
-    measured: list[dict[str, Any]] = [
-        {"type": reading.statistic, "value": f"{reading.value:.6g}", "slice": reading.scheme or "float"}
-        for evidence in audit.evidence
-        for reading in evidence.readings
-    ]
     card = {
         "modelParameters": {"task": "image classification"},
-        "quantitativeAnalysis": {"performanceMetrics": measured},
-        "considerations": {"technicalLimitations": [audit.advice, basis(audit)]},
+        "quantitativeAnalysis": {"performanceMetrics": _metrics(audit)},
+        "considerations": {"technicalLimitations": [audit.advice, basis(audit), *map(printable, notes(audit))]},
     }
     found = [
         {
@@ -170,3 +188,24 @@ def cyclonedx(audit: Audit, *, version: str) -> str:
         )
         + "\n"
     )
+
+
+def _metrics(audit: Audit) -> list[dict[str, str]]:
+    """The readings as metrics, no two of one type and slice: a slice names evidence, scheme and what was randomised,
+    and of readings that are alike in all of these the number."""
+    made: list[dict[str, str]] = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for evidence in audit.evidence:
+        for reading in evidence.readings:
+            kind, of = printable(reading.statistic), [evidence.name, reading.scheme or "float"]
+            part = ", ".join([*of, *([f"random {reading.axis}"] if reading.axis else [])])
+            seen[kind, part] += 1
+            number = seen[kind, part]
+            made.append(
+                {
+                    "type": kind,
+                    "value": f"{reading.value:.6g}",
+                    "slice": printable(part if number == 1 else f"{part}, number {number}"),
+                }
+            )
+    return made

@@ -108,6 +108,7 @@ class Subject:
             architecture=self.architecture,
             origin=dict(self.origin) if self.origin is not None else None,
             gradients=self.gradients,
+            notes=_notes(self.model),
             tags=dict(self.tags),
         )
 
@@ -150,6 +151,12 @@ def _has_gradients(model: nn.Module) -> bool:
     """Whether attacks can follow the gradients of a model: what it says of itself, or what all of its parts say."""
     own = getattr(model, "differentiable", None)
     return all(map(_has_gradients, model.children())) if own is None else bool(own)
+
+
+def _notes(model: nn.Module) -> tuple[str, ...]:
+    """What the parts of a model say of how they compute (`result_notes`), once each."""
+    said = (getattr(part, "result_notes", ()) for _, part in parts(model))
+    return tuple(dict.fromkeys(note for notes in said if isinstance(notes, tuple) for note in notes))
 
 
 def _found(model: nn.Module, name: str) -> list[Any]:
