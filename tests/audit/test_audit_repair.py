@@ -173,7 +173,11 @@ def test_a_file_is_repaired_from_its_float_model_into_a_file(run, weights, tmp_p
     assert code == 2 and "quantized already (affine w8a8)" in err and "(--deployed)" in err
     code, out, _ = run("repair", "digits_cnn", *common, "--deployed", tmp_path / "q.safetensors", *images,
                        "-o", tmp_path / "r.onnx")  # fmt: skip
-    assert code == 0 and out.startswith("what is deployed: keeps") and "4 layers on integers" in out
+    assert (
+        code == 0
+        and out.startswith("what is deployed: keeps")
+        and "4 layers, 0 sums and 0 global means on integers" in out
+    )
     repaired = bp.deploy.load_onnx(tmp_path / "r.onnx")
     assert repaired.scheme == bp.Scheme()
     code, _, err = run("repair", tmp_path / "r.onnx", "--data", "digits", *images, "-o", tmp_path / "s.safetensors")

@@ -189,7 +189,9 @@ def test_what_no_quantizer_takes_is_listed(case, train):
     assert "weights of a LSTM" in left["memory"].reason
     assert 0.7 < sum(part.share for part in left.values()) < 1  # the projection out of attention is a layer
     with pytest.raises(bp.InputError, match="rounds no weight of this model"):
-        _ = case(Functional().eval(), schemes=(bp.Scheme.parse("affine:w4a8,layers=head=w32a8"),)).forms
+        _ = case(
+            Functional().eval(), schemes=(bp.Scheme.parse("affine:w4a8,layers=head=w32a8+attention*=w32a8"),)
+        ).forms
 
 
 def test_of_what_is_deployed_the_layers_without_codes_are_listed(case, model, train):

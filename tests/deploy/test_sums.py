@@ -85,7 +85,7 @@ def test_gradients_pass_up_to_one_step_outside_the_grid():
 class Residual(nn.Module):
     """Two blocks as in ResNets: what a sum gives is read by a layer and by the next sum, the last one by a pooling."""
 
-    def __init__(self, act: nn.Module | None = None, pool: Any = None):
+    def __init__(self, act: Any = None, pool: Any = None):
         super().__init__()
         self.pool = pool or nn.AdaptiveAvgPool2d(1)
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
@@ -147,7 +147,7 @@ def deployed(net, scheme, folder):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = net().eval()
-        made(IMAGES)
+        made(IMAGES)  # lazy layers learn their sizes
         fake = bp.quantize(made, bp.Scheme.parse(scheme), [IMAGES])
     form = integer_form(fake, [IMAGES])
     export_onnx(form, folder / "q.onnx")
@@ -199,3 +199,40 @@ def test_a_sum_that_would_run_in_float_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(export._FUSED, IntegerSum, "QLinearMul")
     with pytest.raises(InputError, match="2 of 2 sums or means of codes would run in float"):
         export_onnx(form, tmp_path / "again.onnx")
+
+
+class Odd(nn.Module):
+    """What ONNX has no operator for, or an unusual one: parts of channels, a weighted sum, a statistic of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(4, 4)
+
+    def forward(self, images):
+        one, other = self.conv(images).chunk(2, 1)
+        x = F.mish(torch.add(one, other, alpha=0.5)).roll(1, 2)
+        x = x + x.var(1, keepdim=True)
+        return self.head(x.mean((-1, -2), keepdim=True).squeeze(-1).squeeze(-1))
+
+
+def test_gradients_are_read_from_all_that_is_exported(tmp_path):
+    fake, form, session = deployed(Odd, "w8a8", tmp_path)
+    twin, slopes = bp.deploy.Twin(session), []
+    torch.testing.assert_close(twin.gradient_from(IMAGES), form(IMAGES), rtol=0, atol=1e-5)
+    for model in (fake, twin):
+        x = IMAGES.clone().requires_grad_()
+        slopes.append(torch.autograd.grad(model(x)[:, 0].sum(), x)[0].flatten())
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.95
+
+
+def test_means_are_squeezed_in_any_way(tmp_path):
+    class Squeezing(Residual):
+        def forward(self, images):
+            x = self.act(self.stem(images))
+            x = (self.one(x) + x).mean([-1, -2], keepdim=True)
+            return self.head(x.squeeze(-1).squeeze(-1))
+
+    _, form, session = deployed(Squeezing, "w8a8", tmp_path)
+    assert form.adding() == {"sums": 1, "means": 1}
+    with torch.no_grad():
+        assert torch.equal(form(IMAGES), session(IMAGES))

@@ -290,7 +290,11 @@ def write_onnx(quantized: Any, path: Path, calibration: Any) -> None:
     form = bitproof.deploy.integer_form(quantized, calibration)
     size = bitproof.deploy.export_onnx(form, path)
     session = bitproof.deploy.load_onnx(path)
-    print(f"{path} ({size:,} bytes; {len(form.layers())} layers on integers, {len(form.added)} further 8-bit grids)")
+    adding = form.adding()
+    print(
+        f"{path} ({size:,} bytes; {len(form.layers())} layers, {adding['sums']} sums and {adding['means']} global "
+        f"means on integers, {len(form.added)} further 8-bit grids)"
+    )
     if form.floats:
         print(f"in float, as they are not called as layers: {', '.join(form.floats)}")
     for name, model in {"its integer form": form, "the fake-quantized model": quantized}.items():

@@ -55,8 +55,9 @@ def quantize(
         ),
     ] = None,
     cost: Annotated[
-        str, typer.Option(help="What --mixed makes cheap: macs or bytes.", rich_help_panel=METHOD)
-    ] = "macs",
+        str | None,
+        typer.Option(help="What --mixed makes cheap: macs or bytes.", show_default="macs", rich_help_panel=METHOD),
+    ] = None,
     weights: Weights = None,
     mean: Mean = None,
     std: Std = None,
@@ -91,7 +92,13 @@ def quantize(
             rule="the search chooses the scheme, and rounds to nearest",
             remedy="Leave one of them out",
         )
-    search = bitproof.ptq.MixedSearch(agreement=mixed, cost=cost) if mixed is not None else None
+    if cost is not None and mixed is None:
+        raise InputError(
+            f"--cost {cost} without --mixed",
+            rule="it is what a search of the bits of each layer makes cheap",
+            remedy="Add --mixed 0.98, or leave it out",
+        )
+    search = bitproof.ptq.MixedSearch(agreement=mixed, cost=cost or "macs") if mixed is not None else None
     wanted = bitproof.Scheme.parse(scheme or "w8a8")
     label = label_of(wanted, ptq)
     check_output(output, "a checkpoint", weights, root_of(data))

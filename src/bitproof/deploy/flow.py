@@ -14,6 +14,9 @@ REARRANGE = (
     aten.reshape.default,
     aten.permute.default,
     aten.slice.Tensor,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
     aten.max_pool1d.default,
     aten.max_pool2d.default,
 )

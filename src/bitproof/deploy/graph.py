@@ -39,7 +39,7 @@ class Operation(nn.Module):
         for number, value in enumerate(inputs):
             self.register_buffer(f"constant_{number}", value if isinstance(value, Tensor) else None)
 
-    def forward(self, *computed: Tensor) -> Any:
+    def forward(self, *computed: Tensor | list[Tensor]) -> Any:
         live = iter(computed)
         given = [
             next(live) if place else getattr(self, f"constant_{number}") for number, place in enumerate(self.places)

@@ -10,7 +10,8 @@ things differ (Jacob et al. 2018, Section 2):
                   where those are its only readers and agree, else one more grid of 8 bits, set on calibration images
 
 `integer_form` makes these changes on the captured graph. Its layers then add up codes, which is exact in float32 as
-long as sums stay below 2^24, and rescale them as ONNX Runtime does, operation by operation: so both agree bit for bit.
+long as sums stay below 2^24, and rescale them as ONNX Runtime does, operation by operation: so both agree bit for bit,
+up to the last bits of what stays float behind the last codes.
 """
 
 import torch
@@ -21,6 +22,7 @@ from bitproof.core.calling import plain_context, unwrapped
 from bitproof.deploy.capture import capture, mark
 from bitproof.deploy.grids import input_grid, weight_codes
 from bitproof.deploy.integer_layer import IntegerLayer
+from bitproof.deploy.integer_sum import IntegerMean, IntegerSum
 from bitproof.deploy.rewrite import Rewriting
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, freeze
@@ -64,6 +66,11 @@ class IntegerForm(nn.Module):
     def layers(self) -> dict[str, IntegerLayer]:
         """The integer layers by name."""
         return {name: module for name, module in self.graph.named_modules() if isinstance(module, IntegerLayer)}
+
+    def adding(self) -> dict[str, int]:
+        """How many `sums` and global `means` add up codes; all others are computed in float."""
+        kinds = {"sums": IntegerSum, "means": IntegerMean}
+        return {name: sum(isinstance(part, kind) for part in self.modules()) for name, kind in kinds.items()}
 
     @property
     def step(self) -> float:

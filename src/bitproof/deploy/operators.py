@@ -253,6 +253,24 @@ def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x < 0, x * slope, x)
 
 
+def _remainder(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
+    return torch.fmod(a, b) if fmod else torch.remainder(a, b)
+
+
+def _product(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+    for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
+        x = x.prod(axis, keep)
+    return x
+
+
+def _split_to_sequence(
+    x: Tensor, size: Tensor | None = None, *, axis: int = 0, keepdims: int = 1
+) -> tuple[list[Tensor]]:
+    """One result, which is a list."""
+    parts = list(x.split(1 if size is None else int(size) if size.dim() == 0 else numbers(size), axis))
+    return ([part.squeeze(axis) for part in parts] if size is None and not keepdims else parts,)
+
+
 def _all(of: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     def fold(first: Tensor, *more: Tensor) -> Tensor:
         for other in more:
@@ -269,6 +287,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "AveragePool": lambda x, **a: pooled(x, "average", **a),
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
+    "CastLike": lambda x, like: x.to(like.dtype),
     "Ceil": torch.ceil,
     "Clip": _clip,
     "Concat": lambda *x, axis: torch.cat(x, axis),
@@ -306,6 +325,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "MaxPool": lambda x, **a: pooled(x, "max", **a),
     "Mean": lambda *x: _all(torch.add)(*x) / len(x),
     "Min": _all(torch.minimum),
+    "Mish": F.mish,
+    "Mod": _remainder,
     "Mul": torch.mul,
     "Neg": torch.neg,
     "Not": torch.logical_not,
@@ -318,12 +339,14 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReduceL2": _reduce(lambda x, axes, keep: x.square().sum(axes, keep).sqrt()),
     "ReduceMax": _reduce(lambda x, axes, keep: x.amax(axes, keep)),
     "ReduceMean": _reduce(lambda x, axes, keep: x.mean(axes, keep)),
+    "ReduceProd": _reduce(_product),
     "ReduceMin": _reduce(lambda x, axes, keep: x.amin(axes, keep)),
     "ReduceSum": _reduce(lambda x, axes, keep: x.sum(axes, keep)),
     "Relu": torch.relu,
     "Reshape": _reshape,
     "Round": lambda x: straight_through(x, x.round()),
     "Selu": F.selu,
+    "SequenceAt": lambda parts, i: parts[int(i)],
     "Shape": lambda x, start=0, end=None: torch.tensor(x.shape[start:end]),
     "Sigmoid": torch.sigmoid,
     "Sign": torch.sign,
@@ -331,6 +354,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Softmax": _softmax(torch.softmax),
     "Softplus": F.softplus,
     "Split": _split,
+    "SplitToSequence": _split_to_sequence,
     "Sqrt": torch.sqrt,
     "Squeeze": _squeeze,
     "Sub": torch.sub,

@@ -81,7 +81,7 @@ def differentiable(model: nn.Module) -> nn.Module:
     Example:
         >>> differentiable(nn.Flatten())  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        bitproof.errors.InputError: no ONNX file in a Flatten: gradients are read from ONNX files. Pass ...
+        bitproof.errors.InputError: no ONNX file in this Flatten: gradients are read from ONNX files. Pass ...
     """
     if isinstance(model, OnnxModel):
         return model.graph()
@@ -89,9 +89,9 @@ def differentiable(model: nn.Module) -> nn.Module:
     found = [name for name, part in made.named_modules() if isinstance(part, OnnxModel)]
     if not found:
         raise InputError(
-            f"no ONNX file in a {type(model).__name__}",
+            f"no ONNX file in this {type(model).__name__}",
             rule="gradients are read from ONNX files",
-            remedy="Pass gradient_from=, the model in torch that it came from",
+            remedy="Pass gradient_from=, the model in torch that it came from (--twin model, or --twin NAME)",
         )
     for name in found:
         made.set_submodule(name, made.get_submodule(name).graph())  # pyright: ignore
