@@ -17,6 +17,7 @@ from bitproof.records import (
     Reading,
     Shown,
     Signal,
+    Unaudited,
 )
 
 
@@ -127,4 +128,5 @@ def make_audit(model: ModelRecord, data: DataRecord, *, seed: int = 0) -> Audit:
         advice="Do not deploy it.",
         evidence=(first, second),
         calibrated_on=5,
+        unaudited=(Unaudited(name="memory", weights=9, share=0.5, reason="a recurrent layer", schemes=("w4a8",)),),
     )

@@ -121,7 +121,7 @@ def test_a_teacher_that_was_made_teaches(digits, network, tmp_path):
     recipe = replace(RECIPE, objective=Distillation(weight=1.0))
     student = made_of(network, digits, tmp_path, recipe, teacher=teacher)
     assert equal(student, recipe(network, digits, rng=RUN, teacher=teacher))
-    assert not equal(student, recipe(network, digits, rng=RUN))
+    assert not equal(student, recipe(network, digits, rng=RUN, teacher=network))
     (record,) = (record for record in made_in(tmp_path) if record.teacher)
     assert record.teacher == fingerprint(teacher)
 

@@ -30,6 +30,7 @@ MODEL = ModelRecord(
     of_batch=True,
     coverage=Coverage(parts=(Part(name="conv", weights=9, products=81, weight_bits=4, act_bits=4),)),
     tags={"train_seed": 1},
+    notes=("its products are not exact",),
 )
 DATA = replace(make_cell().data, left_out={"a.jpg": "is empty"})
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bitproof.core.calling import device_of, plain_context
-from bitproof.core.copying import copied
+from bitproof.core.copying import copied, moved
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -149,7 +149,7 @@ class Recipe:
         start = copied(model)
         if teacher is None and learns_from_model(self.objective):
             check_start(start.eval(), data, train, self.objective.label)
-        taught = start if teacher is None else teacher
+        taught = start if teacher is None else moved(teacher, device_of(start))
         loss = self.objective.start(taught)
         after = [other.start(taught) for other in remedies(self.objective)] if self.alarm else []
         student = self.quantization(start, data, rng) if self.quantization else start
