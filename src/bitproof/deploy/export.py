@@ -87,7 +87,7 @@ def require_room(model: IntegerForm) -> None:
             )
 
 
-def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int] | None = None) -> None:
+def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int]) -> None:
     """Check that ONNX Runtime runs each of the named layers, whose weights are called NAME.codes, on integers.
 
     Args:
@@ -105,7 +105,7 @@ def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int
         open_session(content, optimized=optimized)
         graph = onnx.load(optimized).graph
     fused = Counter(node.op_type for node in graph.node)
-    for name, count in (adding or {}).items():
+    for name, count in adding.items():
         if fused[name] < count:
             raise InputError(
                 f"{count - fused[name]} of {count} sums or means of codes would run in float (they are not {name})",
@@ -130,7 +130,7 @@ def _translate(model: IntegerForm) -> Any:
     """The ONNX model of an integer form."""
     graph = copy.deepcopy(model.graph)
     for name, module in list(graph.named_modules()):
-        if isinstance(module, IntegerLayer | IntegerSum | IntegerMean):
+        if type(module) in _WRITTEN:
             graph.add_submodule(name, _WRITTEN[type(module)](module))
     try:
         with warnings.catch_warnings():
