@@ -26,7 +26,7 @@ def models():
 
 def results(models, **how):
     data = bp.load_data("digits", limit=48)
-    result = bp.evaluate(models, data, suite="quick", transfer=["fgsm:eps=0.1"], progress=False, **how)
+    result = bp.evaluate(models, data, suite="quick", transfer=["fgsm:eps=0.1"], progress=False, batch_size=16, **how)
     return {cell.key: (cell.predictions.tolist(), cell.confidences.tolist()) for cell in result.cells}
 
 

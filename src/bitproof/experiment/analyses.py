@@ -9,7 +9,7 @@ from bitproof.analysis import EXPLANATIONS, Explanation, diagnose_masking
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.judging import Bench
-from bitproof.records import Diagnosis, Explained, ModelRecord, diagnosis_key, explanation_key
+from bitproof.records import Diagnosis, Explained, ModelRecord, Record, diagnosis_key, explanation_key
 from bitproof.runner import Task
 from bitproof.settings import parse
 
@@ -23,7 +23,7 @@ class Analysis(abc.ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneRecord:
+class OneRecord(abc.ABC):
     """What the tasks of analyses have in common: each makes one record, of models as they are.
 
     Attributes:
@@ -43,6 +43,17 @@ class OneRecord:
     @property
     def yields(self) -> dict[str, int]:
         return {self.key: self.cost}
+
+    @abc.abstractmethod
+    def __call__(
+        self, bench: Bench, needed: Mapping[str, Any], missing: frozenset[str], advance: Callable[[int], None]
+    ) -> Iterable[Record]: ...
+
+    def parts(self, count: int) -> Sequence[Task]:
+        return [self]
+
+    def joined(self, parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+        return parts[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
 from bitproof.judging.making import chunks, keyed, measured
+from bitproof.judging.share import WHOLE, Share
 from bitproof.records import Cell, ConditionRecord, ModelRecord
 from bitproof.settings.source import holds_foreign
 
@@ -46,6 +47,7 @@ def judge_crafted(
     models: Mapping[str, ModelRecord],
     needed: Mapping[str, Cell],
     advance: Advance,
+    share: Share = WHOLE,
 ) -> Iterable[Cell]:
     """One cell a model: of the one that is attacked, or of all that are given what was made on the source.
 
@@ -57,6 +59,7 @@ def judge_crafted(
         needed: "clean", the cell of the attacked model on the clean images; "after", its cell under the same attack
             with a smaller budget, where there is one; or "same", its cell under an attack that is the same on it.
         advance: told of every batch's passes, and at the end of those that were spared.
+        share: of the examples, which the cells are of.
 
     Raises:
         InputError: the attack returned something else than images in [0, 1] within its budget, or the model
@@ -71,8 +74,8 @@ def judge_crafted(
     check_steady(crafted.attack, bench.probes[name], name)
     targets = _targets(bench, crafted, name)
     if crafted.source:
-        return _transferred(bench, crafted, about, models, needed["clean"], targets, advance)
-    return [_attacked(bench, crafted, about, models[name], needed, targets, advance)]
+        return _transferred(bench, crafted, about, models, needed["clean"], targets, advance, share)
+    return [_attacked(bench, crafted, about, models[name], needed, targets, advance, share)]
 
 
 def _attacked(
@@ -83,6 +86,7 @@ def _attacked(
     needed: Mapping[str, Cell],
     targets: NDArray[np.int64] | None,
     advance: Advance,
+    share: Share,
 ) -> Cell:
     """The cell of the model that is attacked.
 
@@ -97,10 +101,15 @@ def _attacked(
     draft.targets = targets
     device = device_of(exact)
     rng = keyed(attack, data, bench.seed)
-    attacked = np.flatnonzero(_to_attack(crafted, data, needed, targets))
-    advance((len(data) - len(attacked)) * (attack.passes + 1))
-    lanes = min(lane_count(crafted_on, batch_size), max(len(attacked), 1)) if attack.averaged == 1 else 1
+    chosen = _to_attack(crafted, data, needed, targets)
+    every = np.flatnonzero(chosen)
+    lanes = min(lane_count(crafted_on, batch_size), max(len(every), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
+    size = _part_size(attack, data, batch_size, len(every), lanes, share)
+    mine = share.mask(every, len(data), size)
+    draft.read &= mine
+    attacked = np.flatnonzero(chosen & mine)
+    advance((int(mine.sum()) - len(attacked)) * (attack.passes + 1))
     room = Room(batch_size)
 
     def judge(models: _Models, rows: NDArray[np.int64], advance: Advance) -> None:
@@ -126,7 +135,7 @@ def _attacked(
 
     start = time.perf_counter()
     tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
-    parts = chunks(attacked, _part_size(attack, data, batch_size, len(attacked), lanes))
+    parts = chunks(attacked, size)
     given = [(name, model) for models in tools for model in models.apart]
     _check_repeated(bench, attack, given, crafted_on, attacked, targets, rng)
     with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
@@ -165,6 +174,7 @@ def _transferred(
     clean: Cell,
     targets: NDArray[np.int64] | None,
     advance: Advance,
+    share: Share,
 ) -> list[Cell]:
     """One cell a model under the images that the attack made on the source; they are made once for all.
 
@@ -180,10 +190,13 @@ def _transferred(
     rng = keyed(attack, data, bench.seed)
     attacked = _to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
-    advance(int((~read).sum()) * (attack.passes + 1) * len(models))
-    parts = chunks(np.flatnonzero(read), _part_size(attack, data, batch_size, int(read.sum()), 1))
+    every = np.flatnonzero(read)
+    size = _part_size(attack, data, batch_size, len(every), 1, share)
+    mine = share.mask(every, len(data), size)
+    advance(int((mine & ~read).sum()) * (attack.passes + 1) * len(models))
+    parts = chunks(np.flatnonzero(read & mine), size)
     given = list(({crafted.source: source} | {name: bench.exact[name] for name in models}).items())
-    _check_repeated(bench, attack, given, source, np.flatnonzero(attacked), targets, rng)
+    _check_repeated(bench, attack, given, source, np.flatnonzero(attacked & mine), targets, rng)
     with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
         for rows in parts:
             before, start = _passes(crafting), time.perf_counter()
@@ -206,7 +219,7 @@ def _transferred(
             spared = len(rows) * attack.passes - (_passes(crafting) - before)
             advance(spared * len(models))
     for draft in drafts.values():
-        draft.read, draft.targets, draft.left_out = read, targets, dict(clean.data.left_out)
+        draft.read, draft.targets, draft.left_out = read & mine, targets, dict(clean.data.left_out)
         draft.forwards += crafting.forwards
         draft.backwards += crafting.backwards
     there = {name: device_of(bench.exact[name]) for name in models}
@@ -321,13 +334,15 @@ def _passes(counted: Counted) -> int:
     return counted.forwards + counted.backwards
 
 
-def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int) -> int:
+def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int, share: Share) -> int:
     """Examples that the attack is given at once: a batch, or as many as fill its batches for long.
 
-    All lanes get some; such long parts come in two a lane, as one may take longer than another.
+    All lanes get some; such long parts come in two a lane, as one may take longer than another. All shares get some of
+    them too.
     """
     most = batch_size
     if attack.pooled:
+        attacked = math.ceil(attacked / share.of)
         fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
         most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
     return max(1, min(most, math.ceil(attacked / lanes)))

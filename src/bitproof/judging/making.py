@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,7 +24,9 @@ from bitproof.data import Data, Examples
 from bitproof.errors import InputError
 from bitproof.judging.believing import believed_frames, keyed_draws
 from bitproof.judging.checks import check_images
+from bitproof.judging.share import WHOLE, Share
 from bitproof.pictures.pixels import digests
+from bitproof.records import DataRecord
 from bitproof.settings import describe, digest
 from bitproof.shifts.base import Shift
 
@@ -69,36 +71,27 @@ class Maker:
     seed: int
     workers: int = 0
 
-    def batches(self, shift: Shift, size: int) -> Iterator[Batch]:
+    def batches(self, shift: Shift, size: int, share: Share = WHOLE) -> Iterator[Batch]:
         """The examples' images in order, `size` at a time.
 
         Raises:
-            InputError: images outside [0, 1] or of another shape, no example that can be read, a worker that died.
+            InputError: images outside [0, 1] or of another shape, a worker that died, and of all examples none that can
+                be read, or that the shift could be made of.
         """
-        n, read, made = len(self.data), 0, 0
+        read, made, every = 0, 0, np.arange(len(self.data))
+        mine = every[share.mask(every, len(every), size)]
         left_out: dict[str, str] = {}
         if not self.workers:
-            parts = (make(shift, self.data, self.seed, rows) for rows in chunks(np.arange(n), size))
+            parts = (make(shift, self.data, self.seed, rows) for rows in chunks(mine, size))
         else:
-            parts = self._from_workers(shift, size)
+            parts = self._from_workers(shift, mine, size)
         for batch in parts:
             read, made = read + len(batch.read), made + len(batch.rows)
             left_out |= batch.left_out
             if len(batch.read) or batch.left_out:
                 yield batch
-        if not read:
-            name, reason = next(iter(left_out.items()))
-            raise InputError(
-                f"none of the {n} pictures of {self.data.name!r} can be read",
-                rule=f"a result needs at least one; {name} {reason}",
-                remedy="Check the files",
-            )
-        if not made:
-            raise InputError(
-                f"shift {shift.label!r} could not be made of any picture",
-                rule="a result needs at least one that can be decoded under it",
-                remedy="Check its files and its decoder, or leave the condition out",
-            )
+        if share.whole:
+            check_made(shift.label, read, made, replace(self.data.record, left_out=left_out))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -109,11 +102,11 @@ class Maker:
     def _pool(self) -> ProcessPoolExecutor:
         return worker_pool(self.workers, _prepare, Handed(self.data), self.seed)
 
-    def _from_workers(self, shift: Shift, size: int) -> Iterator[Batch]:
+    def _from_workers(self, shift: Shift, mine: Rows, size: int) -> Iterator[Batch]:
         """Batches put together from units, of which a few more than there are workers are under way."""
         image = 4 * math.prod(self.data.shape) * shift.frames
         unit = min(size, max(1, UNIT_BYTES // image))
-        batches = [list(chunks(rows, unit)) for rows in chunks(np.arange(len(self.data)), size)]
+        batches = [list(chunks(rows, unit)) for rows in chunks(mine, size)]
         units = iter([part for batch in batches for part in batch])
         waiting: deque[Future[Batch]] = deque()
         try:
@@ -126,6 +119,32 @@ class Maker:
                 yield _joined(parts)
         except BrokenProcessPool as error:
             raise died() from error
+
+
+def check_made(label: str, read: int, made: int, data: DataRecord) -> None:
+    """Refuse a condition of which there is nothing to tell.
+
+    Args:
+        label: of the condition.
+        read, made: how many examples could be read, and of how many of them the condition could be made.
+        data: the examples, with the files that cannot be decoded.
+
+    Raises:
+        InputError: none could be read, or made.
+    """
+    if not read:
+        file, reason = next(iter(data.left_out.items()))
+        raise InputError(
+            f"none of the {data.count} pictures of {data.name!r} can be read",
+            rule=f"a result needs at least one; {file} {reason}",
+            remedy="Check the files",
+        )
+    if not made:
+        raise InputError(
+            f"shift {label!r} could not be made of any picture",
+            rule="a result needs at least one that can be decoded under it",
+            remedy="Check its files and its decoder, or leave the condition out",
+        )
 
 
 def make(shift: Shift, data: Data, seed: int, rows: Rows) -> Batch:

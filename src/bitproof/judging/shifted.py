@@ -14,6 +14,7 @@ from bitproof.judging.believing import believed_rerun, left_as_found
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import examine_in
 from bitproof.judging.draft import Draft
+from bitproof.judging.share import WHOLE, Share
 from bitproof.records import Cell, ConditionRecord, ModelRecord
 from bitproof.shifts.base import Rerun, Shift
 
@@ -25,6 +26,7 @@ def judge_shifted(
     models: Mapping[str, ModelRecord],
     needed: Mapping[str, Cell],
     advance: Advance,
+    share: Share = WHOLE,
 ) -> Iterable[Cell]:
     """One cell a model, with the prediction in every frame where the shift makes sequences.
 
@@ -35,12 +37,14 @@ def judge_shifted(
         models: the names of those to test, and what they are.
         needed: no cells.
         advance: told of the examples done, once a model and batch.
+        share: of the examples, which the cells are of.
 
     Raises:
         InputError: images outside [0, 1], a label the model has no output for, NaN logits, or no example
             whose picture can be read.
     """
-    return _judge(bench, shift, about, {name: (record, bench.exact[name]) for name, record in models.items()}, advance)
+    tested = {name: (record, bench.exact[name]) for name, record in models.items()}
+    return _judge(bench, shift, about, tested, advance, share)
 
 
 def judge_rerun(
@@ -50,6 +54,7 @@ def judge_rerun(
     models: Mapping[str, ModelRecord],
     needed: Mapping[str, Cell],
     advance: Advance,
+    share: Share = WHOLE,
 ) -> Iterable[Cell]:
     """One cell a model that is run another way, on the clean images; see `judge_shifted`.
 
@@ -59,7 +64,7 @@ def judge_rerun(
     given = [(name, bench.exact[name]) for name in models]
     with left_as_found(f"rerun {condition.label!r}", given, bench.first.images[:1], keyed=False):
         others = {name: (record, believed_rerun(condition, bench.exact[name])) for name, record in models.items()}
-        return [replace(cell, digests=None) for cell in _judge(bench, Clean(), about, others, advance)]
+        return [replace(cell, digests=None) for cell in _judge(bench, Clean(), about, others, advance, share)]
 
 
 def _judge(
@@ -68,11 +73,12 @@ def _judge(
     about: ConditionRecord,
     models: Mapping[str, tuple[ModelRecord, nn.Module]],
     advance: Advance,
+    share: Share,
 ) -> list[Cell]:
-    data = bench.data
+    data, size = bench.data, max(1, bench.batch_size // shift.frames)
     drafts = {name: Draft.empty(data) for name in models}
     pixels = np.zeros(len(data), np.uint64)
-    for batch in bench.maker.batches(shift, max(1, bench.batch_size // shift.frames)):
+    for batch in bench.maker.batches(shift, size, share):
         pixels[batch.rows] = batch.digests
         for name, (record, model) in models.items():
             start, draft = time.perf_counter(), drafts[name]
@@ -91,7 +97,8 @@ def _judge(
     aims = None
     if about.targets is not None:
         aims = chosen_targets(about.targets, data.labels, data.classes, rng=Rng(bench.seed, data.ids))
+    mine = share.mask(np.arange(len(data)), len(data), size)
     for draft in drafts.values():
         draft.digests, draft.targets = pixels, aims
-        advance(int((~draft.read).sum()))
+        advance(int((mine & ~draft.read).sum()))
     return [drafts[name].cell(record, about, bench.seed, device_of(model)) for name, (record, model) in models.items()]

@@ -27,6 +27,7 @@ from bitproof.records.cell import (
     LaterPictures,
     Pictures,
     cell_key,
+    joined,
     name_conditions,
 )
 from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
@@ -104,6 +105,7 @@ __all__ = [
     "evidence_key",
     "explanation_key",
     "heading",
+    "joined",
     "kind_order",
     "name_conditions",
     "pack",

@@ -174,6 +174,46 @@ class Cell:
         return int((self.predictions < 0).sum())
 
 
+def joined(cells: Sequence[Cell]) -> Cell:
+    """The cell of all examples, of cells of the same model, condition, data and seed that have each some of them.
+
+    Args:
+        cells: in the order of their examples; passes and seconds add up.
+    """
+
+    def together(name: str) -> np.ndarray | None:
+        found = [getattr(cell, name) for cell in cells]
+        width = next((array.shape[1:] for array in found if array is not None), None)
+        if width is None:
+            return None
+        # a sequence that could be made of no example of a part has no frames there
+        return np.concatenate(
+            [
+                np.full((len(cell.ids), *width), -1) if array is None else array
+                for cell, array in zip(cells, found, strict=True)
+            ]
+        )
+
+    kinds = {name: values.dtype for cell in cells for name, values in cell.values.items()}
+    starts = np.cumsum([0, *(len(cell.ids) for cell in cells)])
+    return replace(
+        cells[0],
+        data=replace(cells[0].data, left_out={k: v for cell in cells for k, v in cell.data.left_out.items()}),
+        **{name: together(name) for name in (*ARRAYS, *FURTHER)},
+        values={
+            name: np.concatenate([cell.values.get(name, np.zeros(len(cell.ids), kind)) for cell in cells])
+            for name, kind in kinds.items()
+        },
+        forwards=sum(cell.forwards for cell in cells),
+        backwards=sum(cell.backwards for cell in cells),
+        seconds=sum(cell.seconds for cell in cells),
+        pictures=Pictures(
+            rows=np.concatenate([cell.pictures.rows + start for cell, start in zip(cells, starts, strict=False)]),
+            images=np.concatenate([cell.pictures.images for cell in cells]),
+        ),
+    )
+
+
 def name_conditions(cells: Sequence[Cell]) -> list[Cell]:
     """The cells with one label a condition: where two settings share one, the fields that differ are added."""
     options: dict[str, dict[str, dict[str, Any]]] = {}

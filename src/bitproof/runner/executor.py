@@ -1,9 +1,10 @@
 """Where the tasks of a plan are done: in this process one after the other, or several at once in others."""
 
+import abc
 import contextlib
 import queue
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
@@ -50,6 +51,80 @@ def ready(waiting: Sequence[Work], under_way: Iterable[Work]) -> list[Work]:
     return [work for work in waiting if not lacking & set(work.task.needs.values())]
 
 
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """A task under way in parts.
+
+    Attributes:
+        work: it.
+        cost: in passes, of what was missing when it began.
+        made: the records of each part, where it has ended.
+    """
+
+    work: Work
+    cost: int
+    made: list[list[Record] | None]
+
+    def cost_of(self, number: int) -> int:
+        """Of one part; together they are all of it."""
+        count = len(self.made)
+        return self.cost * (number + 1) // count - self.cost * number // count
+
+    def end(self, number: int, records: list[Record]) -> Sequence[Record]:
+        """Note the records of a part; those of the task, once it was the last one."""
+        self.made[number] = records
+        ended = [part for part in self.made if part is not None]
+        return self.work.task.joined(ended) if len(ended) == len(self.made) else ()
+
+
+class Workers(abc.ABC):
+    """Others that do tasks, and what is under way with them.
+
+    Args:
+        count: how many there are.
+        ahead: tasks that each may have been given.
+    """
+
+    def __init__(self, count: int, *, ahead: int = 1) -> None:
+        self._count, self._ahead = count, ahead
+        self.under_way: dict[Any, tuple[Parted, int]] = {}
+
+    @abc.abstractmethod
+    def give(self, task: Task, needed: dict[str, Any], missing: frozenset[str]) -> Any:
+        """Give a task away; a handle of it."""
+
+    @abc.abstractmethod
+    def ended(self, bar: Progress) -> Iterable[Any]:
+        """The handles of those that have ended, after a moment."""
+
+    @abc.abstractmethod
+    def records(self, handle: Any, task: Task) -> list[Record]:
+        """What became of one that has ended."""
+
+    def do(self, works: Sequence[Work], store: Store, bar: Progress) -> Iterator[Record]:
+        """The records that are wanted: as many tasks at once as there are workers, costly ones first, and in parts
+        where there are fewer tasks than workers."""
+        waiting = sorted(works, key=lambda work: -work.cost)
+        while waiting or self.under_way:
+            able = ready(waiting, [parted.work for parted, _ in self.under_way.values()])
+            able = able[: max(0, self._ahead * self._count - len(self.under_way))]
+            for place, work in enumerate(able):
+                waiting.remove(work)
+                needed, missing = work.begin(store, bar)
+                if missing:
+                    idle = self._count - len(self.under_way)
+                    self._part(work, needed, missing, max(1, idle // (len(able) - place)))
+            for handle in self.ended(bar):
+                parted, number = self.under_way.pop(handle)
+                yield from parted.end(number, self.records(handle, parted.work.task))
+
+    def _part(self, work: Work, needed: dict[str, Any], missing: frozenset[str], count: int) -> None:
+        parts = work.task.parts(count)
+        parted = Parted(work, sum(work.task.yields[key] for key in missing), [None] * len(parts))
+        for number, part in enumerate(parts):
+            self.under_way[self.give(part, needed, missing)] = parted, number
+
+
 @runtime_checkable
 class Executor(Protocol):
     """Does the tasks of a plan."""
@@ -76,7 +151,7 @@ def here(works: Sequence[Work], bench: Any, store: Store, bar: Progress) -> Iter
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """In `count` processes, each with its share of the cores: as many tasks at once, costly ones first.
+    """In `count` processes, each with its share of the cores.
 
     A task's records come together when it ends: one that is broken off is done anew by the next run.
     """
@@ -89,30 +164,38 @@ class Processes:
         Raises:
             InputError: a process that died.
         """
-        waiting = sorted(works, key=lambda work: -work.cost)
-        under_way: dict[Future[list[Record]], Work] = {}
         passes, stop = CONTEXT.Queue(), CONTEXT.Event()
         threads = max(1, torch.get_num_threads() // self.count)
         with worker_pool(self.count, _prepare, Handed(bench), passes, stop, threads=threads) as pool:
+            workers = _Pool(self.count, pool, passes)
             try:
-                while waiting or under_way:
-                    for work in ready(waiting, under_way.values())[: self.count - len(under_way)]:
-                        waiting.remove(work)
-                        needed, missing = work.begin(store, bar)
-                        if missing:
-                            under_way[pool.submit(_do, work.task, needed, missing)] = work
-                    done, _ = wait(under_way, timeout=0.2, return_when=FIRST_COMPLETED)
-                    _tell(bar, passes)
-                    for future in done:
-                        del under_way[future]
-                        yield from future.result()
+                yield from workers.do(works, store, bar)
             except BrokenProcessPool as error:
                 raise died() from error
             finally:
                 stop.set()
-                for future in under_way:
+                for future in workers.under_way:
                     future.cancel()
                 _tell(bar, passes)
+
+
+class _Pool(Workers):
+    """Processes of a pool, which tell of their passes by a queue."""
+
+    def __init__(self, count: int, pool: ProcessPoolExecutor, passes: "Queue[int]") -> None:
+        super().__init__(count)
+        self._pool, self._passes = pool, passes
+
+    def give(self, task: Task, needed: dict[str, Any], missing: frozenset[str]) -> Future[list[Record]]:
+        return self._pool.submit(_do, task, needed, missing)
+
+    def ended(self, bar: Progress) -> Iterable[Future[list[Record]]]:
+        done, _ = wait(self.under_way, timeout=0.2, return_when=FIRST_COMPLETED)
+        _tell(bar, self._passes)
+        return done
+
+    def records(self, handle: Future[list[Record]], task: Task) -> list[Record]:
+        return handle.result()
 
 
 def _tell(bar: Progress, passes: "Queue[int]") -> None:

@@ -9,7 +9,7 @@ anybody.
 import importlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.core.processes import UNPICKLED, unsendable
 from bitproof.errors import InputError
 from bitproof.records import Record
-from bitproof.runner.executor import Work, ready
+from bitproof.runner.executor import Work, Workers
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
 from bitproof.store import Store
@@ -52,30 +52,17 @@ class Ray:
                 the workers of one task died more than `RETRIES` times.
         """
         ray = _ray()
-        waiting = sorted(works, key=lambda work: -work.cost)
-        under_way: dict[Any, Work] = {}
         threads = max(1, torch.get_num_threads() // self.count) if self.address is None else 1
         with self._cluster(ray) as processors:
             try:
                 sent = ray.put(bench)
             except UNPICKLED as error:
                 raise unsendable(error) from error
-            do = ray.remote(max_retries=RETRIES, num_cpus=1)(_do)
+            workers = _Workers(processors, ray, sent, threads)
             try:
-                while waiting or under_way:
-                    for work in ready(waiting, under_way.values())[: AHEAD * processors - len(under_way)]:
-                        waiting.remove(work)
-                        needed, missing = work.begin(store, bar)
-                        if missing:
-                            under_way[do.remote([sent], work.task, needed, missing, threads)] = work
-                    done, _ = ray.wait([*under_way], timeout=0.2) if under_way else ([], [])
-                    for reference in done:
-                        work = under_way.pop(reference)
-                        records = self._got(ray, reference, work.task)
-                        bar.advance(sum(work.task.yields[record.key] for record in records))
-                        yield from records
+                yield from workers.do(works, store, bar)
             finally:
-                for reference in under_way:
+                for reference in workers.under_way:
                     ray.cancel(reference, force=True)
 
     @contextmanager
@@ -100,9 +87,29 @@ class Ray:
         finally:
             ray.shutdown()
 
-    def _got(self, ray: Any, reference: Any, task: Task) -> list[Record]:
+
+class _Workers(Workers):
+    """The workers of a cluster, which have a few tasks ahead."""
+
+    def __init__(self, count: int, ray: Any, sent: Any, threads: int) -> None:
+        super().__init__(count, ahead=AHEAD)
+        self._ray, self._sent, self._threads = ray, sent, threads
+        self._do = ray.remote(max_retries=RETRIES, num_cpus=1)(_do)
+
+    def give(self, task: Task, needed: dict[str, Any], missing: frozenset[str]) -> Any:
+        return self._do.remote([self._sent], task, needed, missing, self._threads)
+
+    def ended(self, bar: Progress) -> Iterable[Any]:
+        done, _ = self._ray.wait([*self.under_way], timeout=0.2) if self.under_way else ([], [])
+        for reference in done:
+            parted, number = self.under_way[reference]
+            bar.advance(parted.cost_of(number))
+        return done
+
+    def records(self, handle: Any, task: Task) -> list[Record]:
+        ray = self._ray
         try:
-            return ray.get(reference)
+            return ray.get(handle)
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
         except ray.exceptions.RayError as error:

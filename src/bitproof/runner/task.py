@@ -1,6 +1,6 @@
 """What an executor knows of a task: a value with what it needs and what it yields."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from bitproof.records import Record
@@ -37,4 +37,12 @@ class Task(Protocol):
             missing: keys among `yields`.
             advance: told of the passes done.
         """
+        ...
+
+    def parts(self, count: int) -> Sequence["Task"]:
+        """The same work as up to `count` tasks, for as many workers; itself alone where it cannot be parted."""
+        ...
+
+    def joined(self, parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+        """The records, of which each of its parts made a piece, in their order."""
         ...
