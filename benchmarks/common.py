@@ -8,7 +8,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def rotate(
-    alternatives: dict[str, Callable[[], object]],
+    alternatives: Mapping[str, Callable[[], object]],
     *,
     repeats: int,
     warmup: int = 2,

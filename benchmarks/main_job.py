@@ -4,9 +4,9 @@ python benchmarks/main_job.py CIFAR10_ROOT IMAGENET_ROOT WEIGHTS [rounds=3] [ima
 
 The clean images, the eleven resize modes and the fifteen corruptions (severity 3) of a pretrained float network, whose
 weights lie in the folder WEIGHTS, and its frozen w8a8 copy. Of 32 pixels there are eight times as many images. The bare
-loop reads the same pictures, makes the same images by the same settings, and
-runs the same frozen models, channels-last, on batches of the same size; it checks, measures, counts and stores nothing. One thread, CPU
-time, both in rotation; medians over rounds. Goals: 0.95, 0.9, 0.85.
+loop reads the same pictures, makes the same images by the same settings, and runs the same frozen models,
+channels-last, on batches of the same size; it checks, measures, counts and stores nothing. One thread, CPU time, both
+in rotation; medians over rounds. Goals: 0.95, 0.9, 0.85.
 """
 
 import sys
@@ -61,7 +61,9 @@ def measured(
     data = bp.load_data(source[0], root=source[1], limit=count, **options)
     net = bp.load_model(name, weights=Path(roots[2]) / f"{weights}.safetensors")
     models = {"float": net, "w8a8": bp.quantize(net, bp.Scheme(weight_bits=8, act_bits=8), next(data.inputs(4)))}
-    frozen = [bp.freeze(model).to(memory_format=torch.channels_last) for model in models.values()]
+    frozen = [bp.freeze(model) for model in models.values()]
+    for model in frozen:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parts = {
         "clean": (["clean"], 0.95),
         "resizes": (resizes(data), 0.9),
