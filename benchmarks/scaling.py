@@ -62,7 +62,7 @@ class Sleep:
     def parts(self, count: int) -> "list[Sleep]":
         return [self]
 
-    def joined(self, parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    def joined(self, parts: Sequence[Sequence[Any]]) -> Sequence[Record]:
         return parts[0]
 
 

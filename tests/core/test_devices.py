@@ -1,14 +1,22 @@
 """Choosing a device, computing exactly on it, and what happens where its memory is full."""
 
+import queue
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import bitproof as bp
+from bitproof.core import devices
 from bitproof.core.calling import plain_context
-from bitproof.core.devices import about, device_named, present
+from bitproof.core.devices import about, device_named, of_workers, present
+from bitproof.core.processes import CONTEXT
 from bitproof.core.room import Room
 from bitproof.errors import InputError
+from bitproof.judging import Bench
+from bitproof.judging.making import Maker
+from bitproof.runner import executor
+from bitproof.subjects import Subject
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -23,6 +31,35 @@ def test_the_cpu_is_always_there():
 def test_a_device_that_is_not_there(name, model, data):
     with pytest.raises(InputError, match=f"device {name!r}: here are cpu.*Use one of them, or auto"):
         bp.evaluate(model, data, device=name, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cuda", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda:1", ["cuda:1"] * 4),
+        ("auto", ["cuda:0"] * 4),
+        ("cpu", ["cpu"] * 4),
+        (None, []),
+    ],
+)
+def test_workers_share_the_devices_that_no_number_tells_apart(name, expected, monkeypatch):
+    monkeypatch.setattr(devices, "present", lambda: ["cpu", "cuda:0", "cuda:1", "cuda:2"])
+    assert [str(device) for device in of_workers(name, 4)] == expected
+
+
+def test_each_worker_has_its_models_on_its_own_device(model, data, monkeypatch):
+    monkeypatch.setattr(executor, "_worker", None, raising=False)
+    monkeypatch.setattr(devices, "present", lambda: ["cpu", "meta:0"])
+    with Bench(subjects={"float": Subject.of(model)}, maker=Maker(data=data, seed=0), batch_size=8) as bench:
+        places: queue.Queue[torch.device | None] = queue.Queue()
+        for place in (torch.device("meta"), None):
+            places.put(place)
+        found = []
+        for _ in range(2):
+            executor._prepare(bench, places, queue.Queue(), CONTEXT.Event())
+            found.append(executor._worker[0].subjects["float"].device.type)
+    assert found == ["meta", "cpu"] and next(model.parameters()).device.type == "cpu"
 
 
 def switches() -> list[object]:

@@ -62,7 +62,7 @@ def test_several_processes_do_the_same_work(experiment):
         alone = experiment.run(Store(), progress=False)
     finally:
         torch.set_num_threads(threads)
-    together = replace(experiment, jobs=2).run(Store(), progress=False)
+    together = replace(experiment, jobs=2, device="cpu").run(Store(), progress=False)
     assert together.computed == alone.computed and len(together.diagnoses) == 2
     for here, there in zip(alone.cells, together.cells, strict=True):
         assert here.key == there.key

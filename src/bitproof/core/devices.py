@@ -51,6 +51,20 @@ def device_named(name: str) -> torch.device:
     return torch.device(wanted)
 
 
+def of_workers(name: str | None, count: int) -> tuple[torch.device, ...]:
+    """A device for each of `count` workers: all of an accelerator's in turn where its name has no number ("cuda"), else
+    the one that is named; none where none is.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if name is None:
+        return ()
+    named = device_named(name)
+    alike = [torch.device(other) for other in present() if name in other.split(":")[:1]] or [named]
+    return tuple(alike[number % len(alike)] for number in range(count))
+
+
 def about(device: torch.device) -> dict[str, Any]:
     """What results on a device follow from, as plain data; of a CUDA device its name, versions and settings."""
     found: dict[str, Any] = {"products": "exact float32"}

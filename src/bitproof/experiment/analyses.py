@@ -52,7 +52,7 @@ class OneRecord(abc.ABC):
     def parts(self, count: int) -> Sequence[Task]:
         return [self]
 
-    def joined(self, parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    def joined(self, parts: Sequence[Sequence[Any]]) -> Sequence[Record]:
         return parts[0]
 
 

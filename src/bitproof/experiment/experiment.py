@@ -18,7 +18,7 @@ from bitproof.conditions.suites import conditions_of
 from bitproof.conditions.targets import RULES, class_number
 from bitproof.core.calling import plain_context
 from bitproof.core.defended import defended
-from bitproof.core.devices import device_named
+from bitproof.core.devices import device_named, of_workers
 from bitproof.core.memory import keep_freed_memory
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
@@ -59,7 +59,7 @@ class Experiment:
         executor: what does them, a name in `bitproof.runner.EXECUTORS`.
         address: of a Ray cluster that is there, such as "auto"; None = this machine.
         device: where models are tested, a name that `bitproof.core.devices.device_named` takes; None = where each one
-            is. What is elsewhere is tested as a copy.
+            is. What is elsewhere is tested as a copy. "cuda" gives each job one of all CUDA devices in turn.
     """
 
     models: Mapping[str, Model]
@@ -196,7 +196,8 @@ class Experiment:
             models = told_apart(bench, store)
             self._look(bench, models, store)
             plan = self.plan(bench, models)
-            about = partial(environment, {subject.device for subject in bench.subjects.values()})
+            used = {subject.device for subject in bench.subjects.values()}
+            about = partial(environment, used | {*of_workers(self.device, self.jobs)} if self.jobs > 1 else used)
             tally = runner.run(
                 plan, bench, store, about, executor=self._executor, progress=progress, on_record=on_record
             )
@@ -233,7 +234,9 @@ class Experiment:
             return runner.Ray(count=self.jobs, address=self.address)
         if self.executor != "processes":
             return runner.EXECUTORS[self.executor](count=self.jobs)
-        return runner.Processes(count=self.jobs) if self.jobs > 1 else runner.here
+        if self.jobs == 1:
+            return runner.here
+        return runner.Processes(count=self.jobs, devices=of_workers(self.device, self.jobs))
 
     def _look(self, bench: Bench, models: Mapping[str, ModelRecord], store: Store) -> None:
         """Warn of models that seem to be used wrongly, before any work is done on them: of float ones and of files, and
@@ -310,7 +313,7 @@ def evaluate(
         address: of a Ray cluster that is there: "auto", or host and port.
         device: where models are tested: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first CUDA device where there
             is one; None = where each model is. Float32 is computed exactly there (no TF32), and a batch that its memory
-            does not hold is halved.
+            does not hold is halved. With jobs, "cuda" gives each one of all CUDA devices in turn.
         diagnose: also look for masked gradients in each model, which costs about 1,000 passes an example.
         analyses: other ways to look at the models: settings of `bitproof.analysis`, their text such as "layers" or
             "amplification:eps=1/255+8/255" (see `bitproof list analyses`), or an `Analysis` of your own; their records

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import nn
 
@@ -122,6 +123,10 @@ class Bench:
         """How it travels to another process: with the frozen models, as torch pickles no quantizers in training."""
         frozen = {name: self.subjects[name].with_model(model) for name, model in self.exact.items()}
         return _unpacked, (frozen, self.data, self.seed, self.batch_size, self.crafting)
+
+    def on(self, device: torch.device) -> "Bench":
+        """The same, with all models on a device."""
+        return replace(self, subjects={name: subject.on(device) for name, subject in self.subjects.items()})
 
     def close(self) -> None:
         """End what was started."""

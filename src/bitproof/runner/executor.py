@@ -154,9 +154,14 @@ class Processes:
     """In `count` processes, each with its share of the cores.
 
     A task's records come together when it ends: one that is broken off is done anew by the next run.
+
+    Attributes:
+        count: of processes.
+        devices: on which each of them has its models; none leaves them where they are.
     """
 
     count: int
+    devices: tuple[torch.device, ...] = ()
 
     def __call__(self, works: Sequence[Work], bench: Any, store: Store, bar: Progress) -> Iterator[Record]:
         """The records that are wanted.
@@ -166,7 +171,10 @@ class Processes:
         """
         passes, stop = CONTEXT.Queue(), CONTEXT.Event()
         threads = max(1, torch.get_num_threads() // self.count)
-        with worker_pool(self.count, _prepare, Handed(bench), passes, stop, threads=threads) as pool:
+        places = CONTEXT.Queue()
+        for place in self.devices or [None] * self.count:
+            places.put(place)
+        with worker_pool(self.count, _prepare, Handed(bench), places, passes, stop, threads=threads) as pool:
             workers = _Pool(self.count, pool, passes)
             try:
                 yield from workers.do(works, store, bar)
@@ -214,9 +222,10 @@ class Stopped(BaseException):
 _worker: "tuple[Any, Queue[int], Event]"
 
 
-def _prepare(bench: Any, passes: "Queue[int]", stop: Event) -> None:
+def _prepare(bench: Any, places: "Queue[torch.device | None]", passes: "Queue[int]", stop: Event) -> None:
     global _worker
-    _worker = bench, passes, stop
+    place = places.get()
+    _worker = bench if place is None else bench.on(place), passes, stop
 
 
 def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> list[Record]:

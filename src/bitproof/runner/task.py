@@ -43,6 +43,6 @@ class Task(Protocol):
         """The same work as up to `count` tasks, for as many workers; itself alone where it cannot be parted."""
         ...
 
-    def joined(self, parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    def joined(self, parts: Sequence[Sequence[Any]]) -> Sequence[Record]:
         """The records, of which each of its parts made a piece, in their order."""
         ...
