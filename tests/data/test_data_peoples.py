@@ -129,6 +129,59 @@ def test_a_table_says_what_is_wrong_with_it(table):
         bp.load_data("csv", root=write(), classes=["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["0", "1", "-1"], "has the label '-1': labels are whole numbers from 0, or words"),
+        (["0.0", "1.0", "10.0"], "has the label '0.0'.*write 3 in place of 3.0"),
+        (["cat", "", "dog"], "has the label ''.*Leave out what has no label"),
+        (["1", "2", "1000000"], "the largest label is 1000000: .*there are 1,000,000 at most"),
+        (["1", "2", "9" * 5000], "the largest label is 99999999999999999999"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_in_a_table(table, labels, words):
+    """They would be sorted as words, -1 before 0 and 10.0 before 2.0, or number a class that nobody has."""
+    rows, write = table
+    with pytest.raises(InputError, match=words):
+        bp.load_data("csv", root=write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(labels)]))
+
+
+def test_labels_in_numbers_with_zeros_before_and_words_in_digits_stay(table):
+    rows, write = table
+    numbers = write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(["007", "0", "3"])])
+    assert bp.load_data("csv", root=numbers).labels.tolist() == [7, 0, 3]
+    words = write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(["A", "2.0", "7"])])
+    assert bp.load_data("csv", root=words).classes == ("2.0", "7", "A")
+
+
+def test_labels_of_arrays_that_number_no_class_are_refused(tmp_path):
+    for largest in (10**6, 2**40, 2**64 - 1):
+        labels = np.array([*LABELS[1:], largest], np.uint64)
+        np.savez(tmp_path / "odd.npz", images=PICTURES, labels=labels)
+        for limit in (None, 3):
+            with pytest.raises(InputError, match=f"{largest}.*(0, to 999999 at most|1,000,000 at most)"):
+                bp.load_data("npz", root=tmp_path / "odd.npz", limit=limit)
+    with pytest.raises(InputError, match="the largest label is 1000000"):
+        bp.from_dataset([(np.zeros((4, 4, 3), np.uint8), 10**6)])
+
+
+def test_a_table_and_an_archive_without_splits_are_not_calibrated_on_themselves(table, tmp_path, run):
+    rows, write = table
+    alone = write([{"path": row["File"], "y": i % 3} for i, row in enumerate(rows)])
+    grey = np.random.default_rng(1).integers(0, 256, (12, 20, 20), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=grey, labels=LABELS)
+    for name in (f"csv:{alone},size=20,channels=1", f"npz:{tmp_path / 'mine.npz'}"):
+        said = ("evaluate", "digits_cnn", "--data", name, "--suite", "clean", "--scheme", "w8a8", "--quiet")
+        code, _, err = run(*said)
+        assert code == 2 and f"this {name[:3]} has no train split" in err, err
+        code, _, err = run(*said, "--calibration-data", name)
+        assert code == 2 and "not calibrated on what they are tested on" in err, err
+    divided = {"x_test": grey[:6], "y_test": LABELS[:6], "x_train": grey[6:], "y_train": LABELS[6:]}
+    np.savez(tmp_path / "mine.npz", **divided)
+    code, _, err = run(*said)
+    assert code == 0, err
+
+
 # ---- Hugging Face's folders
 
 
@@ -167,6 +220,36 @@ def test_hugging_face_folder_of_other_columns(tmp_path):
     parquet(tmp_path, "test-0.parquet", range(2), column="pixels")
     with pytest.raises(InputError, match="its columns are pixels, label"):
         bp.load_data("hf", root=tmp_path)
+
+
+def test_hugging_face_labels_that_are_missing_are_refused(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as writer
+
+    def write(labels, about=None):
+        pictures = [{"bytes": png(PICTURES[i]), "path": f"{i}.png"} for i in range(len(labels))]
+        columns = {"image": arrow.array(pictures, arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))}
+        table = arrow.table({**columns, "label": arrow.array(labels)}).replace_schema_metadata(about)
+        writer.write_table(table, tmp_path / "test-00000-of-00001.parquet")
+
+    names = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}}}
+    for labels, words in (
+        ([0, -1, 1, -1], "has the label -1 and 1 more: it names 2 classes.*-1 stands for none"),
+        ([0, None, 1], "has the label None: it names 2 classes"),
+        ([0.0, 1.0], "has the label 0.0"),
+        ([0, 2], "has the label 2"),
+    ):
+        write(labels, {"huggingface": json.dumps(names)})
+        with pytest.raises(InputError, match=words):
+            bp.load_data("hf", root=tmp_path)
+    for labels, words in (
+        ([1, None], "has the label ''"),
+        ([0, -1], "has the label '-1'"),
+        ([], "has no rows of 'test'"),
+    ):
+        write(labels)
+        with pytest.raises(InputError, match=words):
+            bp.load_data("hf", root=tmp_path)
 
 
 # ---- a function of one's own
