@@ -27,7 +27,8 @@ from bitproof.models import read_weights
 from bitproof.pictures.pixels import DECODERS, decode
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 from bitproof.shifts.released import CifarC, ImageNetC, ImageNetP
-from bitproof.store import Store, _checksum
+from bitproof.store import Store
+from bitproof.store.rows import checksum
 from bitproof.train.state import Position, Run, StateFile
 
 
@@ -270,7 +271,7 @@ def _read_record(folder: Path) -> None:
         run = store.begin_run({})
         for each in (cell, other):
             store.append(each, run)
-        row = (content, arrays, _checksum("cell", content, arrays), cell.key)
+        row = (content, arrays, checksum("cell", content, arrays), cell.key)
         store._db.execute("UPDATE records SET content = ?, arrays = ?, checksum = ? WHERE key = ?", row)
         missing = store.missing([cell.key, other.key])
         found = [record.key for record in store.query()]
