@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import bitproof as bp
 from bitproof.core.calling import plain_context
-from bitproof.core.devices import about, device_named, present
+from bitproof.core.devices import _deterministic, about, device_named, present
 from bitproof.core.room import Room
 from bitproof.errors import InputError
 
@@ -23,6 +23,36 @@ def test_the_cpu_is_always_there():
 def test_a_device_that_is_not_there(name, model, data):
     with pytest.raises(InputError, match=f"device {name!r}: here are cpu.*Use one of them, or auto"):
         bp.evaluate(model, data, device=name, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "device"),
+    [
+        (["cpu", "cuda:0", "cuda:1"], "auto", "cuda:0"),
+        (["cpu", "cuda:0", "cuda:1"], "cuda", "cuda:0"),
+        (["cpu", "cuda:0", "cuda:1"], "cuda:1", "cuda:1"),
+        (["cpu", "cuda:0", "cuda:1"], "cpu", "cpu"),
+        (["cpu", "mps:0"], "auto", "cpu"),
+        (["cpu", "mps:0"], "mps", "mps:0"),
+    ],
+)
+def test_which_device_is_meant_where_there_are_others(there, name, device, monkeypatch):
+    monkeypatch.setattr("bitproof.core.devices.present", lambda: there)
+    assert device_named(name) == torch.device(device)
+
+
+@pytest.mark.parametrize("before", [(False, False), (True, False), (True, True)])
+def test_what_the_caller_asked_of_determinism_comes_back(before):
+    def asked():
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        with _deterministic():
+            assert asked() == (True, True)
+        assert asked() == before
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def switches() -> list[object]:

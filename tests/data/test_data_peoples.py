@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import bitproof as bp
+from bitproof.data.base import stratified
 from bitproof.errors import InputError
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 10, 8, 3), np.uint8)
@@ -40,7 +41,27 @@ def test_a_sample_gives_each_class_its_share_and_follows_from_the_seed():
     assert part.ids.tolist() != digits.sample(100, seed=2).ids.tolist()
     assert bp.load_data("digits", sample=100, seed=1).fingerprint == part.fingerprint
     assert set(digits.sample(50, seed=1).ids) <= set(digits.sample(200, seed=1).ids)
-    assert len(digits.sample(10_000)) == len(digits) and digits.take(3).ids.tolist() == [0, 1, 2]
+    assert len(digits.sample(10_000)) == len(digits.take(10_000)) == len(digits) and digits.take(3).ids.tolist() == [
+        0,
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "shares"),
+    [
+        ((7, 2, 1), 4, (3, 1, 0)),  # 2.8, 0.8, 0.4
+        ((6, 3, 1), 5, (3, 2, 0)),  # 3, 1.5, 0.5: the first of two alike
+        ((50, 30, 20), 10, (5, 3, 2)),
+        ((1, 1, 1, 97), 3, (0, 0, 0, 3)),
+    ],
+)
+def test_shares_are_rounded_by_the_largest_remainder(sizes, count, shares):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(3):
+        rows = stratified(labels, np.arange(len(labels)), count, seed)
+        assert np.bincount(labels[rows], minlength=len(sizes)).tolist() == list(shares)
 
 
 def test_a_part_of_none_and_two_parts_are_refused():

@@ -107,6 +107,27 @@ def test_merging_twice_is_no_conflict_and_another_answer_is(place, tmp_path):
         merge([place / "a.db"], tmp_path / "m.db")
 
 
+def test_a_merged_store_keeps_environments_and_files_and_what_is_loaded_exports_them(place, tmp_path):
+    stores = []
+    for i, name in enumerate("ab"):
+        with bp.Store(place / f"{name}.db", readonly=True) as store:
+            cells = store.query()
+        with bp.Store(tmp_path / f"{name}.db") as store:
+            run = store.begin_run({"machine": name})
+            for cell in cells:
+                store.append(cell, run)
+            fingerprint = cells[0].data.fingerprint
+            store.keep_files(fingerprint, {number: f"{number}.png" for number in range(5 + i)})
+        stores.append(tmp_path / f"{name}.db")
+    merge(stores, tmp_path / "m.db")
+    with bp.Store(tmp_path / "m.db", readonly=True) as store:
+        assert store.files() == {fingerprint: {number: f"{number}.png" for number in range(6)}}
+        said = store.environments()
+        assert [said[cell.run]["machine"] for cell in store.query()] == ["a", "a", "b", "b"]
+    bp.Result.load(stores[1]).export(tmp_path / "t.csv")
+    assert pd.read_csv(tmp_path / "t.csv")["file"].dropna().tolist() == [f"{number}.png" for number in range(6)] * 2
+
+
 def test_the_command_line_merges_and_compares(place, tmp_path, run):
     code, out, _ = run("merge", place / "a.db", place / "b.db", "-o", tmp_path / "m.db")
     assert code == 0 and "4 results, 0 of them held alike" in out

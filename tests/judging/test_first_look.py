@@ -94,6 +94,41 @@ def test_a_constant_answer_that_happens_to_be_common_proves_nothing():
         assert "0 to 255" not in finding
 
 
+def test_a_form_has_to_be_better_at_the_level_over_all_that_are_tried():
+    """Ten more of a hundred have p = 1/1024, which one test of three forms alone would call beyond doubt; 13 are."""
+    labels = np.arange(100) % 10
+    images = torch.zeros(100, 2, 4, 4)  # of two channels: pixels to 255, and one normalisation
+    images[:, 0, 0, 0] = torch.arange(100) / 128
+
+    class Better(nn.Module):
+        """Right on 30 images, and where their pixels reach 255 on so many more."""
+
+        def __init__(self, more):
+            super().__init__()
+            self.more = more
+
+        def forward(self, shown):
+            scaled = bool(shown.max() > 1)
+            rows = (shown[:, 0, 0, 0] * 128 / (255 if scaled else 1)).round().long()
+            right = rows < 30 + scaled * self.more
+            return nn.functional.one_hot((rows + ~right) % 10, 10).float() * 3 - 1
+
+    data = bp.from_arrays(images, labels)
+    assert len(forms(Better(0), 2)) == 2
+    assert first_look(Better(10), data, "some") == []
+    (finding,) = first_look(Better(13), data, "more")
+    assert "is right on 30 of 100 images, and on 43 of them where it is given pixels from 0 to 255" in finding
+
+
+def test_one_answer_to_data_that_are_nearly_of_one_class_is_no_finding():
+    images = torch.rand(100, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    data = bp.from_arrays(images, [0] * 85 + [1] * 15, classes=["a", "b"])
+    constant = Seen(None, lambda _, shown: shown.new_tensor([2.0, -1.0]).expand(len(shown), 2))
+    assert first_look(constant, data, "constant") == []
+    (finding,) = first_look(constant, bp.from_arrays(images, [0] * 75 + [1] * 25, classes=["a", "b"]), "constant")
+    assert "gives one answer, class 0, to 100 of 100 images" in finding
+
+
 def test_forms_fit_the_channels():
     assert len(forms(nn.Identity(), 2)) == 2
     assert any("MNIST" in form.text for form in forms(nn.Identity(), 1))
