@@ -117,6 +117,23 @@ def test_one_image_that_does_not_fit_is_said_so(model):
         Room(2).fit(lambda most: small(torch.zeros(most, 1, 20, 20)))
 
 
+def test_the_room_is_halved_until_the_work_fits_and_stays_so():
+    asked = []
+
+    def work(images):
+        asked.append(images)
+        if images > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    room = Room(9)
+    with pytest.warns(UserWarning) as said:
+        assert room.fit(work) == "done"
+    assert asked == [9, 4, 2, 1] and room.images == 1
+    assert [str(one.message)[-14:] for one in said] == [f"{images} from here on" for images in (4, 2, 1)]
+    assert room.fit(work) == "done" and asked[4:] == [1]
+
+
 @gpu
 def test_a_gpu_says_what_it_is():
     assert about(torch.device("cuda:0")).keys() == {"products", "name", "cuda", "cudnn", "tf32", "deterministic"}

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import bitproof as bp
+from bitproof.cli.common import load_examples
 from bitproof.data.base import stratified
 from bitproof.errors import InputError
 
@@ -64,6 +65,23 @@ def test_shares_are_rounded_by_the_largest_remainder(sizes, count, shares):
         assert np.bincount(labels[rows], minlength=len(sizes)).tolist() == list(shares)
 
 
+def test_a_command_draws_its_sample_by_its_seed():
+    part = load_examples("digits", "test", None, sample=30, seed=3)
+    assert part.ids.tolist() == bp.load_data("digits", sample=30, seed=3).ids.tolist()
+    assert part.ids.tolist() != bp.load_data("digits", sample=30).ids.tolist()
+
+
+def test_a_command_frames_pictures_as_the_zoo_does_at_another_size(tmp_path):
+    pytest.importorskip("timm")
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(PICTURES[0]).save(tmp_path / label / "1.png")
+    framing = load_examples(
+        f"folder:{tmp_path}", "test", None, model="timm:vit_base_patch16_224", input_size=112
+    ).framing
+    assert (framing.height, framing.shorter, framing.resize) == (112, 124, "pillow-cubic")  # half of 224 and 248
+
+
 def test_a_part_of_none_and_two_parts_are_refused():
     with pytest.raises(InputError, match="a part of 0 examples"):
         bp.load_data("digits").take(0)
@@ -93,6 +111,16 @@ def test_npz_by_any_of_the_usual_names_and_orders(tmp_path, names, images):
     assert data.labels.tolist() == LABELS[:7].tolist()
     if others:
         assert len(bp.load_data("npz", root=tmp_path / "mine.npz", split="train")) == 3
+
+
+def test_npz_of_odd_shapes_and_parts_is_read_as_it_is_meant(tmp_path):
+    narrow = PICTURES[:, :, :4].transpose(0, 3, 1, 2)  # channels first, and four columns that are none
+    np.savez(tmp_path / "narrow.npz", images=narrow, labels=LABELS)
+    data = bp.load_data("npz", root=tmp_path / "narrow.npz", limit=1)
+    assert (data.shape, data.classes) == ((3, 10, 4), ("0", "1", "2")) and (shown(data) == PICTURES[:1, :, :4]).all()
+    np.savez(tmp_path / "half.npz", x_train=PICTURES, y_train=LABELS, x=PICTURES, y=LABELS)
+    with pytest.raises(InputError, match="images and labels are called x_test and y_test"):
+        bp.load_data("npz", root=tmp_path / "half.npz")
 
 
 def test_npz_says_what_it_lacks(tmp_path):
@@ -135,6 +163,21 @@ def test_a_table_gives_its_pictures_in_order(table):
     numbers = [{"path": row["File"], "y": LABELS[i]} for i, row in enumerate(rows)]
     data = bp.load_data("csv", root=write(numbers, "numbers.csv"), classes=["x", "y", "z"], size=6)
     assert (data.classes, data.shape, data.labels.tolist()) == (("x", "y", "z"), (3, 6, 6), LABELS.tolist())
+
+
+def test_a_table_as_windows_and_excel_write_it(table):
+    rows, write = table
+    place = write([{"path": row["File"].replace("/", "\\"), "label": row["label"]} for row in rows])
+    place.write_bytes(b"\xef\xbb\xbf" + place.read_bytes())
+    data = bp.load_data("csv", root=place)
+    assert (shown(data) == PICTURES).all() and data.labels.tolist() == LABELS.tolist()
+
+
+def test_classes_that_are_named_by_numbers_come_in_the_order_that_is_given(table):
+    rows, write = table
+    place = write([{"path": rows[i]["File"], "label": label} for i, label in enumerate(["7", "3", "7"])])
+    assert bp.load_data("csv", root=place, classes=["3", "5", "7"]).labels.tolist() == [2, 0, 2]
+    assert bp.load_data("csv", root=place, classes=list("abcdefgh")).labels.tolist() == [7, 3, 7]
 
 
 def test_a_table_says_what_is_wrong_with_it(table):
@@ -230,6 +273,11 @@ def test_hugging_face_folder_with_several_files_and_groups(tmp_path):
     assert (backwards == data.images(range(12)).numpy()[[11, 0, 6, 5]]).all()
     assert len(bp.load_data("hf", root=tmp_path, split="train")) == 2
     assert len(bp.load_data("hf", root=tmp_path, sample=4)) == 4
+    assert bp.load_data("hf", root=tmp_path, limit=3).labels.tolist() == LABELS[:3].tolist()
+    parquet(tmp_path, "validation-00000-of-00001.parquet", range(1))
+    assert len(bp.load_data("hf", root=tmp_path)) == 12 and bp.load_data("hf", root=tmp_path, split="validation")
+    renamed = bp.load_data("hf", root=tmp_path, classes=["w", "x", "y", "z"])
+    assert renamed.classes == ("w", "x", "y", "z") and renamed.labels.tolist() == LABELS.tolist()
     with pytest.raises(InputError, match="no Parquet files of the split 'extra'.*test-00000-of-00002"):
         bp.load_data("hf", root=tmp_path, split="extra")
 
@@ -332,7 +380,7 @@ def test_a_list_of_classes_may_be_a_file_of_its_own(tmp_path, run):
     for label in ("even", "odd"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         Image.fromarray(PICTURES[0]).save(tmp_path / "pictures" / label / "1.png")
-    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "odd", "even"]))
+    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "", " odd ", "even", "\n"]))
     command = [
         "evaluate",
         "resnet20",
