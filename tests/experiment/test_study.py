@@ -59,6 +59,9 @@ def test_models_of_one_name_are_taken_together_over_a_tag():
         pooled([cells[0], other], "train_seed")
     seeds = [replace(cell, seed=i) for i, cell in enumerate(cells)]
     assert pooled(seeds, "seed")[0]["holds"].startswith("draws of attacks and corruptions")
+    named = [replace(cell, model=replace(cell.model, tags={"seed": i})) for i, cell in enumerate(cells)]
+    with pytest.raises(InputError, match="two results of 'float' under 'clean' with seed = 0"):
+        pooled(named, "seed")  # a tag of that name is not the seed of the run
 
 
 def test_a_family_may_be_named_by_a_tag():
@@ -209,8 +212,10 @@ def test_an_estimate_is_of_what_is_missing_at_the_measured_pace(place):
     data = bp.load_data("digits", limit=20)
     model = bp.tagged(bp.load_model("digits_cnn", seed=0), train_seed=0)
     plan = experiment_of({"net": model}, data, conditions=["fgsm:eps=0.1", "pgd:eps=0.1,steps=3"])
+    both = experiment_of({"net": model, "new": bp.load_model("digits_cnn", seed=1)}, data, suite="clean")
     with bp.Store(place / "a.db", readonly=True) as store:
-        found = estimate(plan, store)
+        found, partly = estimate(plan, store), estimate(both, store)
+    assert [(task.results, task.passes) for task in partly.tasks] == [(1, 20)] and partly.reused == 1
     assert (len(found.tasks), found.reused, found.tasks[0].results) == (1, 2, 1)
     assert found.passes == found.tasks[0].passes == 20 * (3 + 3 + 1) and found.measured > 0
     assert found.seconds == pytest.approx(found.measured * found.passes)
