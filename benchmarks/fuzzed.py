@@ -7,6 +7,7 @@ where something was refused, and returns where all of it was accepted.
 import io
 import pickle
 import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,8 @@ from bitproof.models import read_weights
 from bitproof.pictures.pixels import DECODERS, decode
 from bitproof.records import Cell, ConditionRecord, DataRecord, ModelRecord, Pictures
 from bitproof.shifts.released import CifarC, ImageNetC, ImageNetP
-from bitproof.store import Store, _checksum
+from bitproof.store import Store
+from bitproof.store.rows import checksum
 from bitproof.train.state import Position, Run, StateFile
 
 
@@ -48,11 +50,11 @@ def _pictures(count: int, side: int = 32) -> np.ndarray:
     return _RNG.integers(0, 256, (count, side, side, 3), np.uint8)
 
 
-def _data(name: str) -> Callable[[Path], None]:
+def _data(name: str, files: str = "") -> Callable[[Path], None]:
     """Loads a data set and all its pictures."""
 
     def read(folder: Path) -> None:
-        data = bp.load_data(name, root=folder)
+        data = bp.load_data(name, root=folder / files)
         read = data.read(range(len(data)))
         assert data.labels.min() >= 0 and data.labels.max() < len(data.classes)
         _refuse_if(data.left_out or read.left_out)
@@ -122,6 +124,20 @@ def _read_folder(folder: Path) -> None:
                 refused[path.name, decoder] = error.what
     _data("folder")(folder)
     _refuse_if(refused)
+
+
+def _write_shards(folder: Path) -> None:
+    for number, form in enumerate((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)):
+        with tarfile.open(folder / f"val-{number}.tar", "w", format=form) as shard:
+            for i, pixels in enumerate(_pictures(2, 16)):
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, ("PNG", "JPEG")[i])
+                label = (b"1", b'{"label": 0}')[i]
+                key = f"{number}{'x' * 120 * i}"  # a name that takes a header of its own
+                for suffix, content in ((("png", "jpg")[i], buffer.getvalue()), (("cls", "json")[i], label)):
+                    entry = tarfile.TarInfo(f"{key}.{suffix}")
+                    entry.size = len(content)
+                    shard.addfile(entry, io.BytesIO(content))
 
 
 def _write_cifar_c(folder: Path) -> None:
@@ -255,7 +271,7 @@ def _read_record(folder: Path) -> None:
         run = store.begin_run({})
         for each in (cell, other):
             store.append(each, run)
-        row = (content, arrays, _checksum("cell", content, arrays), cell.key)
+        row = (content, arrays, checksum("cell", content, arrays), cell.key)
         store._db.execute("UPDATE records SET content = ?, arrays = ?, checksum = ? WHERE key = ?", row)
         missing = store.missing([cell.key, other.key])
         found = [record.key for record in store.query()]
@@ -336,4 +352,5 @@ READERS = {
     "stored record": Reader(_write_record, _read_record),
     "state of training": Reader(_write_state, _read_state),
     "made model": Reader(_write_made, lambda folder: made_in(folder)),
+    "WebDataset": Reader(_write_shards, _data("wds", "val-{0..1}.tar")),
 }

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -126,6 +127,18 @@ def parquet(folder: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), folder / "mine" / "test-00000-of-00001.parquet")
 
 
+def shards(folder: Path) -> None:
+    pictures = sorted(Path(ROOTS["PHOTOS"]).rglob("*.JPEG"))[:64]
+    names = sorted({path.parent.name for path in pictures})
+    for number in range(2):
+        with tarfile.open(folder / f"val-{number:06d}.tar", "w") as shard:
+            for path in pictures[number::2]:
+                (folder / "label").write_text(str(names.index(path.parent.name)))
+                shard.add(path, f"{path.stem}.jpg")
+                shard.add(folder / "label", f"{path.stem}.cls")
+    (folder / "label").unlink()
+
+
 NETWORKS = (
     Way("network: name of a built-in one", (f"bitproof evaluate {RESNET20} {CIFAR} {BRIEF}",)),
     Way("network: timm:NAME", ("bitproof evaluate timm:resnet18 --data imagenet:$PHOTOS --limit 16 --suite clean",)),
@@ -186,6 +199,14 @@ DATA = (
         "data: hf:FOLDER",
         ("bitproof evaluate timm:resnet18 --data hf:mine --limit 16 --suite clean --classes $LISTED",),
         parquet,
+    ),
+    Way(
+        "data: wds:PATTERN",
+        (
+            "bitproof evaluate timm:resnet18 --data 'wds:val-{000000..000001}.tar' --limit 16 --suite clean "
+            "--classes $LISTED",
+        ),
+        shards,
     ),
     Way("data: a Dataset of one's own, by name", (f"bitproof evaluate {RESNET20} --data mine:dataset {BRIEF}",), mine),
     Way(

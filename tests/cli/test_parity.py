@@ -145,10 +145,11 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(run, tmp_path):
 
 def test_an_experiment_in_a_file_is_the_command_that_it_amounts_to(run, tmp_path):
     file = tmp_path / "experiment.toml"
-    text = 'model = "digits_cnn"\ndata = "digits"\nlimit = 8\nsuite = "clean"\nindependent = true\ndiagnose = false\n'
+    text = 'model = "digits_cnn"\ndata = "digits"\nlimit = 8\nbatch_size = 4\nsuite = "clean"\n'
+    text += "independent = true\ndiagnose = false\n"
     file.write_text(f'{text}condition = ["fgsm:eps=0.1", "noise:eps=0.1"]\nstore = "{tmp_path}/s.db"\n')
-    expected = "evaluate digits_cnn --data digits --limit 8 --suite clean --independent --condition fgsm:eps=0.1"
-    assert " ".join(words_of(file)).startswith(expected)
+    expected = "evaluate digits_cnn --data digits --limit 8 --batch-size 4 --suite clean --independent"
+    assert " ".join(words_of(file)).startswith(f"{expected} --condition fgsm:eps=0.1 --condition noise:eps=0.1")
     code, out, err = run("run", file)
     assert code == 0 and "3 results computed" in out and f"bitproof {expected}" in err
     assert bp.Result.load(tmp_path / "s.db").environments[0]["command"][1:4] == ["evaluate", "digits_cnn", "--data"]

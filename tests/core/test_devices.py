@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import bitproof as bp
 from bitproof.core import devices
 from bitproof.core.calling import plain_context
-from bitproof.core.devices import about, device_named, of_workers, present
+from bitproof.core.devices import _deterministic, about, device_named, of_workers, present
 from bitproof.core.processes import CONTEXT
 from bitproof.core.room import Room
 from bitproof.errors import InputError
@@ -60,6 +60,36 @@ def test_each_worker_has_its_models_on_its_own_device(model, data, monkeypatch):
             executor._prepare(bench, places, queue.Queue(), CONTEXT.Event())
             found.append(executor._worker[0].subjects["float"].device.type)
     assert found == ["meta", "cpu"] and next(model.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "device"),
+    [
+        (["cpu", "cuda:0", "cuda:1"], "auto", "cuda:0"),
+        (["cpu", "cuda:0", "cuda:1"], "cuda", "cuda:0"),
+        (["cpu", "cuda:0", "cuda:1"], "cuda:1", "cuda:1"),
+        (["cpu", "cuda:0", "cuda:1"], "cpu", "cpu"),
+        (["cpu", "mps:0"], "auto", "cpu"),
+        (["cpu", "mps:0"], "mps", "mps:0"),
+    ],
+)
+def test_which_device_is_meant_where_there_are_others(there, name, device, monkeypatch):
+    monkeypatch.setattr("bitproof.core.devices.present", lambda: there)
+    assert device_named(name) == torch.device(device)
+
+
+@pytest.mark.parametrize("before", [(False, False), (True, False), (True, True)])
+def test_what_the_caller_asked_of_determinism_comes_back(before):
+    def asked():
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        with _deterministic():
+            assert asked() == (True, True)
+        assert asked() == before
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def switches() -> list[object]:
@@ -122,6 +152,23 @@ def test_one_image_that_does_not_fit_is_said_so(model):
     small.most = 0
     with pytest.raises(InputError, match="one image does not fit .*CUDA out of memory.*device='cpu'"), pytest.warns():
         Room(2).fit(lambda most: small(torch.zeros(most, 1, 20, 20)))
+
+
+def test_the_room_is_halved_until_the_work_fits_and_stays_so():
+    asked = []
+
+    def work(images):
+        asked.append(images)
+        if images > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    room = Room(9)
+    with pytest.warns(UserWarning) as said:
+        assert room.fit(work) == "done"
+    assert asked == [9, 4, 2, 1] and room.images == 1
+    assert [str(one.message)[-14:] for one in said] == [f"{images} from here on" for images in (4, 2, 1)]
+    assert room.fit(work) == "done" and asked[4:] == [1]
 
 
 @gpu

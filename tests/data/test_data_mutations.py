@@ -1,6 +1,7 @@
 """Files with seeded damage: each is read or refused by an `InputError`, and in bounded memory."""
 
 import pickle
+import tarfile
 import tracemalloc
 
 import numpy as np
@@ -43,12 +44,25 @@ def write_tiny_imagenet(root, rng):
     (root / "val" / "val_annotations.txt").write_text("".join(lines))
 
 
+def write_wds(root, rng):
+    for number in range(2):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(root / "picture.png")
+        with tarfile.open(root / f"val-{number}.tar", "w") as shard:
+            shard.add(root / "picture.png", f"{number}.png")
+            (root / "label").write_text(str(number))
+            shard.add(root / "label", f"{number}.cls")
+    for left in ("picture.png", "label"):
+        (root / left).unlink()
+
+
 WRITERS = {
     "svhn": lambda root, rng: write_svhn(root, rng, compressed=True),
     "svhn uncompressed": lambda root, rng: write_svhn(root, rng, compressed=False),
     "cifar100": write_cifar100_binary,
     "cifar100 pickles": write_cifar100_pickles,
     "tiny_imagenet": write_tiny_imagenet,
+    "wds": write_wds,
 }
 
 
@@ -76,7 +90,8 @@ def test_damage_is_refused_or_read(kind, tmp_path):
     rng = np.random.default_rng(0)
     WRITERS[kind](tmp_path, rng)
     name = kind.split()[0]
-    assert len(load_data(name, root=tmp_path)) == 2  # it is whole
+    root = tmp_path / "val-{0..1}.tar" if name == "wds" else tmp_path
+    assert len(load_data(name, root=root)) == 2  # it is whole
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     refused = 0
     tracemalloc.start()
@@ -85,7 +100,7 @@ def test_damage_is_refused_or_read(kind, tmp_path):
         whole = path.read_bytes()
         path.write_bytes(damaged(whole, rng))
         try:
-            data = load_data(name, root=tmp_path)
+            data = load_data(name, root=root)
             read = data.read(range(len(data)))
             rows, images = read.rows, read.images
             assert images.shape == (len(rows), *data.shape) and images.min() >= 0 and images.max() <= 1

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import bitproof as bp
+from bitproof.cli.common import load_examples
+from bitproof.data.base import stratified
 from bitproof.errors import InputError
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 10, 8, 3), np.uint8)
@@ -40,7 +42,44 @@ def test_a_sample_gives_each_class_its_share_and_follows_from_the_seed():
     assert part.ids.tolist() != digits.sample(100, seed=2).ids.tolist()
     assert bp.load_data("digits", sample=100, seed=1).fingerprint == part.fingerprint
     assert set(digits.sample(50, seed=1).ids) <= set(digits.sample(200, seed=1).ids)
-    assert len(digits.sample(10_000)) == len(digits) and digits.take(3).ids.tolist() == [0, 1, 2]
+    assert len(digits.sample(10_000)) == len(digits.take(10_000)) == len(digits) and digits.take(3).ids.tolist() == [
+        0,
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "shares"),
+    [
+        ((7, 2, 1), 4, (3, 1, 0)),  # 2.8, 0.8, 0.4
+        ((6, 3, 1), 5, (3, 2, 0)),  # 3, 1.5, 0.5: the first of two alike
+        ((50, 30, 20), 10, (5, 3, 2)),
+        ((1, 1, 1, 97), 3, (0, 0, 0, 3)),
+    ],
+)
+def test_shares_are_rounded_by_the_largest_remainder(sizes, count, shares):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(3):
+        rows = stratified(labels, np.arange(len(labels)), count, seed)
+        assert np.bincount(labels[rows], minlength=len(sizes)).tolist() == list(shares)
+
+
+def test_a_command_draws_its_sample_by_its_seed():
+    part = load_examples("digits", "test", None, sample=30, seed=3)
+    assert part.ids.tolist() == bp.load_data("digits", sample=30, seed=3).ids.tolist()
+    assert part.ids.tolist() != bp.load_data("digits", sample=30).ids.tolist()
+
+
+def test_a_command_frames_pictures_as_the_zoo_does_at_another_size(tmp_path):
+    pytest.importorskip("timm")
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(PICTURES[0]).save(tmp_path / label / "1.png")
+    framing = load_examples(
+        f"folder:{tmp_path}", "test", None, model="timm:vit_base_patch16_224", input_size=112
+    ).framing
+    assert (framing.height, framing.shorter, framing.resize) == (112, 124, "pillow-cubic")  # half of 224 and 248
 
 
 def test_a_part_of_none_and_two_parts_are_refused():
@@ -72,6 +111,16 @@ def test_npz_by_any_of_the_usual_names_and_orders(tmp_path, names, images):
     assert data.labels.tolist() == LABELS[:7].tolist()
     if others:
         assert len(bp.load_data("npz", root=tmp_path / "mine.npz", split="train")) == 3
+
+
+def test_npz_of_odd_shapes_and_parts_is_read_as_it_is_meant(tmp_path):
+    narrow = PICTURES[:, :, :4].transpose(0, 3, 1, 2)  # channels first, and four columns that are none
+    np.savez(tmp_path / "narrow.npz", images=narrow, labels=LABELS)
+    data = bp.load_data("npz", root=tmp_path / "narrow.npz", limit=1)
+    assert (data.shape, data.classes) == ((3, 10, 4), ("0", "1", "2")) and (shown(data) == PICTURES[:1, :, :4]).all()
+    np.savez(tmp_path / "half.npz", x_train=PICTURES, y_train=LABELS, x=PICTURES, y=LABELS)
+    with pytest.raises(InputError, match="images and labels are called x_test and y_test"):
+        bp.load_data("npz", root=tmp_path / "half.npz")
 
 
 def test_npz_says_what_it_lacks(tmp_path):
@@ -116,6 +165,21 @@ def test_a_table_gives_its_pictures_in_order(table):
     assert (data.classes, data.shape, data.labels.tolist()) == (("x", "y", "z"), (3, 6, 6), LABELS.tolist())
 
 
+def test_a_table_as_windows_and_excel_write_it(table):
+    rows, write = table
+    place = write([{"path": row["File"].replace("/", "\\"), "label": row["label"]} for row in rows])
+    place.write_bytes(b"\xef\xbb\xbf" + place.read_bytes())
+    data = bp.load_data("csv", root=place)
+    assert (shown(data) == PICTURES).all() and data.labels.tolist() == LABELS.tolist()
+
+
+def test_classes_that_are_named_by_numbers_come_in_the_order_that_is_given(table):
+    rows, write = table
+    place = write([{"path": rows[i]["File"], "label": label} for i, label in enumerate(["7", "3", "7"])])
+    assert bp.load_data("csv", root=place, classes=["3", "5", "7"]).labels.tolist() == [2, 0, 2]
+    assert bp.load_data("csv", root=place, classes=list("abcdefgh")).labels.tolist() == [7, 3, 7]
+
+
 def test_a_table_says_what_is_wrong_with_it(table):
     rows, write = table
     for change, words in (
@@ -127,6 +191,59 @@ def test_a_table_says_what_is_wrong_with_it(table):
             bp.load_data("csv", root=write(change, "bad.csv"))
     with pytest.raises(InputError, match="has the label 'c'"):
         bp.load_data("csv", root=write(), classes=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["0", "1", "-1"], "has the label '-1': labels are whole numbers from 0, or words"),
+        (["0.0", "1.0", "10.0"], "has the label '0.0'.*write 3 in place of 3.0"),
+        (["cat", "", "dog"], "has the label ''.*Leave out what has no label"),
+        (["1", "2", "1000000"], "the largest label is 1000000: .*there are 1,000,000 at most"),
+        (["1", "2", "9" * 5000], "the largest label is 99999999999999999999"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_in_a_table(table, labels, words):
+    """They would be sorted as words, -1 before 0 and 10.0 before 2.0, or number a class that nobody has."""
+    rows, write = table
+    with pytest.raises(InputError, match=words):
+        bp.load_data("csv", root=write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(labels)]))
+
+
+def test_labels_in_numbers_with_zeros_before_and_words_in_digits_stay(table):
+    rows, write = table
+    numbers = write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(["007", "0", "3"])])
+    assert bp.load_data("csv", root=numbers).labels.tolist() == [7, 0, 3]
+    words = write([{"path": rows[i]["File"], "y": label} for i, label in enumerate(["A", "2.0", "7"])])
+    assert bp.load_data("csv", root=words).classes == ("2.0", "7", "A")
+
+
+def test_labels_of_arrays_that_number_no_class_are_refused(tmp_path):
+    for largest in (10**6, 2**40, 2**64 - 1):
+        labels = np.array([*LABELS[1:], largest], np.uint64)
+        np.savez(tmp_path / "odd.npz", images=PICTURES, labels=labels)
+        for limit in (None, 3):
+            with pytest.raises(InputError, match=f"{largest}.*(0, to 999999 at most|1,000,000 at most)"):
+                bp.load_data("npz", root=tmp_path / "odd.npz", limit=limit)
+    with pytest.raises(InputError, match="the largest label is 1000000"):
+        bp.from_dataset([(np.zeros((4, 4, 3), np.uint8), 10**6)])
+
+
+def test_a_table_and_an_archive_without_splits_are_not_calibrated_on_themselves(table, tmp_path, run):
+    rows, write = table
+    alone = write([{"path": row["File"], "y": i % 3} for i, row in enumerate(rows)])
+    grey = np.random.default_rng(1).integers(0, 256, (12, 20, 20), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=grey, labels=LABELS)
+    for name in (f"csv:{alone},size=20,channels=1", f"npz:{tmp_path / 'mine.npz'}"):
+        said = ("evaluate", "digits_cnn", "--data", name, "--suite", "clean", "--scheme", "w8a8", "--quiet")
+        code, _, err = run(*said)
+        assert code == 2 and f"this {name[:3]} has no train split" in err, err
+        code, _, err = run(*said, "--calibration-data", name)
+        assert code == 2 and "not calibrated on what they are tested on" in err, err
+    divided = {"x_test": grey[:6], "y_test": LABELS[:6], "x_train": grey[6:], "y_train": LABELS[6:]}
+    np.savez(tmp_path / "mine.npz", **divided)
+    code, _, err = run(*said)
+    assert code == 0, err
 
 
 # ---- Hugging Face's folders
@@ -156,6 +273,11 @@ def test_hugging_face_folder_with_several_files_and_groups(tmp_path):
     assert (backwards == data.images(range(12)).numpy()[[11, 0, 6, 5]]).all()
     assert len(bp.load_data("hf", root=tmp_path, split="train")) == 2
     assert len(bp.load_data("hf", root=tmp_path, sample=4)) == 4
+    assert bp.load_data("hf", root=tmp_path, limit=3).labels.tolist() == LABELS[:3].tolist()
+    parquet(tmp_path, "validation-00000-of-00001.parquet", range(1))
+    assert len(bp.load_data("hf", root=tmp_path)) == 12 and bp.load_data("hf", root=tmp_path, split="validation")
+    renamed = bp.load_data("hf", root=tmp_path, classes=["w", "x", "y", "z"])
+    assert renamed.classes == ("w", "x", "y", "z") and renamed.labels.tolist() == LABELS.tolist()
     with pytest.raises(InputError, match="no Parquet files of the split 'extra'.*test-00000-of-00002"):
         bp.load_data("hf", root=tmp_path, split="extra")
 
@@ -167,6 +289,36 @@ def test_hugging_face_folder_of_other_columns(tmp_path):
     parquet(tmp_path, "test-0.parquet", range(2), column="pixels")
     with pytest.raises(InputError, match="its columns are pixels, label"):
         bp.load_data("hf", root=tmp_path)
+
+
+def test_hugging_face_labels_that_are_missing_are_refused(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as writer
+
+    def write(labels, about=None):
+        pictures = [{"bytes": png(PICTURES[i]), "path": f"{i}.png"} for i in range(len(labels))]
+        columns = {"image": arrow.array(pictures, arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())]))}
+        table = arrow.table({**columns, "label": arrow.array(labels)}).replace_schema_metadata(about)
+        writer.write_table(table, tmp_path / "test-00000-of-00001.parquet")
+
+    names = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}}}
+    for labels, words in (
+        ([0, -1, 1, -1], "has the label -1 and 1 more: it names 2 classes.*-1 stands for none"),
+        ([0, None, 1], "has the label None: it names 2 classes"),
+        ([0.0, 1.0], "has the label 0.0"),
+        ([0, 2], "has the label 2"),
+    ):
+        write(labels, {"huggingface": json.dumps(names)})
+        with pytest.raises(InputError, match=words):
+            bp.load_data("hf", root=tmp_path)
+    for labels, words in (
+        ([1, None], "has the label ''"),
+        ([0, -1], "has the label '-1'"),
+        ([], "has no rows of 'test'"),
+    ):
+        write(labels)
+        with pytest.raises(InputError, match=words):
+            bp.load_data("hf", root=tmp_path)
 
 
 # ---- a function of one's own
@@ -228,7 +380,7 @@ def test_a_list_of_classes_may_be_a_file_of_its_own(tmp_path, run):
     for label in ("even", "odd"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         Image.fromarray(PICTURES[0]).save(tmp_path / "pictures" / label / "1.png")
-    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "odd", "even"]))
+    (tmp_path / "names.txt").write_text("\n".join([*"abcdefgh", "", " odd ", "even", "\n"]))
     command = [
         "evaluate",
         "resnet20",

@@ -9,10 +9,12 @@ import pytest
 
 import bitproof as bp
 from bitproof.errors import InputError
-from bitproof.experiment import compare_stores, merge
+from bitproof.experiment import compare_stores, estimate, experiment_of, merge
 from bitproof.experiment.environment import environment
 from bitproof.metrics import pooled
+from bitproof.report.figure import accuracies
 from metric_cells import make_cell
+from samples import make_diagnosis
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,14 @@ def test_models_of_one_name_are_taken_together_over_a_tag():
         pooled(cells, "width")
     with pytest.raises(InputError, match="two results of 'float' under 'clean' with train_seed = 0"):
         pooled([cells[0], cells[0]], "train_seed")
+    other = replace(cells[1], data=replace(cells[1].data, fingerprint="other"))
+    with pytest.raises(InputError, match="results on several data sets.*Choose one: data="):
+        pooled([cells[0], other], "train_seed")
     seeds = [replace(cell, seed=i) for i, cell in enumerate(cells)]
     assert pooled(seeds, "seed")[0]["holds"].startswith("draws of attacks and corruptions")
+    named = [replace(cell, model=replace(cell.model, tags={"seed": i})) for i, cell in enumerate(cells)]
+    with pytest.raises(InputError, match="two results of 'float' under 'clean' with seed = 0"):
+        pooled(named, "seed")  # a tag of that name is not the seed of the run
 
 
 def test_a_family_may_be_named_by_a_tag():
@@ -107,6 +115,47 @@ def test_merging_twice_is_no_conflict_and_another_answer_is(place, tmp_path):
         merge([place / "a.db"], tmp_path / "m.db")
 
 
+def test_a_difference_is_of_predictions_confidences_or_findings(tmp_path):
+    plain = [make_cell([1, 1, 0, 0, 1], label=f"condition {i}") for i in range(4)]
+    wrong = np.arange(5)
+    changed = [
+        copied(plain[0], confidences=plain[0].confidences + np.float32(0.25)),
+        copied(plain[1], predictions=np.where(wrong < 1, 5, plain[1].predictions)),
+        copied(plain[2], predictions=np.where(wrong < 3, 5, plain[2].predictions)),
+    ]
+    found = [make_diagnosis(plain[0].model, plain[0].data, fires=fires) for fires in (True, False)]
+    for number, records in enumerate(([*plain, found[0]], [*changed, found[1]])):
+        with bp.Store(tmp_path / f"{number}.db") as store:
+            run = store.begin_run({})
+            for record in records:
+                store.append(record, run)
+    compared = compare_stores(tmp_path / "0.db", tmp_path / "1.db")
+    assert (compared.shared, compared.equal, compared.only) == (4, 0, (1, 0))
+    said = [(different.condition, different.predictions, different.confidence) for different in compared.differences]
+    assert said == [("condition 2", 3, 0.0), ("condition 1", 1, 0.0), ("condition 0", 0, 0.25), ("diagnosis", 0, 0.0)]
+
+
+def test_a_merged_store_keeps_environments_and_files_and_what_is_loaded_exports_them(place, tmp_path):
+    stores = []
+    for i, name in enumerate("ab"):
+        with bp.Store(place / f"{name}.db", readonly=True) as store:
+            cells = store.query()
+        with bp.Store(tmp_path / f"{name}.db") as store:
+            run = store.begin_run({"machine": name})
+            for cell in cells:
+                store.append(cell, run)
+            fingerprint = cells[0].data.fingerprint
+            store.keep_files(fingerprint, {number: f"{number}.png" for number in range(5 + i)})
+        stores.append(tmp_path / f"{name}.db")
+    merge(stores, tmp_path / "m.db")
+    with bp.Store(tmp_path / "m.db", readonly=True) as store:
+        assert store.files() == {fingerprint: {number: f"{number}.png" for number in range(6)}}
+        said = store.environments()
+        assert [said[cell.run]["machine"] for cell in store.query()] == ["a", "a", "b", "b"]
+    bp.Result.load(stores[1]).export(tmp_path / "t.csv")
+    assert pd.read_csv(tmp_path / "t.csv")["file"].dropna().tolist() == [f"{number}.png" for number in range(6)] * 2
+
+
 def test_the_command_line_merges_and_compares(place, tmp_path, run):
     code, out, _ = run("merge", place / "a.db", place / "b.db", "-o", tmp_path / "m.db")
     assert code == 0 and "4 results, 0 of them held alike" in out
@@ -133,13 +182,43 @@ def test_latex_and_figures_show_the_numbers_of_the_table(place, tmp_path):
     text = result.to_latex(tmp_path / "t.tex")
     assert (tmp_path / "t.tex").read_text() == text and r"\toprule" in text
     for row in rows:
-        assert f"{100 * row['accuracy']:.1f}" in text
+        assert f"${100 * row['accuracy']:.1f} \\pm {50 * (row['high'] - row['low']):.1f}$" in text
     figure, shown = result.figure()
     assert shown["accuracy"].tolist() == [row["accuracy"] for row in rows]
+    (axes,) = figure.axes
+    (bars,) = axes.containers
+    drawn = [segment[:, 1].tolist() for segment in bars[2][0].get_segments()]
+    assert drawn == [pytest.approx([100 * row["low"], 100 * row["high"]]) for row in rows]
+    assert not any(label.get_parse_math() for label in axes.get_xticklabels())  # names are no formulas
     figure.savefig(tmp_path / "f.pdf")
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(InputError, match="no condition of the group 'fog'"):
         result.figure("fog")
+
+
+def test_a_figure_shows_the_reference_first():
+    cells = [make_cell([1, 0, 1], model=name) for name in ("a", "float", "z")]
+    for reference in ("float", "z"):
+        figure, _ = accuracies(cells, reference)
+        assert figure.axes[0].get_legend().get_texts()[0].get_text() == reference
+
+
+def test_tags_add_up():
+    model = bp.load_model("digits_cnn")
+    assert bp.tagged(bp.tagged(model, name="net", width=1), width=2).tags == {"name": "net", "width": 2}
+
+
+def test_an_estimate_is_of_what_is_missing_at_the_measured_pace(place):
+    data = bp.load_data("digits", limit=20)
+    model = bp.tagged(bp.load_model("digits_cnn", seed=0), train_seed=0)
+    plan = experiment_of({"net": model}, data, conditions=["fgsm:eps=0.1", "pgd:eps=0.1,steps=3"])
+    both = experiment_of({"net": model, "new": bp.load_model("digits_cnn", seed=1)}, data, suite="clean")
+    with bp.Store(place / "a.db", readonly=True) as store:
+        found, partly = estimate(plan, store), estimate(both, store)
+    assert [(task.results, task.passes) for task in partly.tasks] == [(1, 20)] and partly.reused == 1
+    assert (len(found.tasks), found.reused, found.tasks[0].results) == (1, 2, 1)
+    assert found.passes == found.tasks[0].passes == 20 * (3 + 3 + 1) and found.measured > 0
+    assert found.seconds == pytest.approx(found.measured * found.passes)
 
 
 def test_the_users_own_repository_is_noted(tmp_path, monkeypatch):

@@ -81,13 +81,15 @@ def calibration_images(
     model: str | None = None,
     input_size: int | None = None,
 ) -> Any:
-    if calibration_data is None and data.startswith("folder:"):
+    undivided = calibration_data in (None, data) and _is_undivided(data, split)
+    kind = data.partition(":")[0]
+    if calibration_data is None and undivided:
         raise InputError(
             f"no calibration images for {data!r}",
-            rule="a folder has no train split, and models are not calibrated on what they are tested on",
-            remedy="Pass --calibration-data folder:OTHER, or a scheme with float activations such as w8a32",
+            rule=f"this {kind} has no train split, and models are not calibrated on what they are tested on",
+            remedy=f"Pass --calibration-data {kind}:OTHER, or a scheme with float activations such as w8a32",
         )
-    if calibration_data in (None, data) and (split == "train" or data.startswith("folder:")):
+    if undivided or (calibration_data in (None, data) and split == "train"):
         raise InputError(
             f"--calibration-data {data}" if calibration_data else f"--split {split} of {data}",
             rule="models are not calibrated on what they are tested on",
@@ -102,6 +104,14 @@ def calibration_images(
             remedy="Use data of this size",
         )
     return images
+
+
+def _is_undivided(data: str, split: str) -> bool:
+    """Whether data are the same whichever split is asked for, as a folder and a table without such a column are."""
+    if data.startswith(("csv:", "npz:")) and split != "train":
+        tested, trained = (load_examples(data, part, 1).encoded(0) for part in (split, "train"))
+        return tested == trained
+    return data.startswith(("folder:", "wds:"))
 
 
 def open_model(

@@ -37,7 +37,8 @@ DataOption = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits, cifar10:ROOT, imagenet:ROOT, folder:ROOT, hf:ROOT, npz:FILE, csv:FILE, module:callable.",
+        help="digits, cifar10:ROOT, imagenet:ROOT, folder:ROOT, hf:ROOT, wds:PATTERN, npz:FILE, csv:FILE, "
+        "module:callable.",
         rich_help_panel=DATA,
     ),
 ]

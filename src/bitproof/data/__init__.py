@@ -21,6 +21,7 @@ from bitproof.data.table import load_csv
 from bitproof.data.tiny_imagenet import load_tiny_imagenet
 from bitproof.data.torch_dataset import TorchData, from_dataset
 from bitproof.data.views import Mapped, mapped
+from bitproof.data.webdataset import ShardData, load_wds
 from bitproof.errors import InputError, lookup
 from bitproof.settings import call, is_importable
 
@@ -34,6 +35,7 @@ __all__ = [
     "ParquetData",
     "Read",
     "Selected",
+    "ShardData",
     "TorchData",
     "as_data",
     "from_arrays",
@@ -55,10 +57,11 @@ DATA: dict[str, Callable[..., Data]] = {
     "npz": load_npz,
     "csv": load_csv,
     "hf": load_hf,
+    "wds": load_wds,
 }
 
-_FROM_FILE = ("npz", "csv")
-"""Those whose root is a file."""
+_FROM_FILE = ("npz", "csv", "wds")
+"""Those whose root is a file, or a pattern of files."""
 
 
 def load_data(
@@ -76,7 +79,8 @@ def load_data(
     Args:
         name: of your own, what the callable returns is taken: data of bitproof's, or a `Dataset` or `DataLoader`
             of torch's (`from_dataset`). It is handed `split` if it takes one.
-        root: the folder it is read from, or of "npz" and "csv" the file; none for "digits".
+        root: the folder it is read from, or of "npz" and "csv" the file and of "wds" the files
+            (`val-{000000..000003}.tar`); none for "digits".
         split: "train" or "test" (for "folder": what results call the data).
         limit: use only the first so many examples.
         sample: use a random part of so many, of each class its share (`Data.sample`).
@@ -111,12 +115,15 @@ def _whole(name: str, root: str | Path | None, split: str, limit: int | None, op
         lookup(inspect.signature(load).parameters, option, f"option of {name}")
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", rule="it must be at least 1", remedy="Leave it out to use all examples")
-    try:
-        folder = None if root is None else Path(root).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
-    if folder is not None and not folder.is_dir() and name not in _FROM_FILE:
-        raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
+    folder = None
+    if root is not None:
+        try:
+            folder = Path(root).expanduser()
+            there = folder.is_dir() or name in _FROM_FILE
+        except (RuntimeError, OSError) as error:  # a home that is not known, a name that is too long
+            raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
+        if not there:
+            raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
     classes = options.get("classes")
     if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
         options["classes"] = _class_names(str(classes))

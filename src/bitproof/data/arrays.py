@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitproof.core.calling import ROUNDING
-from bitproof.data.base import Data, Read, Rows, composed
+from bitproof.data.base import MOST_CLASSES, Data, Read, Rows, composed, counted
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import Framing, encode_png, framed, to_tensor
 
@@ -101,9 +101,7 @@ def from_arrays(
     return ArrayData(
         name=name,
         split=split,
-        classes=tuple(map(composed, classes))
-        if classes is not None
-        else tuple(str(i) for i in range(int(numbers.max()) + 1)),
+        classes=tuple(map(composed, classes)) if classes is not None else counted(int(numbers.max())),
         labels=numbers,
         framing=Framing(channels=channels, height=height, width=width),
         pictures=np.array(pixels.transpose(0, 2, 3, 1), order="C"),
@@ -149,12 +147,15 @@ def _checked_labels(labels: NDArray[Any], count: int, classes: int | None) -> ND
             rule=f"they must be integers [{count}], one an image",
             remedy="From one-hot rows, use labels.argmax(1)" if labels.ndim == 2 else "Pass whole class numbers",
         )
-    wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+    most = MOST_CLASSES if classes is None else classes
+    wrong = (labels < 0) | (labels >= most)
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
             f"label {row} is {labels[row]}",
-            rule="labels count from 0" if classes is None else f"labels must lie in 0..{classes - 1}",
+            rule=f"labels count from 0, to {most - 1} at most"
+            if classes is None
+            else f"labels must lie in 0..{most - 1}",
             remedy="Number the classes from 0, in the order of `classes`",
         )
     return labels.astype(np.int64)

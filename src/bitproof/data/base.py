@@ -24,6 +24,29 @@ Rows = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of examples in a data set."""
 
 
+MOST_CLASSES = 1_000_000
+"""That are named by their numbers alone."""
+
+
+def counted(largest: int) -> tuple[str, ...]:
+    """The names "0", "1", ... of classes up to the largest label.
+
+    Raises:
+        InputError: more than there are classes of anything, as where labels are other numbers.
+
+    Example:
+        >>> counted(2)
+        ('0', '1', '2')
+    """
+    if largest >= MOST_CLASSES:
+        raise InputError(
+            f"the largest label is {largest}",
+            rule=f"labels number the classes from 0, and there are {MOST_CLASSES:,} at most",
+            remedy="Number the classes from 0, or name them",
+        )
+    return tuple(map(str, range(largest + 1)))
+
+
 def composed(name: str) -> str:
     """A name in the form in which names are compared and kept: accents are written in two ways (as one letter, or as
     macOS does, behind the letter) that look the same."""

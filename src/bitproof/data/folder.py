@@ -101,7 +101,7 @@ def load_folder(
             "folder needs a root", rule="it reads one sub-folder a class", remedy="Pass root=, or write folder:ROOT"
         )
     framing = framing_of(size, shorter, resize, channels=channels)
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
     found = list(_visible(root, folders))
     pictures = [name for name in found if name.lower().endswith(SUFFIXES)]
     filled = {_class_of(name) for name in pictures}
@@ -162,11 +162,11 @@ def _visible(root: Path, folders: list[str]) -> Iterator[str]:
     for folder in folders:
         for path in (root / folder).rglob("*"):
             name = path.relative_to(root)
-            if not any(map(_is_hidden, name.parts)) and path.is_file():
+            if not any(map(is_hidden, name.parts)) and path.is_file():
                 yield name.as_posix()
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     return name.startswith((".", "@")) or name.lower() in SYSTEM
 
 
@@ -187,7 +187,7 @@ def _left_out(
     others = Counter(suffix for name in found if (suffix := PurePath(name).suffix.lower()) in OTHER_PICTURES)
     for suffix, count in sorted(others.items()):
         left_out[f"*{suffix}"] = f"{count:,} file{'s' * (count > 1)} of a format that is not read: convert to PNG"
-    stray = sum(path.suffix.lower() in SUFFIXES and not _is_hidden(path.name) for path in root.iterdir())
+    stray = sum(path.suffix.lower() in SUFFIXES and not is_hidden(path.name) for path in root.iterdir())
     if stray:
         left_out["*"] = f"{stray:,} picture{'s' * (stray > 1)} in no sub-folder"
     return left_out

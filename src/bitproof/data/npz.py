@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bitproof import reading
 from bitproof.data.arrays import ArrayData, from_arrays
+from bitproof.data.base import counted
 from bitproof.errors import InputError, lookup
 from bitproof.reading import refusing
 
@@ -54,7 +55,7 @@ def load_npz(
         pair = _pair([name.removesuffix(".npy") for name in archive.namelist()], split, file)
         images, labels = (reading.unpacked(reading.member(archive, f"{name}.npy")) for name in pair)
     if classes is None and limit is not None and labels.size and labels.dtype.kind in "iu":
-        classes = [str(i) for i in range(int(labels.max()) + 1)]  # of all labels, not of the first alone
+        classes = counted(int(labels.max()))  # of all labels, not of the first alone
     found = from_arrays(_channels_first(images[:limit]), labels[:limit], classes=classes, name=file.stem, split=split)
     return replace(found, open=given is None)
 

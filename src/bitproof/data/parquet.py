@@ -111,16 +111,20 @@ def load_hf(
             remedy="Check the folder and --split",
         )
     images, labels, named, groups = _scanned(files)
+    if not labels:
+        raise InputError(f"{root} has no rows of {split!r}", rule="a result needs at least one", remedy="Check --split")
     if named is None or classes is not None:
-        classes, numbers, is_open = numbered([str(label) for label in labels], classes, str(root))
+        words = ["" if label is None else str(label) for label in labels]
+        classes, numbers, is_open = numbered(words, classes, str(root))
     else:
+        unknown = [label for label in labels if not (isinstance(label, int) and 0 <= label < len(named))]
+        if unknown:
+            raise InputError(
+                f"{root} has the label {unknown[0]!r}" + f" and {len(unknown) - 1:,} more" * (len(unknown) > 1),
+                rule=f"it names {len(named)} classes, and labels count them from 0",
+                remedy="Use a split whose labels are published, where -1 stands for none",
+            )
         classes, numbers, is_open = named, np.array(labels, np.int64), False
-    if numbers.min() < 0 or numbers.max() >= len(classes):
-        raise InputError(
-            f"{root} has labels from {numbers.min()} to {numbers.max()} (-1 stands for none)",
-            rule=f"it names {len(classes)} classes",
-            remedy="Use a split whose labels are published",
-        )
     data = ParquetData(
         name=root.resolve().name,
         split=split,

@@ -1,11 +1,13 @@
 """A CSV file of paths and labels, beside the pictures or above them."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bitproof.data.base import counted
 from bitproof.data.encoded import framing_of
 from bitproof.data.folder import FolderData
 from bitproof.errors import InputError
@@ -18,6 +20,7 @@ SPLITS = ("split", "set", "subset")
 """What the columns are called."""
 
 _LONGEST = 2**30  # bytes of a table
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
 def load_csv(
@@ -103,8 +106,18 @@ def numbered(
     whole = all(word.isascii() and word.isdecimal() for word in words)
     if classes is None:
         if whole:
-            numbers = np.array([int(word) for word in words], np.int64)
-            return tuple(map(str, range(int(numbers.max()) + 1))), numbers, True
+            digits = [word.lstrip("0") or "0" for word in words]
+            longest = max(digits, key=lambda number: (len(number), number))
+            return counted(int(longest[:20])), np.array(list(map(int, digits)), np.int64), True
+        odd = next((word for word in words if not word), None)
+        if odd is None and all(map(_NUMBER.fullmatch, words)):
+            odd = next(word for word in words if not word.isdecimal())
+        if odd is not None:
+            raise InputError(
+                f"{source} has the label {odd!r}",
+                rule="labels are whole numbers from 0, or words",
+                remedy="Leave out what has no label, and write 3 in place of 3.0",
+            )
         classes = sorted(set(words))
     number = {name: i for i, name in enumerate(classes)}
     if whole and not set(words) <= number.keys():

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Weighte
 
 from bitproof.core.calling import ROUNDING
 from bitproof.data.arrays import ArrayData, from_arrays
-from bitproof.data.base import Data, Read, Rows
+from bitproof.data.base import Data, Read, Rows, counted
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import Framing, encode_png
 
@@ -111,7 +111,7 @@ def from_dataset(
         digests.append(_digest(image))
     assert shape is not None
     numbers = np.array(labels, np.int64)
-    names = tuple(classes) if classes is not None else tuple(map(str, range(int(numbers.max()) + 1)))
+    names = tuple(classes) if classes is not None else counted(int(numbers.max()))
     _check_labels(numbers, len(names))
     data = TorchData(
         name=name,

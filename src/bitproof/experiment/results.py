@@ -115,6 +115,7 @@ class Result:
             computed=0,
             reused=len(named),
             damaged=dict(store.damaged),
+            files=store.files(),
             environments=[environments[run] for run in runs if run in environments],
         )
 

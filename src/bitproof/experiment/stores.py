@@ -69,7 +69,7 @@ class Compared:
 
 
 def merge(stores: Sequence[str | Path], output: str | Path, *, keep_first: bool = False) -> Merged:
-    """Put the records of several stores into a new one, each with the environment of its run.
+    """Put the records of several stores into a new one, each with the environment of its run, and the names of files.
 
     Args:
         stores: files, which are only read.
@@ -86,10 +86,13 @@ def merge(stores: Sequence[str | Path], output: str | Path, *, keep_first: bool 
     held: dict[str, Record] = {}
     runs: dict[tuple[int, int], dict[str, Any]] = {}
     origin: dict[str, tuple[int, int]] = {}
+    files: dict[str, dict[int, str]] = {}
     same, conflicts = 0, list[Difference]()
     for number, path in enumerate(stores):
         with Store(path, readonly=True) as store:
             runs |= {(number, run): environment for run, environment in store.environments().items()}
+            for data, names in store.files().items():
+                files[data] = names | files.get(data, {})
             for record in store.query(None):
                 if record.key not in held:
                     held[record.key], origin[record.key] = record, (number, record.run)
@@ -107,6 +110,8 @@ def merge(stores: Sequence[str | Path], output: str | Path, *, keep_first: bool 
         numbers = {run: store.begin_run(runs.get(run, {})) for run in sorted(set(origin.values()))}
         for key, record in held.items():
             store.append(record, numbers[origin[key]])
+        for data, names in files.items():
+            store.keep_files(data, names)
     return Merged(copied=len(held), same=same, conflicts=tuple(conflicts))
 
 
