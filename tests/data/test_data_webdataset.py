@@ -127,6 +127,7 @@ def test_labels_lie_in_text_or_json_by_numbers_or_words(shards):
             *[("b.jpeg", picture), ("b.json", b'{"width": 3, "label": 2}'), ("b.txt", b"a dog")],
             *[("c.png", encoded(0, "PNG")), ("c.JSON", b'{"cls": "3", "class_name": "x"}')],
             *[("__meta__.json", b"{}"), ("._b.jpg", b"of macOS"), ("readme.md", b"read me"), ("plain", b"no suffix")],
+            *[("__MACOSX/b.jpg", b"left by a system"), (".cache/z.jpg", b"hidden")],
             *[("d.seg.png", b"a mask"), ("d.webp", encoded(0, "WEBP")), ("d.cls", b"0")],
         ]
     )

@@ -151,6 +151,14 @@ def test_one_answer_to_data_that_are_nearly_of_one_class_is_no_finding():
     assert "gives one answer, class 0, to 100 of 100 images" in finding
 
 
+def test_too_few_images_say_nothing():
+    images = torch.rand(20, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    constant = Seen(None, lambda _, shown: shown.new_tensor([0.9, 0.1]).expand(len(shown), 2))
+    for count, found in ((19, 0), (20, 2)):  # one answer, and outputs as of a sigmoid
+        data = bp.from_arrays(images[:count], np.arange(count) % 2, classes=["a", "b"])
+        assert len(first_look(constant, data, "few")) == found
+
+
 def test_forms_fit_the_channels():
     assert len(forms(nn.Identity(), 2)) == 2
     assert any("MNIST" in form.text for form in forms(nn.Identity(), 1))
