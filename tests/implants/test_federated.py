@@ -94,13 +94,11 @@ def test_rounds_that_are_done_are_followed_by_those_that_come_after_them(model, 
         def after_round(self, number, model):
             told.append(number)
 
-    whole = engine(rounds=3)(model, train, rng=SEED)
+    whole = engine(rounds=2)(model, train, rng=SEED)
     first = engine(rounds=1)(model, train, rng=SEED)
-    rest = Told(**vars(engine(rounds=2, done=1)))(first, train, rng=SEED)
-    again = engine(rounds=2)(first, train, rng=SEED)
-    assert told == [2, 3]
+    rest = Told(**vars(engine(rounds=1, done=1)))(first, train, rng=SEED)
+    assert told == [2]
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
