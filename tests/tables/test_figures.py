@@ -10,7 +10,7 @@ from bitproof.attacks import FGSM
 from bitproof.conditions import Crafted
 from bitproof.metrics import ACCURACY
 from bitproof.quant import compute_layers
-from bitproof.tables import bernhard2019, study_of, table_of
+from bitproof.tables import bernhard2019_rounding, study_of, table_of
 from bitproof.tables.hong2021_figures import _beside_float
 from bitproof.tables.hong2021_parts import with_noise
 from bitproof.tables.making import Workshop
@@ -47,11 +47,11 @@ def test_rounding_the_weights_of_a_toy_network_undoes_its_adversarial_image(monk
     result = bp.evaluate(models, data, conditions=[attack], progress=False)
     names = {"clean": CLEAN, attack.label: "FGSM from full"}
     cells = {(cell.model.name, names[cell.condition.label]): cell for cell in result.cells}
-    monkeypatch.setattr(bernhard2019, "_GIVEN", ("FGSM",))
+    monkeypatch.setattr(bernhard2019_rounding, "GIVEN", ("FGSM",))
     measured = Measured(
         cells=cells, models=tuple(models), diverged={}, setting="CIFAR10", test=data, open=models.__getitem__
     )
-    found = {one.key: one for one in bernhard2019._undone(measured)}
+    found = {one.key: one for one in bernhard2019_rounding.undone(measured)}
     assert found["full", "clean acc"].estimate[0] == pytest.approx(2 / 3)
     assert found["full", "FGSM acc"].estimate[0] == pytest.approx(1 / 3)
     assert found["weights of 2 bits", "clean acc"].estimate[0] == 1

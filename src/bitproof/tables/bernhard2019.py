@@ -18,21 +18,19 @@ import numpy as np
 import torch
 
 from bitproof.analysis.alignment import cosines, gradients
-from bitproof.analysis.shift import shifted_units
 from bitproof.attacks import APGD, BIM, CW, FGSM, SPSA, ZOO, Attack
 from bitproof.conditions import Crafted
-from bitproof.core.passes import Counted
-from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.metrics import ACCURACY, SHARE, Metric, Selection, Statistic
 from bitproof.metrics.intervals import Scores
 from bitproof.metrics.statistic import UNBOUNDED
-from bitproof.quant import Scheme, freeze
+from bitproof.quant import freeze
 from bitproof.records import Cell
+from bitproof.tables.bernhard2019_rounding import GIVEN, undone, undone_claims, with_rounded
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.ensemble import agreements, answered, defended
-from bitproof.tables.making import Making, Quantized, Trained
-from bitproof.tables.readings import Reading, rate, reading
+from bitproof.tables.making import Making, Trained
+from bitproof.tables.readings import Reading, reading
 from bitproof.tables.studies import accuracies, at_scales, study_at
 from bitproof.tables.table import CLEAN, Measured, Study, Table
 from bitproof.train.papers.bernhard2019 import full as float_recipe
@@ -156,6 +154,11 @@ def _from(scale: str, names: Sequence[str], sources: Sequence[str], _: Data) -> 
     return found
 
 
+def _rounded(scale: str, setting: str) -> Study:
+    """Figure 3: the float model, and what rounding makes of it."""
+    return with_rounded(_study(scale, _from, ("full",), (100, 500), GIVEN, ("full",), setting))
+
+
 # ---- numbers
 
 
@@ -208,7 +211,7 @@ def _aligned(measured: Measured) -> list[Reading]:
     """Figure 4: cosines of the input gradients of each pair of models, mean over the images."""
     frozen, data = [freeze(measured.open(name)) for name in measured.models], measured.test
     parts = [
-        cosines(gradients(frozen, data.images(rows), torch.from_numpy(data.labels[rows]))[:1])
+        cosines(gradients(frozen, *measured.pictures(rows.tolist(), frozen[0]))[:1]).cpu()
         for rows in np.array_split(np.arange(len(data)), -(-len(data) // _BATCH))
     ]
     of = np.nan_to_num(torch.cat(parts)[:, 0].numpy())  # a gradient of zero points nowhere
@@ -216,82 +219,6 @@ def _aligned(measured: Measured) -> list[Reading]:
         Reading(row=one, column=other, scores=of[None, :, i, j], statistic=UNBOUNDED, bounds=(-1.0, 1.0))
         for (i, one), (j, other) in combinations(enumerate(measured.models), 2)
     ]
-
-
-# ---- Figure 3: rounding undoes an adversarial image
-
-_ROUNDED = {
-    f"{part} of {bits} bits": (bits if part == "weights" else 32, bits if part == "activations" else 32)
-    for part in ("weights", "activations")
-    for bits in (2, 3, 4)
-}
-_GIVEN = ("FGSM", "BIM", STRONG)
-_PICTURES = 128
-"""Images whose activations are looked at."""
-
-
-def _rounded(scale: str, setting: str) -> Study:
-    """The float model, and copies of it whose weights or activations alone are rounded, nothing being trained again."""
-    study = _study(scale, _from, ("full",), (100, 500), _GIVEN, ("full",), setting)
-    copies: dict[str, Making] = {
-        name: Quantized(of="full", scheme=Scheme("affine", weight_bits=w, act_bits=a, first="same", last="same"))
-        for name, (w, a) in _ROUNDED.items()
-    }
-    models = {**study.models, **copies}
-    return replace(study, models=models, tested=tuple(models))
-
-
-def _undone(measured: Measured) -> list[Reading]:
-    """Figure 3: of the images that deceive the float model, how many rounding sets right; and the layers where it does.
-
-    Those count that both models get right without the attack. Of the units that a layer is given, a share differs
-    between the clean and the FGSM image; where activations are rounded, some of these have equal codes.
-    """
-    found = accuracies(measured, _CLEAN)
-    if "full" not in measured.models:
-        return found
-    for model in measured.models:
-        clean, before = (measured.cells[m, CLEAN].correct for m in (model, "full"))
-        for name in _GIVEN:
-            own, source = (measured.cells[m, f"{name} from full"] for m in (model, "full"))
-            found.append(reading(model, f"{name} acc", ACCURACY, [own]))
-            if model != "full":
-                found.append(rate(model, f"{name} undone", clean & before & ~source.correct, own.correct))
-    return [*found, *_swallowed(measured)]
-
-
-def _swallowed(measured: Measured) -> list[Reading]:
-    data, found = measured.test.take(_PICTURES), list[Reading]()
-    images, labels = data.images(range(len(data))), torch.from_numpy(data.labels)
-    source = Counted(freeze(measured.open("full")))
-    eps = measured.cells["full", "FGSM from full"].condition.eps
-    assert eps is not None  # which every attack with a budget has
-    moved = FGSM(eps=eps, stop_at_hit=False)(source, images, labels, rng=Rng(0, data.ids))
-    for name in (name for name in measured.models if name.startswith("activations")):
-        rounded = Counted(freeze(measured.open(name)))
-        for place, shares in enumerate(shifted_units(rounded, source, images, moved).values(), 1):
-            changed, kept = shares[:, :2].T.numpy()
-            scores = np.divide(kept, changed, out=np.zeros_like(kept), where=changed > 0)
-            column = f"swallowed, layer {place}"
-            found.append(Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, 1.0)))
-    return found
-
-
-def _undone_claims(measured: Measured) -> Iterator[Claim]:
-    for part in ("weights", "activations"):
-        yield Claim(
-            text=f"rounding {part} undoes adversarial images: the rounded copy is right on more of them than the float "
-            "model that they were made on",
-            source="Section 5.2.2, Figure 3",
-            pairs=pairs(
-                [(m, "full") for m in measured.models if m.startswith(part)], [f"{name} acc" for name in _GIVEN[:2]]
-            ),
-        )
-        yield Claim(
-            text=f"the same of {part} under the stronger attack (ours)",
-            source="Section 5.2.2",
-            pairs=pairs([(m, "full") for m in measured.models if m.startswith(part)], [f"{STRONG} acc"]),
-        )
 
 
 def _accuracy_claims(measured: Measured) -> Iterator[Claim]:
@@ -442,8 +369,8 @@ TABLES = (
         number="figure3",
         title="How often rounding a network's weights or activations undoes an adversarial image",
         study=at_scales(_rounded),
-        read=_undone,
-        claims=_undone_claims,
+        read=undone,
+        claims=undone_claims,
     ),
     _table(
         number="figure4",

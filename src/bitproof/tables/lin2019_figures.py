@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from bitproof.analysis.amplification import sizes
 from bitproof.analysis.watching import LOGITS, layer_inputs
@@ -44,13 +43,12 @@ def amplified(measured: Measured) -> list[Reading]:
     found: list[Reading] = []
     for name in measured.models:
         model = measured.open(name)
-        images = measured.test.images(range(min(_PICTURES, len(measured.test))))
-        labels = torch.from_numpy(measured.test.labels[: len(images)])
+        images, labels = measured.pictures(range(min(_PICTURES, len(measured.test))), model)
         moved = FGSM(eps=8 / 255)(freeze(model), images, labels, rng=Rng(0, measured.test.ids[: len(images)]))
         before, after = (layer_inputs(Counted(freeze(model)), x) for x in (images, moved))
         for place, layer in enumerate((name for name in before if name != LOGITS), 1):
             clean = sizes(before[layer])
-            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).numpy()
+            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).cpu().numpy()
             column = f"layer {place}"
             found.append(
                 Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, np.inf))

@@ -1,12 +1,15 @@
 """A table or a figure of a paper as a value: what is measured for it, how its numbers follow, what it concludes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.conditions import Condition, Crafted
+from bitproof.core.calling import device_of
+from bitproof.core.devices import sent
 from bitproof.data import Data
 from bitproof.records import Cell
 from bitproof.tables.claims import Claim
@@ -90,6 +93,11 @@ class Measured:
         """The conditions whose names start so, in order."""
         first = self.models[0]
         return [condition for model, condition in self.cells if model == first and condition.startswith(start)]
+
+    def pictures(self, rows: Sequence[int], model: nn.Module) -> tuple[Tensor, Tensor]:
+        """Images [n, c, h, w] in [0, 1] and labels [n] of some rows of the data, where the model computes."""
+        images, device = self.test.images(rows), device_of(model)
+        return sent(images, device), torch.from_numpy(self.test.labels[list(rows)]).to(device)
 
     @property
     def changed(self) -> list[str]:
