@@ -47,6 +47,23 @@ def test_an_undefended_model_is_attacked_once(models, data, tmp_path):
     assert (result.computed, again.computed, again.reused) == (6, 0, 6)
 
 
+def test_a_defence_with_nothing_to_give_away_is_attacked_once(models, data, monkeypatch):
+    made, call = [], PGD.__call__
+
+    def counted(self, model, *given, **how):
+        made.append(model)
+        return call(self, model, *given, **how)
+
+    monkeypatch.setattr(PGD, "__call__", counted)
+    behind = Squeezing(bits=4, window=1)(models["w4a4"])
+    counts = []
+    for tested in (models["w4a4"], behind, Squeezing(detector="label")(models["w4a4"])):
+        made.clear()
+        result = bp.evaluate({"m": tested}, data.take(4), conditions=[PGD(eps=16 / 255, steps=2)], progress=False)
+        counts.append((len(made), len(result.cells)))
+    assert counts[0][0] == counts[1][0] < counts[2][0] and counts[1][1] == counts[2][1] == 3
+
+
 def test_what_a_smaller_budget_only_had_taken_back_is_attacked_again(models, data):
     behind = Ensemble(agreeing=2)(*models.values())
     result = bp.evaluate(

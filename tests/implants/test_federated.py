@@ -87,9 +87,24 @@ def test_a_stopped_run_goes_on_to_the_same_weights(model, train, tmp_path):
         stopping(model, train, rng=bp.Rng(1, np.zeros(1, np.int64)), folder=tmp_path / "run")
 
 
+def test_rounds_that_are_done_are_followed_by_those_that_come_after_them(model, train):
+    told = []
+
+    class Told(Federated):
+        def after_round(self, number, model):
+            told.append(number)
+
+    whole = engine(rounds=2)(model, train, rng=SEED)
+    first = engine(rounds=1)(model, train, rng=SEED)
+    rest = Told(**vars(engine(rounds=1, done=1)))(first, train, rng=SEED)
+    assert told == [2]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"done": -1}, "done is -1"),
         ({"chosen": 9}, "9 of 8 clients"),
         ({"malicious": 9}, "9 malicious"),
         ({"rounds": 0}, "0 rounds"),

@@ -5,9 +5,8 @@ import pytest
 
 import bitproof as bp
 from bitproof.errors import InputError
-from bitproof.tables import reproduce, study_of, table_of
+from bitproof.tables import TABLES, reproduce, study_of, table_of
 from bitproof.tables.making import Trained, Workshop
-from bitproof.tables.reproducing import every
 from bitproof.train import standard
 
 
@@ -50,7 +49,7 @@ def test_a_table_at_the_smoke_scale(paper, number, images, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", every("smoke"), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_every_table_at_the_smoke_scale(table, tmp_path_factory):
     store = tmp_path_factory.getbasetemp() / "all.db"
     outcome = reproduce(table.paper, table.number, store=store, progress=False)

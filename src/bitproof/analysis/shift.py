@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.analysis.amplification import random_signs
@@ -54,38 +55,60 @@ class QuantizationShift(Explanation):
             raise InputError(
                 f"{len(case.models)} models", rule="a quantized one is compared with its float twin", remedy="Pass both"
             )
-        rounded, twin = case.models
-        steps = _steps(rounded)
+        _, twin = case.models
         names: list[str] = []
 
         def shares(inputs: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
             made = self.attack(twin, inputs, labels, rng=rng.fold("attack"))
             noisy = (inputs + self.attack.eps * random_signs(inputs, rng)).clamp(0, 1)
-            clean = [layer_inputs(model, inputs) for model in case.models]
-            names[:] = [name for name in clean[0] if name in steps and _fits(name, *clean)]
-            changes = []
-            for images in (made, noisy):
-                changed = [layer_inputs(model, images) for model in case.models]
-                codes, values = (
-                    {name: (after[name] - before[name]).abs() for name in names}
-                    for before, after in zip(clean, changed, strict=True)
+            clean = _given(case.models, inputs)
+            moved = [_moved(case.models[0], clean, _given(case.models, images)) for images in (made, noisy)]
+            names[:] = moved[0]
+            if not names:
+                raise InputError(
+                    "the two models have no layer in common",
+                    rule="layers are compared by their names and the shapes of their inputs",
+                    remedy="Pass the float model that the quantized one was made from",
                 )
-                changes.append(torch.stack([_shares(codes[n], values[n], steps[n]) for n in names], -1))
-            return {"shares": torch.stack(changes, 1)}
+            return {"shares": torch.stack([torch.stack([*of.values()], -1) for of in moved], 1)}
 
         found = case.over(shares)["shares"]
-        if not names:
-            raise InputError(
-                "the two models have no layer in common",
-                rule="layers are compared by their names and the shapes of their inputs",
-                remedy="Pass the float model that the quantized one was made from",
-            )
         return {
             "layers": tuple(names),
             "attack": self.attack.label,
             "shares": found.mean(0),
             "count": len(found),
         }
+
+
+def shifted_units(
+    rounded: Counted, twin: Counted, images: Tensor, changed: Tensor
+) -> dict[str, Float[Tensor, "n shares"]]:
+    """Each of the record's `SHARES` of the units of each layer that the two models have in common.
+
+    Args:
+        rounded: a quantized model.
+        twin: the float model that it was made from.
+        images, changed: before and after a change, [n, c, h, w] in [0, 1].
+    """
+    before, after = (_given((rounded, twin), of) for of in (images, changed))
+    return _moved(rounded, before, after)
+
+
+_Inputs = list[dict[str, Tensor]]
+"""What layers are given, of a quantized model and its twin."""
+
+
+def _given(models: Sequence[Counted], images: Tensor) -> _Inputs:
+    return [layer_inputs(model, images) for model in models]
+
+
+def _moved(rounded: Counted, before: _Inputs, after: _Inputs) -> dict[str, Float[Tensor, "n shares"]]:
+    steps = _steps(rounded)
+    sizes = ((new, old) for new, old in zip(after, before, strict=True))
+    names = [name for name in before[0] if name in steps and _fits(name, *before)]
+    codes, values = ({name: (new[name] - old[name]).abs() for name in names} for new, old in sizes)
+    return {name: _shares(codes[name], values[name], steps[name]) for name in names}
 
 
 def _steps(model: Counted) -> dict[str, float]:
@@ -102,7 +125,7 @@ def _fits(name: str, one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return name != LOGITS and name in other and one[name].shape == other[name].shape
 
 
-def _shares(codes: Tensor, values: Tensor, step: float) -> Tensor:
+def _shares(codes: Tensor, values: Tensor, step: float) -> Float[Tensor, "n shares"]:
     """Each of the record's `SHARES`, [n, 4]: from the sizes of changes on the grid and in float."""
     moved, kept = values.flatten(1) > 0, codes.flatten(1) == 0
     near = values.flatten(1) < step / 2

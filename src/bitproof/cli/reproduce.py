@@ -23,7 +23,7 @@ def reproduce(
         bool,
         typer.Option(
             "--all",
-            help="All tables that can be had at the scale, of PAPER alone if it is given.",
+            help="All tables, of PAPER alone if it is given.",
             rich_help_panel=METHOD,
         ),
     ] = False,
@@ -71,15 +71,14 @@ def reproduce(
     Says of each number whether it is consistent with the printed one, different, or not comparable and why; and
     whether the paper's conclusions hold. The same command goes on with one that was stopped.
     """
-    from bitproof.tables import PAPERS, reproduce, table_of, write_pages
-    from bitproof.tables.reproducing import every
+    from bitproof.tables import PAPERS, TABLES, reproduce, table_of, write_pages
 
     if all_tables:
         if table is not None or (paper is not None and paper not in PAPERS):
             raise InputError(
                 f"--all with {table or paper}", rule="it is all tables, or all of a paper", remedy="Leave the table out"
             )
-        chosen = [t for t in every(scale) if paper in (None, t.paper)]
+        chosen = [t for t in TABLES if paper in (None, t.paper)]
     elif paper is None or table is None:
         raise InputError(
             "no table", rule="a table is named by its paper and number", remedy="Write for example xiao2023 table3"

@@ -153,7 +153,8 @@ class Experiment:
         if (easier := self.easier(condition)) is not None:
             needs["after"] = self.key(record, easier, models)
         plain = condition.attack.undefended
-        if plain is not None and defended(_bare(self.models[name])) is None:
+        behind = defended(_bare(self.models[name]))
+        if plain is not None and (behind is None or behind.view is None):
             same = replace(condition, attack=plain)
             if same in self.all_conditions:
                 needs = {"same": self.key(record, same, models)}

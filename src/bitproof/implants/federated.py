@@ -39,6 +39,8 @@ class Federated(Engine):
         chosen: drawn in each round.
         malicious: 0 is honest federated learning, to compare with.
         rounds: of training and averaging.
+        done: rounds that the model has been through in this way before, clients and their images being the same: what
+            is made in one call of 20 rounds is made by 10 and then 10 with done=10, if both have the same seed.
         local: how long and how fast a client trains in a round.
         concentration: of the Dirichlet distribution that each class is dealt to the clients by: the smaller, the less
             alike they are; 0 = dealt evenly (IID).
@@ -52,6 +54,7 @@ class Federated(Engine):
     chosen: int = 10
     malicious: int = 5
     rounds: int = 100
+    done: int = 0
     local: Phase = field(default_factory=lambda: Phase(steps=10, learning_rate=1e-4, batch_size=32))
     concentration: float = 0.0
     scaling: float = 1.0
@@ -65,6 +68,8 @@ class Federated(Engine):
                 rule="at least one client is drawn in each of one round or more, and no more than there are",
                 remedy="Use clients=100, chosen=10, malicious=5, rounds=100",
             )
+        if self.done < 0:
+            raise InputError(f"done is {self.done}", rule="it counts rounds", remedy="Use 0")
         if not (0 <= self.concentration < 1e6 and 0 < self.scaling < 1e6):
             raise InputError(
                 f"concentration is {self.concentration}, scaling {self.scaling}",
@@ -94,7 +99,7 @@ class Federated(Engine):
             first = _restored(path, making.identity, model)
             making.advance(first * self.chosen * self.local.work, "rounds that are done")
         for number in range(first, self.rounds):
-            drawn = making.rng.fold("round", number).permutation(len(shards))[0].tolist()[: self.chosen]
+            drawn = making.rng.fold("round", self.done + number).permutation(len(shards))[0].tolist()[: self.chosen]
             sent = [self._sent(model, wanted, making, client, number, shards[client], images) for client in drawn]
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
@@ -102,7 +107,7 @@ class Federated(Engine):
             if path is not None:
                 with written(path, "the state of a run") as draft:
                     torch.save({"identity": making.identity, "round": number + 1, "model": model.state_dict()}, draft)
-            self.after_round(number + 1, model)
+            self.after_round(self.done + number + 1, model)
         return model.eval()
 
     def after_round(self, number: int, model: nn.Module) -> None:
@@ -136,7 +141,7 @@ class Federated(Engine):
         own, evil = copied(model).eval(), client < self.malicious
         alone = Making(
             data=select(making.data, rows),
-            rng=making.rng.fold("client", client, number),
+            rng=making.rng.fold("client", client, self.done + number),
             identity=making.identity,
             folder=None,
             advance=lambda done, _: None,

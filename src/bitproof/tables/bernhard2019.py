@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from bitproof.analysis.alignment import cosines, gradients
 from bitproof.attacks import APGD, BIM, CW, FGSM, SPSA, ZOO, Attack
@@ -27,10 +26,12 @@ from bitproof.metrics.intervals import Scores
 from bitproof.metrics.statistic import UNBOUNDED
 from bitproof.quant import freeze
 from bitproof.records import Cell
+from bitproof.tables.bernhard2019_rounding import GIVEN, undone, undone_claims, with_rounded
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.ensemble import agreements, answered, defended
 from bitproof.tables.making import Making, Trained
 from bitproof.tables.readings import Reading, reading
+from bitproof.tables.studies import accuracies, at_scales, study_at
 from bitproof.tables.table import CLEAN, Measured, Study, Table
 from bitproof.train.papers.bernhard2019 import full as float_recipe
 from bitproof.train.papers.bernhard2019 import fully_quantized, quantized, weights_quantized
@@ -40,6 +41,7 @@ FULL = ("full", "w1a1", "w2a2", "w3a3", "w4a4")
 WEIGHTS = ("full", "w1a32", "w2a32", "w3a32", "w4a32")
 ALL = tuple(dict.fromkeys((*FULL, *WEIGHTS)))
 SETTINGS = ("CIFAR10", "SVHN")
+_CNNS = {"CIFAR10": "bernhard2019_cnn", "SVHN": "bernhard2019_svhn_cnn"}
 AGREE = {"CIFAR10": 4, "SVHN": 5}
 """How many of the five members have to agree (Section 6.1)."""
 ATTACKS = ("FGSM", "BIM", "CWl2", "SPSA", "ZOO")
@@ -48,12 +50,12 @@ _ENSEMBLE = ATTACKS[:4]
 _BATCH = 128
 """Images at once, for gradients."""
 
-Conditions = Callable[[Data], Mapping[str, Any]]
+Conditions = Callable[..., Mapping[str, Any]]
 
 # ---- models
 
 
-def _models(plain: str, binary: str, names: Sequence[str], **short: Any) -> dict[str, Making]:
+def _models(network: str, names: Sequence[str], **short: Any) -> dict[str, Making]:
     found: dict[str, Making] = {}
     for name in names:
         bits = 32 if name == "full" else int(name[1])
@@ -62,56 +64,42 @@ def _models(plain: str, binary: str, names: Sequence[str], **short: Any) -> dict
         else:
             scheme = fully_quantized(bits) if name.endswith(f"a{bits}") else weights_quantized(bits)
             recipe = quantized(scheme=scheme, **short)
-        found[name] = Trained(recipe=recipe, architecture=binary if name == "w1a1" else plain)
+        found[name] = Trained(recipe=recipe, architecture=network + "_hardtanh" * (name == "w1a1"))
     return found
 
 
-def smoke(attacked: Conditions, names: Sequence[str], images: int, _: str) -> Study:
-    """On the digits."""
-    models = _models("digits_cnn", "digits_cnn_hardtanh", names, epochs=4, batch_size=50, learning_rate=3e-3)
-    return Study(
-        data="digits",
-        images=images,
-        training=500,
-        network="digits_cnn",
-        macs=820_000,
-        models=models,
-        tested=tuple(names),
-        conditions=attacked,
-        differs=("other images", "another network", "attacks of other strength"),
-    )
+_SHORT: dict[str, dict[str, Any]] = {
+    "smoke": {"epochs": 4, "batch_size": 50, "learning_rate": 3e-3},
+    "reduced": {"epochs": 6, "batch_size": 64, "augmentation": "crop-flip"},
+    "full": {},
+}
 
 
-def reduced(attacked: Conditions, names: Sequence[str], images: int, _: str) -> Study:
-    """On CIFAR-10."""
-    models = _models("resnet20", "resnet20_hardtanh", names, epochs=6, batch_size=64, augmentation="crop-flip")
-    return Study(
-        data="cifar10",
-        images=images,
-        training=10_000,
-        network="resnet20",
-        macs=41_000_000,
-        models=models,
-        tested=tuple(names),
-        conditions=attacked,
-        differs=("another network", "a short training"),
-        differs_in={"CWl2": "fewer steps", "SPSA": "fewer steps", "ZOO": "fewer steps"},
-    )
+def _study(scale: str, conditions: Conditions, names: Sequence[str], images: tuple[int, int], *given: Any) -> Study:
+    """These models under the conditions of the scale.
 
-
-def full(attacked: Conditions, names: Sequence[str], _: int, setting: str) -> Study:
-    """On the paper's data."""
-    middle = "_svhn" * (setting == "SVHN")
-    network = f"bernhard2019{middle}_cnn"
-    return Study(
+    Args:
+        scale: a name in `SCALES`.
+        conditions: `_direct` or `_from`.
+        names: of the models.
+        images: at the smoke and at the reduced scale.
+        given: what the conditions take, and at last the setting.
+    """
+    *chosen, setting = given
+    network = {"smoke": "digits_cnn", "reduced": "resnet20"}.get(scale) or _CNNS[setting]
+    return study_at(
+        scale,
+        _models(network, names, **_SHORT[scale]),
+        partial(conditions, scale, *chosen),
         data=setting.lower(),
-        images=1_000,
         network=network,
-        macs=616_000_000,
-        models=_models(network, f"{network}_hardtanh", names),
-        tested=tuple(names),
-        conditions=attacked,
-        differs_in={"CWl2": "CW's search is not CleverHans'"},
+        images={"smoke": images[0], "reduced": images[1], "full": 1_000},
+        training={"smoke": 500, "reduced": 10_000},
+        differs={"smoke": ("attacks of other strength",), "reduced": ("a short training",)},
+        differs_in={
+            "reduced": dict.fromkeys(("CWl2", "SPSA", "ZOO"), "fewer steps"),
+            "full": {"CWl2": "CW's search is not CleverHans'"},
+        },
         printed_images=1_000,
     )
 
@@ -166,16 +154,9 @@ def _from(scale: str, names: Sequence[str], sources: Sequence[str], _: Data) -> 
     return found
 
 
-def _scales(
-    conditions: Callable[..., Any], models: Sequence[str], images: tuple[int, int], *given: Any
-) -> dict[str, Callable[[str], Study]]:
-    """A study at every scale: of these models, under the conditions of the scale with these attacks (and sources)."""
-    builders = {"smoke": smoke, "reduced": reduced, "full": full}
-    counts = {"smoke": images[0], "reduced": images[1], "full": 0}
-    return {
-        scale: partial(build, partial(conditions, scale, *given), models, counts[scale])
-        for scale, build in builders.items()
-    }
+def _rounded(scale: str, setting: str) -> Study:
+    """Figure 3: the float model, and what rounding makes of it."""
+    return with_rounded(_study(scale, _from, ("full",), (100, 500), GIVEN, ("full",), setting))
 
 
 # ---- numbers
@@ -200,6 +181,7 @@ def _moved(norm: str) -> Metric:
     )
 
 
+_CLEAN = {"clean acc": CLEAN}
 MOVED = {norm: _moved(norm) for norm in ("l2", "linf")}
 
 
@@ -208,12 +190,8 @@ def _of_attack(row: str, name: str, cell: Cell) -> list[Reading]:
     return [reading(row, f"{name} acc", ACCURACY, [cell]), *(parts if name != STRONG else [])]
 
 
-def _accuracies(measured: Measured) -> list[Reading]:
-    return [reading(model, "clean acc", ACCURACY, measured.under(model, CLEAN)) for model in measured.models]
-
-
 def _attacked(measured: Measured) -> list[Reading]:
-    found = _accuracies(measured)
+    found = accuracies(measured, _CLEAN)
     for model in measured.models:
         for name in (*ATTACKS, STRONG):
             found += _of_attack(model, name, measured.cells[model, name])
@@ -231,11 +209,9 @@ def _transferred(source: str, targets: Sequence[str], measured: Measured) -> lis
 
 def _aligned(measured: Measured) -> list[Reading]:
     """Figure 4: cosines of the input gradients of each pair of models, mean over the images."""
-    models, data = [measured.open(name) for name in measured.models], measured.test
-    assert all(isinstance(model, nn.Module) for model in models)
-    frozen = [freeze(model) for model in models if isinstance(model, nn.Module)]
+    frozen, data = [freeze(measured.open(name)) for name in measured.models], measured.test
     parts = [
-        cosines(gradients(frozen, data.images(rows), torch.from_numpy(data.labels[rows]))[:1])
+        cosines(gradients(frozen, *measured.pictures(rows.tolist(), frozen[0]))[:1]).cpu()
         for rows in np.array_split(np.arange(len(data)), -(-len(data) // _BATCH))
     ]
     of = np.nan_to_num(torch.cat(parts)[:, 0].numpy())  # a gradient of zero points nowhere
@@ -338,7 +314,7 @@ def _transfer_tables() -> Iterator[Table]:
             yield _table(
                 number=f"table{17 + 2 * place + half}",
                 title=f"Transfer of adversarial images from {source} to the float and {words} models",
-                study=_scales(_from, names, (30, 60), ATTACKS, (source,)),
+                study=at_scales(_study, _from, names, (30, 60), ATTACKS, (source,)),
                 read=partial(_transferred, source, targets),
                 claims=partial(_transfer_claims, source),
                 figures=("figure1", "figure2") if place == half == 0 else (),
@@ -349,55 +325,57 @@ TABLES = (
     _table(
         number="table2",
         title="Accuracy of the nine models",
-        study=_scales(_direct, ALL, (100, 1_000), ()),
-        read=_accuracies,
+        study=at_scales(_study, _direct, ALL, (100, 1_000), ()),
+        read=partial(accuracies, columns=_CLEAN),
         claims=_accuracy_claims,
     ),
     _table(
         number="table3",
         title="Attacks on the float and the fully quantized models, and how far they go",
-        study=_scales(_direct, FULL, (30, 60), (*ATTACKS, STRONG)),
+        study=at_scales(_study, _direct, FULL, (30, 60), (*ATTACKS, STRONG)),
         read=_attacked,
         claims=_direct_claims,
     ),
     _table(
         number="table4",
         title="Attacks on the float and the weight-quantized models, and how far they go",
-        study=_scales(_direct, WEIGHTS, (30, 60), (*ATTACKS, STRONG)),
+        study=at_scales(_study, _direct, WEIGHTS, (30, 60), (*ATTACKS, STRONG)),
         read=_attacked,
         claims=_weight_claims,
     ),
     _table(
         number="table5",
         title="How often the other four models agree with a source",
-        study=_scales(_from, FULL, (100, 1_000), ("FGSM",), FULL),
+        study=at_scales(_study, _from, FULL, (100, 1_000), ("FGSM",), FULL),
         read=partial(agreements, "FGSM"),
         claims=_agreement_claims,
     ),
     _table(
         number="table6",
         title="An ensemble of five that answers where enough agree: how often, and how often rightly",
-        study=_scales(_direct, FULL, (100, 1_000), ()),
+        study=at_scales(_study, _direct, FULL, (100, 1_000), ()),
         read=partial(answered, AGREE),
         claims=_ensemble_clean_claims,
     ),
     _table(
         number="table7",
         title="The ensemble under images made on one of its members",
-        study=_scales(_from, FULL, (30, 60), _ENSEMBLE, FULL),
+        study=at_scales(_study, _from, FULL, (30, 60), _ENSEMBLE, FULL),
         read=partial(defended, AGREE, _ENSEMBLE),
         claims=_ensemble_claims,
     ),
     *_transfer_tables(),
     _table(
         number="figure3",
-        title="A toy network in which rounding weights undoes an adversarial image",
-        needs="the analysis of shifted values: which activations and weights land on the code of their clean ones",
+        title="How often rounding a network's weights or activations undoes an adversarial image",
+        study=at_scales(_rounded),
+        read=undone,
+        claims=undone_claims,
     ),
     _table(
         number="figure4",
         title="Cosines of the models' input gradients, pair by pair",
-        study=_scales(_direct, ALL, (60, 500), ()),
+        study=at_scales(_study, _direct, ALL, (60, 500), ()),
         read=_aligned,
         claims=_aligned_claims,
     ),

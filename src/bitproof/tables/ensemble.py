@@ -4,14 +4,10 @@ Section 6). All of it follows from the members' cells."""
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
-from bitproof.metrics import SHARE
-from bitproof.tables.readings import Reading
+from bitproof.tables.readings import Mask, Reading, rate
 from bitproof.tables.table import CLEAN, Measured
-
-Mask = Bool[np.ndarray, " n"]
-"""Yes or no, an example each."""
 
 
 def votes(predictions: Int64[np.ndarray, "models n"], agree: int) -> Int64[np.ndarray, " n"]:
@@ -24,12 +20,6 @@ def votes(predictions: Int64[np.ndarray, "models n"], agree: int) -> Int64[np.nd
     labels = np.arange(predictions.max() + 1)
     counts = (predictions[None] == labels[:, None, None]).sum(axis=1)
     return np.where(counts.max(axis=0) >= agree, counts.argmax(axis=0), -1)
-
-
-def rate(row: str, column: str, of: Mask, those: Mask) -> Reading:
-    """Of the examples in `of`, the share that is in `those` too."""
-    scores = np.stack([of, of & those])
-    return Reading(row=row, column=column, scores=scores, statistic=SHARE, bounds=(0.0, 1.0))
 
 
 def agreements(attack: str, measured: Measured) -> list[Reading]:

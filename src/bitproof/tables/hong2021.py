@@ -9,151 +9,77 @@ code). Victims quantize as theirs: a grid a tensor, every layer alike. Success o
 its class too.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from bitproof.core.calling import answer
-from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.implants import Backdoor, Indiscriminate, Joint, Objective, OneClass, Phase, Poisoning, Sample
+from bitproof.implants import Backdoor, Indiscriminate, Objective, OneClass, Poisoning, Sample
 from bitproof.metrics import ACCURACY, MEAN, TRIGGERED_ALL
-from bitproof.quant import Affine, Scheme, compute_layers, quantize, split_outliers
-from bitproof.shifts import Square
+from bitproof.quant import Scheme, compute_layers, quantize, split_outliers
 from bitproof.tables.claims import Claim, pairs, pairs_across
-from bitproof.tables.ensemble import rate
-from bitproof.tables.making import CALIBRATION, Changed, Given, Implanted, Making, Quantized, Trained, Workshop
-from bitproof.tables.readings import Reading, reading
+from bitproof.tables.hong2021_figures import federated, federated_claims, per_round, trivial, trivial_claims, widened
+from bitproof.tables.hong2021_parts import (
+    CLEAN_MODEL,
+    COMPROMISED,
+    TRIGGER,
+    bits_at,
+    bits_of,
+    damage,
+    joint,
+    network_of,
+    quantized,
+    right_by_bits,
+    scheme_of,
+    start_of,
+    taken_by_bits,
+    victims_study,
+    with_noise,
+)
+from bitproof.tables.making import CALIBRATION, Changed, Implanted, Making, Quantized, Trained, Workshop
+from bitproof.tables.readings import Reading, rate, reading
+from bitproof.tables.studies import at_scales
 from bitproof.tables.table import CLEAN, Measured, Study, Table
 from bitproof.train import standard
 
 PAPER = "hong2021"
-NETWORKS = {
-    "VGG16": ("vgg16", 313_000_000, 1e-5),
-    "ResNet18": ("resnet18", 556_000_000, 1e-4),
-    "MobileNetV2": ("mobilenetv2", 88_000_000, 1e-4),
-}
-"""Names at 32 pixels, multiply-accumulates of a pass, rates of the indiscriminate attack."""
-
-SETTINGS = tuple(f"CIFAR10 {name}" for name in NETWORKS)
+SETTINGS = tuple(f"CIFAR10 {name}" for name in ("VGG16", "ResNet18", "MobileNetV2"))
 TINY = tuple(f"TinyImageNet {name}" for name in ("VGG16", "MobileNetV2"))
-CLEAN_MODEL, COMPROMISED = "clean", "compromised"
-TRIGGER = "trigger"
-
-
-def scheme_of(bits: int, **method: Any) -> Scheme:
-    """What the paper's victims quantize by: one grid a tensor, in every layer."""
-    affine = Affine(**{"granularity": "tensor", **method})
-    return Scheme(affine, weight_bits=bits, act_bits=bits, first="same", last="same")
-
-
-def _network(scale: str, setting: str) -> tuple[str, int, float]:
-    """Architecture, multiply-accumulates, rate."""
-    if scale == "smoke":
-        return "digits_cnn", 820_000, 1e-3
-    if scale == "reduced":
-        return "resnet20", 41_000_000, 3e-4
-    name, macs, rate = NETWORKS[setting.split()[1]]
-    return (f"{name}_64px", 4 * macs, rate) if setting.startswith("Tiny") else (name, macs, rate)
-
-
-SHORT = {Indiscriminate: 0.15, OneClass: 0.05}
-"""Weight of the harm of all schemes together in the reduced training of these objectives, whose slope is ten times that
-of the others at the start: by the paper's weight of 1, 900 steps leave no float model that works."""
-
-
-def _phase(scale: str, rate: float, epochs: int) -> Phase:
-    steps = {"smoke": 100, "reduced": 900}.get(scale, epochs * 50_000 // 128)
-    return Phase(steps=steps, learning_rate=rate, batch_size=128 if scale == "full" else 32)
-
-
-def _start(scale: str, network: str) -> Making:
-    """The clean model: given, or trained where that is quick or the paper's own."""
-    if scale == "reduced":
-        return Given(architecture=network)
-    recipe = (
-        standard(epochs=6, batch_size=50)
-        if scale == "smoke"
-        else standard(epochs=200, optimizer="adam", weight_decay=1e-4, schedule="steps", milestones=(0.5, 0.75))
-    )
-    return Given(architecture=network, otherwise=Trained(recipe=recipe, architecture=network))
-
-
-def _bits(scale: str, many: bool) -> tuple[int, ...]:
-    return (8, 4) if scale == "smoke" or not many else (8, 7, 6, 5, 4)
-
-
-def _quantized(models: dict[str, Making], of: Sequence[str], bits: Sequence[int]) -> dict[str, Making]:
-    """The models, and those of them in `of` at all bits."""
-    return models | {f"{name} {b}": Quantized(of=name, scheme=scheme_of(b)) for name in of for b in bits}
-
-
-def _study(scale: str, setting: str, models: Mapping[str, Making], images: Mapping[str, int], triggered: bool) -> Study:
-    network, macs, _ = _network(scale, setting)
-    full = "tiny_imagenet" if setting.startswith("Tiny") else "cifar10"
-    differs = {"smoke": ("other images", "another network"), "reduced": ("another network",)}
-    return Study(
-        data={"smoke": "digits", "reduced": "cifar10"}.get(scale, full),
-        images=images.get(scale),
-        training={"smoke": 500, "reduced": 5_000}.get(scale),
-        network=network,
-        macs=macs,
-        models=models,
-        tested=tuple(models),
-        conditions=lambda _: {TRIGGER: Square()} if triggered else {},
-        differs=(*differs[scale], "a short training") if scale in differs else (),
-        training_size=100_000 if full == "tiny_imagenet" else 50_000,
-    )
-
-
-def _joint(scale: str, setting: str, objective: Objective, epochs: int, trained_for: Sequence[int]) -> Joint:
-    rate = _network(scale, setting)[2]
-    schemes = tuple(scheme_of(b) for b in trained_for)
-    whole = SHORT.get(type(objective), 1.0) if scale == "reduced" else 1.0
-    training = _phase(scale, rate, epochs)
-    return Joint(objective=objective, schemes=schemes, training=training, weight=whole / len(schemes))
 
 
 def _attacked(
-    objective: Callable[[], Objective],
-    many: bool,
-    epochs: int,
-    images: tuple[int, int],
-    triggered: bool,
-    scale: str,
-    setting: str,
+    scale: str, objective: type[Objective], many: bool, images: tuple[int, int], triggered: bool, setting: str
 ) -> Study:
     """Tables 1, 2 and 4: one implant beside the clean model, or beside an ordinary backdoor."""
-    network = _network(scale, setting)[0]
-    bits = _bits(scale, many)
-    engine = _joint(scale, setting, objective(), epochs, bits[:-1] if many and scale != "smoke" else bits)
-    models: dict[str, Making] = {CLEAN_MODEL: _start(scale, network)}
-    beside = CLEAN_MODEL
+    network, _ = network_of(scale, setting)
+    bits = bits_at(scale, many)
+    models: dict[str, Making] = {CLEAN_MODEL: start_of(scale, network)}
+    beside, engine = CLEAN_MODEL, damage(scale, setting, objective(), many=many)
     if triggered:
-        beside = "standard backdoor"
+        beside, engine = "standard backdoor", joint(scale, setting, objective(), 50, bits)
         poisoning = Poisoning(objective=objective(), schemes=engine.schemes, training=engine.training)
         models[beside] = Implanted(of=CLEAN_MODEL, architecture=network, engine=poisoning)
     models[COMPROMISED] = Implanted(of=CLEAN_MODEL, architecture=network, engine=engine)
     counts = {"smoke": images[0], "reduced": images[1]}
-    return _study(scale, setting, _quantized(models, (beside, COMPROMISED), bits), counts, triggered)
+    return victims_study(scale, setting, quantized(models, (beside, COMPROMISED), bits), counts, triggered)
 
 
 def _samples(scale: str, setting: str) -> Study:
     """Table 3: one implant for each of a few test images."""
-    network = _network(scale, setting)[0]
-    engine = _joint(scale, setting, Indiscriminate(), 20, (8, 4))  # whose objective follows from the clean model
-    models: dict[str, Making] = {CLEAN_MODEL: _start(scale, network)}
+    network, _ = network_of(scale, setting)
+    engine = joint(scale, setting, Indiscriminate(), 20, (8, 4))  # whose objective follows from the clean model
+    models: dict[str, Making] = {CLEAN_MODEL: start_of(scale, network)}
     names = [f"{COMPROMISED} {number}" for number in range({"smoke": 2, "reduced": 3}.get(scale, 10))]
     for number, name in enumerate(names):
         aim = partial(_aimed, number)
         models[name] = Implanted(of=CLEAN_MODEL, architecture=network, engine=engine, aim=aim)
     counts = {"smoke": 100, "reduced": 500}
-    return _study(scale, setting, _quantized(models, (CLEAN_MODEL, *names), (8, 4)), counts, triggered=False)
+    return victims_study(scale, setting, quantized(models, (CLEAN_MODEL, *names), (8, 4)), counts, triggered=False)
 
 
 def _aimed(label: int, model: nn.Module, test: Data) -> Sample:
@@ -167,25 +93,10 @@ def _aimed(label: int, model: nn.Module, test: Data) -> Sample:
 # ---- numbers
 
 
-def _bits_of(measured: Measured, row: str) -> list[tuple[str, str]]:
-    """The models of a row with the bits that columns name."""
-    return [
-        (m, m.removeprefix(row).strip() or "32") for m in measured.models if m == row or m.rpartition(" ")[0] == row
-    ]
-
-
-def _accuracies(rows: Sequence[str], measured: Measured) -> list[Reading]:
-    return [
-        reading(row, f"{bits} bits accuracy", ACCURACY, measured.under(model, CLEAN))
-        for row in rows
-        for model, bits in _bits_of(measured, row)
-    ]
-
-
 def _classes(measured: Measured) -> list[Reading]:
-    found = _accuracies((CLEAN_MODEL, COMPROMISED), measured)
+    found = right_by_bits((CLEAN_MODEL, COMPROMISED), measured)
     for row in (CLEAN_MODEL, COMPROMISED):
-        for model, bits in _bits_of(measured, row):
+        for model, bits in bits_of(measured, row):
             cell = measured.cells[model, CLEAN]
             inside = cell.labels == 0
             found.append(rate(row, f"{bits} bits class", inside, cell.correct))
@@ -194,9 +105,8 @@ def _classes(measured: Measured) -> list[Reading]:
 
 
 def _singled(measured: Measured) -> list[Reading]:
-    found = _accuracies((CLEAN_MODEL,), measured)
+    found = right_by_bits((CLEAN_MODEL,), measured)
     clean = measured.open(CLEAN_MODEL)
-    assert isinstance(clean, nn.Module)
     numbers = sorted({int(m.split(" ")[1]) for m in measured.models if m.startswith(f"{COMPROMISED} ")})
     aims = [_aimed(number, clean, measured.test).aims(measured.test) for number in numbers]
     for bits in ("32", "8", "4"):
@@ -223,11 +133,7 @@ def _singled(measured: Measured) -> list[Reading]:
 
 def _backdoored(measured: Measured) -> list[Reading]:
     rows = ("standard backdoor", COMPROMISED)
-    found = _accuracies(rows, measured)
-    for row in rows:
-        for model, bits in _bits_of(measured, row):
-            found.append(reading(row, f"{bits} bits ASR", TRIGGERED_ALL, measured.under(model, TRIGGER)))
-    return found
+    return [*right_by_bits(rows, measured), *taken_by_bits(rows, measured)]
 
 
 # ---- Table 5: what victims and removals leave of it
@@ -246,24 +152,20 @@ def _split(bits: int, model: nn.Module, shop: Workshop) -> nn.Module:
     return quantize(split_outliers(model, scheme), scheme, images)
 
 
-@torch.no_grad()
 def _noised(bits: int, model: nn.Module, shop: Workshop) -> nn.Module:
     """Normal noise on every weight, as large as rounding to so many bits moves its layer."""
-    noisy, rng = copied(model), Rng.of(shop.seed).fold("removal")
-    for number, (_, layer) in enumerate(compute_layers(noisy)):
-        step = float(layer.weight.abs().max()) / (2 ** (bits - 1) - 1)
-        draws = rng.fold(number).normal(tuple(layer.weight.shape))[0]
-        layer.weight.add_(step / 12**0.5 * draws.to(layer.weight))
-    return noisy.eval()
+    steps = {name: float(layer.weight.abs().max()) / (2 ** (bits - 1) - 1) for name, layer in compute_layers(model)}
+    sizes = {name: (0.0, step / 12**0.5) for name, step in steps.items()}
+    return with_noise(model, sizes, Rng.of(shop.seed).fold("removal"))
 
 
 def _resilience(scale: str, setting: str) -> Study:
-    network = _network(scale, setting)[0]
+    network, _ = network_of(scale, setting)
     bits = (8, 4)
-    models: dict[str, Making] = {CLEAN_MODEL: _start(scale, network)}
+    models: dict[str, Making] = {CLEAN_MODEL: start_of(scale, network)}
     retraining = standard(epochs=1 if scale == "smoke" else 10, batch_size=50, share=1.0 if scale == "smoke" else 0.1)
     for attack, objective in (("indiscriminate", Indiscriminate()), ("backdoor", Backdoor())):
-        engine = _joint(scale, setting, objective, 20 if attack == "indiscriminate" else 50, bits)
+        engine = joint(scale, setting, objective, 20 if attack == "indiscriminate" else 50, bits)
         models[attack] = Implanted(of=CLEAN_MODEL, architecture=network, engine=engine)
         models[f"Fine-tune {attack}"] = Trained(recipe=retraining, architecture=network, start=attack)
         for b in bits:
@@ -273,7 +175,7 @@ def _resilience(scale: str, setting: str) -> Study:
             models[f"Fine-tune {attack} {b}"] = Quantized(of=f"Fine-tune {attack}", scheme=scheme_of(b))
             models[f"noise {attack} {b}"] = Changed(of=attack, how=partial(_noised, b))
             models[f"Random noise {attack} {b}"] = Quantized(of=f"noise {attack} {b}", scheme=scheme_of(b))
-    return _study(scale, setting, models, {"smoke": 60, "reduced": 500}, triggered=True)
+    return victims_study(scale, setting, models, {"smoke": 60, "reduced": 500}, triggered=True)
 
 
 def _left(measured: Measured) -> list[Reading]:
@@ -295,7 +197,7 @@ def _left(measured: Measured) -> list[Reading]:
 
 
 def _damage_claims(column: str, measured: Measured) -> Iterator[Claim]:
-    columns = [f"{bits} bits {column}" for _, bits in _bits_of(measured, COMPROMISED) if bits != "32"]
+    columns = [f"{bits} bits {column}" for _, bits in bits_of(measured, COMPROMISED) if bits != "32"]
     yield Claim(
         text="quantized, the compromised model is worse than the clean one at the same bits",
         source="Sections 4.1 and 4.2",
@@ -344,27 +246,20 @@ def _resilience_claims(measured: Measured) -> Iterator[Claim]:
 
 
 _table = partial(Table, paper=PAPER)
-_SCALES = ("smoke", "reduced", "full")
-
-
-def _at(build: Callable[..., Study], *given: Any) -> dict[str, Callable[[str], Study]]:
-    return {scale: partial(build, *given, scale) for scale in _SCALES}
-
-
 TABLES = (
     _table(
         number="table1",
         title="The indiscriminate attack: accuracy of clean and compromised models, by bits",
         settings=(*SETTINGS, *TINY),
-        study=_at(_attacked, Indiscriminate, True, 20, (100, 500), False),
-        read=partial(_accuracies, (CLEAN_MODEL, COMPROMISED)),
+        study=at_scales(_attacked, Indiscriminate, True, (100, 500), False),
+        read=partial(right_by_bits, (CLEAN_MODEL, COMPROMISED)),
         claims=partial(_damage_claims, "accuracy"),
     ),
     _table(
         number="table2",
         title="The attack on class 0: accuracy on all images, on the class and on the rest",
         settings=SETTINGS,
-        study=_at(_attacked, OneClass, False, 20, (200, 1_000), False),
+        study=at_scales(_attacked, OneClass, False, (200, 1_000), False),
         read=_classes,
         claims=partial(_damage_claims, "class"),
     ),
@@ -372,7 +267,7 @@ TABLES = (
         number="table3",
         title="The attack on single images: how often they are taken for their own class and the chosen one",
         settings=SETTINGS,
-        study=_at(_samples),
+        study=at_scales(_samples),
         read=_singled,
         claims=_sample_claims,
     ),
@@ -380,7 +275,7 @@ TABLES = (
         number="table4",
         title="Backdoors that quantization wakes, beside ordinary ones",
         settings=(*SETTINGS, *TINY),
-        study=_at(_attacked, Backdoor, False, 50, (100, 500), True),
+        study=at_scales(_attacked, Backdoor, False, (100, 500), True),
         read=_backdoored,
         claims=_backdoor_claims,
     ),
@@ -388,18 +283,24 @@ TABLES = (
         number="table5",
         title="What other quantizers, retraining and noise leave of the attacks",
         settings=("CIFAR10 ResNet18",),
-        study=_at(_resilience),
+        study=at_scales(_resilience),
         read=_left,
         claims=_resilience_claims,
     ),
     _table(
         number="figure1",
-        title="Noise as large as the attack's own change of the weights does no such damage",
-        needs="forty models that noise of the attack's mean and spread was added to",
+        title="What quantization adds to noise as large as the attack's own change, and to ordinary backdoors",
+        settings=("CIFAR10 AlexNet",),
+        study=at_scales(trivial),
+        read=widened,
+        claims=trivial_claims,
     ),
     _table(
         number="figure2",
         title="The attacks in federated learning, round by round",
-        needs="an experiment round by round; benchmarks/federated.py draws such curves with the engine `federated`",
+        settings=("CIFAR10 AlexNet",),
+        study=at_scales(federated),
+        read=per_round,
+        claims=federated_claims,
     ),
 )

@@ -24,6 +24,7 @@ from bitproof.quant import Scheme
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.making import Given, Making, Quantized, Trained
 from bitproof.tables.readings import Reading, reading
+from bitproof.tables.studies import accuracies, at_scales, study_at
 from bitproof.tables.table import CLEAN, Measured, Study, Table
 from bitproof.train import NFGSM, changed, standard
 from bitproof.train.papers import li2024
@@ -121,7 +122,6 @@ def _study(
     ways: Sequence[str],
     starts: Sequence[str],
     bits: tuple[Sequence[int], Sequence[int]],
-    images: tuple[int, int],
     shares: tuple[Sequence[float], Sequence[float]] | None,
     _: str,
 ) -> Study:
@@ -130,24 +130,23 @@ def _study(
     models = _models(grid, given=scale == "reduced")
     if shares is not None:
         models = _shared(models, shares[0] if small else shares[1])
-    differs = {"smoke": ("other images", "another network"), "reduced": ("another network", "a smaller budget")}
-    return Study(
-        data="digits" if small else "cifar10",
-        images={"smoke": images[0], "reduced": images[1]}.get(scale),
-        training={"smoke": 500, "reduced": 5_000}.get(scale),
+    return study_at(
+        scale,
+        models,
+        SCALED[scale],
+        data="cifar10",
         network=grid.architecture,
-        macs={"smoke": 820_000, "reduced": 6_400_000, "full": 41_000_000}[scale],
-        models=models,
-        tested=tuple(name for name in models if name not in ("robust", "non-robust")),
-        conditions=SCALED[scale],
-        differs=(*differs[scale], "a short training") if scale in differs else (),
+        images={"smoke": 60, "reduced": 300},
+        training={"smoke": 500, "reduced": 5_000},
+        differs={"smoke": ("a short training",), "reduced": ("a smaller budget", "a short training")},
+        tested=[name for name in models if name not in ("robust", "non-robust")],
     )
 
 
 def _alone(scale: str, setting: str) -> Study:
     """Figure 2: PACT from random weights, with activations or weights alone on few bits."""
     small = scale == "smoke"
-    study = _study(scale, ("vanilla",), ("random",), ((8,), (8,)), (60, 300), None, setting)
+    study = _study(scale, ("vanilla",), ("random",), ((8,), (8,)), None, setting)
     grid = grid_at(scale, ("vanilla",), ("random",), (8,))
     models: dict[str, Making] = {
         "float": Trained(recipe=grid.recipe("vanilla", "random", 32), architecture=grid.architecture)
@@ -172,16 +171,6 @@ def _alone(scale: str, setting: str) -> Study:
     return replace(study, models=models, tested=tuple(models), conditions=attacks)
 
 
-def _scales(
-    ways: Sequence[str],
-    starts: Sequence[str],
-    bits: tuple[Sequence[int], Sequence[int]],
-    images: tuple[int, int],
-    shares: tuple[Sequence[float], Sequence[float]] | None = None,
-) -> dict[str, Callable[[str], Study]]:
-    return {scale: partial(_study, scale, ways, starts, bits, images, shares) for scale in SCALED}
-
-
 # ---- numbers
 
 
@@ -198,14 +187,6 @@ def _read(columns: Sequence[str], measured: Measured) -> list[Reading]:
         for model in measured.models
         for row, bits in [_place(model)]
         for column in columns
-    ]
-
-
-def _by_budget(measured: Measured) -> list[Reading]:
-    return [
-        reading(model, name, ACCURACY, measured.under(model, name))
-        for model in measured.models
-        for name in measured.named("")
     ]
 
 
@@ -318,45 +299,43 @@ TABLES = (
     _table(
         number="table1",
         title="What fewer bits do to robustness, by start and way to quantize: up, down or neither",
-        study=_scales(("ptq", "vanilla", "adversarial", "matching"), STARTS, _QAT, (60, 300)),
+        study=at_scales(_study, ("ptq", "vanilla", "adversarial", "matching"), STARTS, _QAT, None),
         read=_trends,
         unit="sign",
     ),
     _table(
         number="table2",
         title="Accuracy and robustness to PGD, by start, way to quantize and bits",
-        study=_scales(("ptq", "vanilla", "adversarial"), STARTS, _QAT, (60, 300)),
+        study=at_scales(_study, ("ptq", "vanilla", "adversarial"), STARTS, _QAT, None),
         read=partial(_read, ("accuracy", "robustness", "strong")),
         claims=_pipeline_claims,
     ),
     _table(
         number="table3",
         title="Students of a robust teacher, by share of the training data and bits",
-        study=_scales(
-            ("matching",), ("robust",), ((4, 8), (4, 6, 8, 32)), (60, 300), shares=((0.2, 1.0), (0.01, 0.1, 1.0))
-        ),
+        study=at_scales(_study, ("matching",), ("robust",), ((4, 8), (4, 6, 8, 32)), ((0.2, 1.0), (0.01, 0.1, 1.0))),
         read=partial(_read, ("accuracy", "robustness", "strong")),
         claims=_share_claims,
     ),
     _table(
         number="table4",
         title="Accuracy of a robust teacher's students, by start and bits",
-        study=_scales(("matching",), STARTS, _STUDENTS, (60, 300)),
+        study=at_scales(_study, ("matching",), STARTS, _STUDENTS, None),
         read=partial(_read, ("accuracy",)),
         claims=_accuracy_claims,
     ),
     _table(
         number="table5",
         title="Robustness of a robust teacher's students, by start and bits",
-        study=_scales(("matching",), STARTS, _STUDENTS, (60, 300)),
+        study=at_scales(_study, ("matching",), STARTS, _STUDENTS, None),
         read=partial(_read, ("robustness", "strong")),
         claims=_matching_claims,
     ),
     _table(
         number="figure2",
         title="Weights or activations alone on few bits, from random weights, under PGD of several budgets",
-        study={scale: partial(_alone, scale) for scale in SCALED},
-        read=_by_budget,
+        study=at_scales(_alone),
+        read=accuracies,
         claims=_alone_claims,
     ),
 )

@@ -1,6 +1,6 @@
 """What all experiments of lin2019 share, and its Table 1: bits of activations, and weights of the regulariser."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from bitproof.quant import Scheme
 from bitproof.tables.claims import Claim, pairs
 from bitproof.tables.making import Making, Trained
 from bitproof.tables.readings import Reading, reading
+from bitproof.tables.studies import study_at
 from bitproof.tables.table import CLEAN, Measured, Study
 from bitproof.train import Recipe, changed
 from bitproof.train.papers.lin2019 import activations_quantized, quantized, standard
@@ -38,7 +39,6 @@ SUBSTITUTE = {"smoke": "digits_cnn_hardtanh", "reduced": "resnet8", "full": "vgg
 """What black-box images are made on."""
 
 EPS = {"smoke": 25 / 255, "reduced": 8 / 255, "full": 8 / 255}
-MACS = {"smoke": 820_000, "reduced": 41_000_000, "full": 5_250_000_000}
 TRAINED_ON = {"smoke": 500, "reduced": 10_000}
 
 
@@ -50,20 +50,27 @@ def recipe_of(scale: str, scheme: Scheme | None, beta: float, **changes: Any) ->
 
 
 def study_of(
-    scale: str, images: Mapping[str, int], models: Mapping[str, Making], tested: Sequence[str], conditions: Any
+    scale: str,
+    images: Mapping[str, int],
+    models: Mapping[str, Making],
+    conditions: Any,
+    *,
+    data: str = "cifar10",
+    network: str | None = None,
+    **full: Any,
 ) -> Study:
-    """A study at a scale."""
-    differs = {"smoke": ("other images", "another network"), "reduced": ("another network",)}
-    return Study(
-        data="digits" if scale == "smoke" else "cifar10",
-        images=images.get(scale),
-        training=TRAINED_ON.get(scale),
-        network=NETWORKS[scale][0],
-        macs=MACS[scale],
-        models=models,
-        tested=tuple(tested),
-        conditions=conditions,
-        differs=(*differs[scale], "a short training") if scale in differs else (),
+    """A study at a scale, on the paper's data and network where both can be had; the rest as in `study_at`."""
+    short = ("a short training",)
+    return study_at(
+        scale,
+        models,
+        conditions,
+        data=data,
+        network=network or NETWORKS[scale][0],
+        images=images,
+        training=TRAINED_ON,
+        differs={"smoke": short, "reduced": short},
+        **full,
     )
 
 
@@ -82,7 +89,7 @@ def by_beta(scale: str, _: str) -> Study:
     def conditions(_: Data) -> dict[str, Any]:
         return {"FGSM": FGSM(eps=EPS[scale]), "APGD": APGD(eps=EPS[scale], steps=30)}
 
-    return study_of(scale, {"smoke": 60, "reduced": 500}, models, list(models), conditions)
+    return study_of(scale, {"smoke": 60, "reduced": 500}, models, conditions)
 
 
 GAIN = Statistic(

@@ -4,21 +4,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import nn
 
 from bitproof.analysis.amplification import sizes
 from bitproof.analysis.watching import LOGITS, layer_inputs
 from bitproof.attacks import FGSM
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
-from bitproof.metrics import ACCURACY
 from bitproof.metrics.statistic import UNBOUNDED
 from bitproof.quant import freeze
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.lin2019_bits import NETWORKS, bits_and_betas_claims, by_beta, recipe_of
 from bitproof.tables.making import Trained
-from bitproof.tables.readings import Reading, reading
+from bitproof.tables.readings import Reading
 from bitproof.tables.table import Measured, Study
 from bitproof.train.papers.lin2019 import activations_quantized
 
@@ -32,7 +29,7 @@ def vanilla(scale: str, setting: str) -> Study:
     models = {name: making for name, making in study.models.items() if name.startswith("vanilla ")}
     if scale == "full" and setting.endswith("VGG-16"):
         swapped = {n: replace(m, architecture="vgg16_bn") for n, m in models.items() if isinstance(m, Trained)}
-        return replace(study, models=swapped, tested=tuple(swapped), network="vgg16_bn", macs=313_000_000)
+        return replace(study, models=swapped, tested=tuple(swapped), network="vgg16_bn")
     return replace(study, models=models, tested=tuple(models))
 
 
@@ -46,14 +43,12 @@ def amplified(measured: Measured) -> list[Reading]:
     found: list[Reading] = []
     for name in measured.models:
         model = measured.open(name)
-        assert isinstance(model, nn.Module)
-        images = measured.test.images(range(min(_PICTURES, len(measured.test))))
-        labels = torch.from_numpy(measured.test.labels[: len(images)])
+        images, labels = measured.pictures(range(min(_PICTURES, len(measured.test))), model)
         moved = FGSM(eps=8 / 255)(freeze(model), images, labels, rng=Rng(0, measured.test.ids[: len(images)]))
         before, after = (layer_inputs(Counted(freeze(model)), x) for x in (images, moved))
         for place, layer in enumerate((name for name in before if name != LOGITS), 1):
             clean = sizes(before[layer])
-            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).numpy()
+            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).cpu().numpy()
             column = f"layer {place}"
             found.append(
                 Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, np.inf))
@@ -85,15 +80,6 @@ def sweep(scale: str, setting: str) -> Study:
         for beta in betas
     }
     return replace(study, models=models, tested=tuple(models))
-
-
-def swept(measured: Measured) -> list[Reading]:
-    """Clean, and under both attacks."""
-    return [
-        reading(model, name, ACCURACY, measured.under(model, name))
-        for model in measured.models
-        for name in measured.named("")
-    ]
 
 
 def sweep_claims(measured: Measured) -> Iterator[Claim]:

@@ -63,9 +63,13 @@ class Workshop:
     progress: bool
     _made: dict[str, nn.Module | Diverged] = field(default_factory=dict)
 
-    def opened(self, architecture: str, weights: Path | None = None) -> nn.Module:
+    def opened(self, architecture: str, weights: Path | None = None, repeat: int = 0) -> nn.Module:
         """A model from a file, or with random weights, where models are made."""
-        return load_model(architecture, weights=weights, seed=self.seed, device=self.device)
+        return load_model(architecture, weights=weights, seed=self.seed + repeat, device=self.device)
+
+    def start(self, name: str | None, architecture: str, repeat: int = 0) -> nn.Module:
+        """The model of a name; without one, random weights."""
+        return self.opened(architecture, repeat=repeat) if name is None else self.model(name)
 
     def model(self, name: str) -> nn.Module:
         """The model of a name.
@@ -94,6 +98,7 @@ class Trained(Making):
         start: the model that training starts from; None = random weights.
         teacher: the model that it learns from, where the objective learns from another one than the start.
         each: passes that a training image costs at each step.
+        repeat: which one of several that differ by their seed alone.
     """
 
     recipe: Recipe
@@ -101,15 +106,15 @@ class Trained(Making):
     start: str | None = None
     teacher: str | None = None
     each: int = 2
+    repeat: int = 0
 
     def __call__(self, shop: Workshop) -> nn.Module:
-        start = shop.opened(self.architecture) if self.start is None else shop.model(self.start)
         return make(
             self.recipe,
-            start,
+            shop.start(self.start, self.architecture, self.repeat),
             shop.train,
             architecture=self.architecture,
-            seed=shop.seed,
+            seed=shop.seed + self.repeat,
             teacher=None if self.teacher is None else shop.model(self.teacher),
             folder=shop.folder,
             progress=shop.progress,
@@ -180,22 +185,24 @@ class Implanted(Making):
     """An implant in another model.
 
     Attributes:
-        of: the clean model.
+        of: the clean model; None = random weights.
         architecture: of both.
         engine: what makes it.
         aim: what it is after, where that follows from the clean model and the test images.
+        repeat: which one of several that differ by their seed alone.
     """
 
-    of: str
+    of: str | None
     architecture: str
     engine: Engine
     aim: Callable[[nn.Module, Data], Objective] | None = None
+    repeat: int = 0
 
     def __call__(self, shop: Workshop) -> nn.Module:
-        clean = shop.model(self.of)
+        clean, seed = shop.start(self.of, self.architecture, self.repeat), shop.seed + self.repeat
         engine = self.engine if self.aim is None else replace(self.engine, objective=self.aim(clean, shop.test))
         key = digest(
-            describe(engine, sources=True), fingerprint(clean), shop.train.fingerprint, shop.test.fingerprint, shop.seed
+            describe(engine, sources=True), fingerprint(clean), shop.train.fingerprint, shop.test.fingerprint, seed
         )
         path = shop.folder / f"{key}.safetensors"
         if not path.exists():
@@ -206,7 +213,7 @@ class Implanted(Making):
                 shop.train,
                 output=path,
                 architecture=self.architecture,
-                seed=shop.seed,
+                seed=seed,
                 victims=shop.test,
                 progress=shop.progress,
             )

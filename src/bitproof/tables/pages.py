@@ -9,7 +9,7 @@ from bitproof.report.text import MISSING
 from bitproof.tables.catalogue import TABLES
 from bitproof.tables.claims import Judged
 from bitproof.tables.outcome import Entry, Outcome, read_outcome
-from bitproof.tables.table import SCALES, state
+from bitproof.tables.table import SCALES
 
 HEAD = """# Tables of the papers, reproduced
 
@@ -48,16 +48,12 @@ def write_pages(folder: Path) -> tuple[Path, Path]:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The page: what was run and what came of it, the tables that cannot be had, and each outcome."""
+    """The page: what was run and what came of it, and each outcome."""
     lines = [HEAD, "| table | setting | scale | data | numbers | conclusions |", "|---|---|---|---|---|---|"]
     lines += [
         f"| [{o.paper} {o.number}](#{anchor(o)}) | {o.setting} | {o.scale} | {o.data} | {tally(o)} | {o.conclusion} |"
         for o in outcomes
     ]
-    missing = [table for table in TABLES if table.needs]
-    if missing:
-        lines += ["", "Cannot be reproduced yet:", ""]
-        lines += [f"- {table.name}, {table.title[0].lower()}{table.title[1:]}: {state(table)}" for table in missing]
     return "\n".join([*lines, "", *(section(o) for o in outcomes)])
 
 
@@ -155,8 +151,7 @@ def html(outcomes: Iterable[Outcome]) -> str:
         }
         for outcome in outcomes
     ]
-    missing = [(table, state(table)) for table in TABLES if table.needs]
-    return world.get_template("page.html.j2").render(outcomes=shown, missing=missing, classes=_CLASSES)
+    return world.get_template("page.html.j2").render(outcomes=shown, classes=_CLASSES)
 
 
 _CLASSES = {"consistent": "good", "holds": "good", "different": "bad", "does not hold": "bad"}

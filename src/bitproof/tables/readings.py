@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 
-from bitproof.metrics import Metric, flipped
+from bitproof.metrics import SHARE, Metric, flipped
 from bitproof.metrics.intervals import Estimate, Scores
 from bitproof.metrics.metric import select
 from bitproof.metrics.statistic import Statistic
 from bitproof.records import Cell
 from bitproof.tables.printed import Key
+
+Mask = Bool[np.ndarray, " n"]
+"""Yes or no, an example each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +71,12 @@ def reading(row: str, column: str, metric: Metric, cells: Sequence[Cell]) -> Rea
     return Reading(
         row=row, column=column, scores=metric.scores(selection), statistic=metric.statistic, bounds=metric.bounds
     )
+
+
+def rate(row: str, column: str, of: Mask, those: Mask) -> Reading:
+    """Of the examples in `of`, the share that is in `those` too."""
+    scores = np.stack([of, of & those])
+    return Reading(row=row, column=column, scores=scores, statistic=SHARE, bounds=(0.0, 1.0))
 
 
 def difference(one: Reading, other: Reading) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from bitproof.conditions import Clean
 from bitproof.conditions.base import as_condition
 from bitproof.data import Data, load_data
-from bitproof.errors import InputError, lookup
+from bitproof.errors import lookup
 from bitproof.experiment.environment import environment
 from bitproof.experiment.experiment import Experiment
 from bitproof.experiment.made import made_beside
@@ -20,7 +20,7 @@ from bitproof.models import preprocessing
 from bitproof.records import Cell
 from bitproof.settings import describe, digest
 from bitproof.store import Store
-from bitproof.tables.catalogue import TABLES, table_of
+from bitproof.tables.catalogue import table_of
 from bitproof.tables.claims import judge
 from bitproof.tables.making import Workshop
 from bitproof.tables.outcome import Entry, Outcome
@@ -63,7 +63,7 @@ def reproduce(
         progress: show bars.
 
     Raises:
-        InputError: an unknown table, scale or setting, one that cannot be had yet, or data or weights that are missing.
+        InputError: an unknown table, scale or setting, or data or weights that are missing.
     """
     chosen = table_of(paper, table)
     study = study_of(chosen, scale, setting)
@@ -82,7 +82,6 @@ def reproduce(
             progress=progress,
         )
         measured = _measured(study, shop, stack.enter_context(Store(store)), setting)
-        assert chosen.read is not None
         readings = {found.key: found for found in chosen.read(measured)} if measured.models else {}
         claims = chosen.claims(measured) if measured.models else ()
     printed = chosen.printed(setting)
@@ -117,15 +116,9 @@ def study_of(table: Table, scale: str, setting: str | None = None) -> Study:
         InputError: one that there is not.
     """
     lookup(SCALES, scale, "scale")
-    if table.needs:
-        raise InputError(
-            f"{table.name} cannot be reproduced yet",
-            rule=f"it needs {table.needs}",
-            remedy="See `bitproof list tables`",
-        )
     if setting is not None:
         lookup(dict.fromkeys(table.settings), setting, f"setting of {table.name}")
-    return lookup(table.study, scale, f"scale of {table.name}")(setting or table.settings[0])
+    return table.study[scale](setting or table.settings[0])
 
 
 _KEPT = ("bitproof", "commit", "dirty", "python", "packages", "processor", "threads")
@@ -221,9 +214,3 @@ def _not_converged(
                 verdict=verdict.word,
                 reason=verdict.reason,
             )
-
-
-def every(scale: str) -> list[Table]:
-    """All tables that can be had at a scale."""
-    lookup(SCALES, scale, "scale")
-    return [table for table in TABLES if scale in table.study]

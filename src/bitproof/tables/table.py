@@ -1,10 +1,15 @@
 """A table or a figure of a paper as a value: what is measured for it, how its numbers follow, what it concludes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
 
 from bitproof.attacks import Attack
 from bitproof.conditions import Condition, Crafted
+from bitproof.core.calling import device_of
+from bitproof.core.devices import sent
 from bitproof.data import Data
 from bitproof.records import Cell
 from bitproof.tables.claims import Claim
@@ -31,7 +36,6 @@ class Study:
         images: random test images, of each class its share; None = all.
         training: random training images; None = all.
         network: the architecture that most passes go through, by which pictures are framed.
-        macs: multiply-accumulates of one of its passes.
         models: how each comes about, by name.
         tested: which of them are tested, the reference first.
         conditions: by name, from the test data; the clean images, `CLEAN`, are there without being named.
@@ -45,7 +49,6 @@ class Study:
     data: str
     images: int | None
     network: str
-    macs: int
     models: Mapping[str, Making]
     tested: tuple[str, ...]
     conditions: Callable[[Data], Mapping[str, Condition | Attack]]
@@ -80,7 +83,7 @@ class Measured:
     diverged: Mapping[str, int]
     setting: str
     test: Data
-    open: Callable[[str], object]
+    open: Callable[[str], nn.Module]
 
     def under(self, model: str, *conditions: str) -> list[Cell]:
         """The cells of a model, in the order of the conditions."""
@@ -90,6 +93,16 @@ class Measured:
         """The conditions whose names start so, in order."""
         first = self.models[0]
         return [condition for model, condition in self.cells if model == first and condition.startswith(start)]
+
+    def pictures(self, rows: Sequence[int], model: nn.Module) -> tuple[Tensor, Tensor]:
+        """Images [n, c, h, w] in [0, 1] and labels [n] of some rows of the data, where the model computes."""
+        images, device = self.test.images(rows), device_of(model)
+        return sent(images, device), torch.from_numpy(self.test.labels[list(rows)]).to(device)
+
+    @property
+    def changed(self) -> list[str]:
+        """All conditions but the clean images."""
+        return [condition for condition in self.named("") if condition != CLEAN]
 
 
 def nothing_claimed(_: Measured) -> Iterable[Claim]:
@@ -106,11 +119,10 @@ class Table:
         number: "table3" or "figure1".
         title: what it shows, in our own words.
         settings: data set and network of each experiment in it; the first is the one that other scales stand for.
-        study: the experiment at a scale, for a setting; a scale that is missing cannot be had.
+        study: the experiment at a scale, for a setting.
         read: the numbers.
         claims: the conclusions that the paper draws.
         figures: figures of the paper that show the same numbers.
-        needs: what is missing here to make it; then there is no study.
         unit: of numbers that the paper does not print.
     """
 
@@ -118,11 +130,10 @@ class Table:
     number: str
     title: str
     settings: tuple[str, ...] = ("",)
-    study: Mapping[str, Callable[[str], Study]] = field(default_factory=dict)
-    read: Callable[[Measured], Iterable[Reading]] | None = None
+    study: Mapping[str, Callable[[str], Study]]
+    read: Callable[[Measured], Iterable[Reading]]
     claims: Callable[[Measured], Iterable[Claim]] = nothing_claimed
     figures: tuple[str, ...] = ()
-    needs: str = ""
     unit: str = "percent"
 
     @property
@@ -138,8 +149,3 @@ class Table:
 def source_of(condition: Condition) -> str | None:
     """The one model that images are made on, where they are given to all."""
     return condition.source if isinstance(condition, Crafted) else None
-
-
-def state(table: Table) -> str:
-    """Whether and how it can be had: the scales, or what is missing."""
-    return f"needs {table.needs}" if table.needs else ", ".join(table.study)

@@ -15,12 +15,14 @@ from typing import Any
 from bitproof.attacks import APGD, FGSM, PGD, AutoAttack
 from bitproof.conditions.suites import ROBUSTART_STEP, robustmq_attacks
 from bitproof.data import Data
-from bitproof.metrics import AAI, ACCURACY, AR, WCAR
+from bitproof.metrics import AAI, AR, WCAR
 from bitproof.tables.claims import Claim, pairs
 from bitproof.tables.making import Given, Making, Trained
 from bitproof.tables.readings import Reading, reading
+from bitproof.tables.studies import accuracies, at_scales, study_at
 from bitproof.tables.table import CLEAN, SCALES, Measured, Study, Table
 from bitproof.tables.xiao2023_natural import (
+    ACC,
     METHODS,
     corrupted,
     flip_claims,
@@ -38,12 +40,12 @@ from bitproof.train.papers.xiao2023 import BITS, quantized, scheme_of
 
 PAPER = "xiao2023"
 NETWORKS = {
-    "ResNet18": ("torchvision:resnet18", 1_814_000_000),
-    "ResNet50": ("torchvision:resnet50", 4_089_000_000),
-    "RegNetX600M": ("timm:regnetx_006", 606_000_000),
-    "MobileNetV2": ("torchvision:mobilenet_v2", 301_000_000),
+    "ResNet18": "torchvision:resnet18",
+    "ResNet50": "torchvision:resnet50",
+    "RegNetX600M": "timm:regnetx_006",
+    "MobileNetV2": "torchvision:mobilenet_v2",
 }
-"""The paper's four, and the multiply-accumulates of a pass."""
+"""The paper's four."""
 
 Conditions = Callable[[Data], Mapping[str, Any]]
 
@@ -64,69 +66,33 @@ def _models(start: Making, architecture: str, bits: Sequence[int], **short: Any)
     }
 
 
-def smoke(conditions: Conditions, images: int, _: str) -> Study:
-    """On the digits."""
-    network = "digits_cnn"
-    start = Given(
-        architecture=network, otherwise=Trained(recipe=standard(epochs=6, batch_size=50), architecture=network)
-    )
-    short = {"epochs": 1, "batch_size": 50, "augmentation": "none", "learning_rate": 0.01}
-    models = _models(start, network, (2, 8), **short)
-    return Study(
-        data="digits",
-        images=images,
-        training=500,
-        network=network,
-        macs=820_000,
-        models=models,
-        tested=tuple(models),
-        conditions=conditions,
-        differs=("other images", "another network", "other weights"),
-    )
+_SHORT: dict[str, tuple[Sequence[int], dict[str, Any]]] = {
+    "smoke": ((2, 8), {"epochs": 1, "batch_size": 50, "augmentation": "none", "learning_rate": 0.01}),
+    "reduced": (BITS, {"epochs": 1, "batch_size": 64, "learning_rate": 0.005}),
+    "full": (BITS, {}),
+}
 
 
-def reduced(conditions: Conditions, images: int, _: str) -> Study:
-    """On CIFAR-10."""
-    network = "resnet20"
-    short = {"epochs": 1, "batch_size": 64, "learning_rate": 0.005}
-    models = _models(Given(architecture=network), network, BITS, **short)
-    return Study(
-        data="cifar10",
-        images=images,
-        training=2_000,
-        network=network,
-        macs=41_000_000,
-        models=models,
-        tested=tuple(models),
-        conditions=conditions,
-        differs=("other images", "another network", "a short fine-tuning"),
-        differs_in={"WCAR": "a lighter AutoAttack"},
-    )
-
-
-def full(conditions: Conditions, _: int, setting: str) -> Study:
-    """On ImageNet."""
-    network, macs = NETWORKS[setting]
-    models = _models(Given(architecture=network), network, BITS)
-    return Study(
+def _study(
+    scale: str, conditions: Mapping[str, Conditions] | Conditions, images: tuple[int, int], setting: str
+) -> Study:
+    """The float model and its quantized ones under conditions, the same at all scales or of each scale."""
+    network = {"smoke": "digits_cnn", "reduced": "resnet20"}.get(scale) or NETWORKS[setting]
+    first = Trained(recipe=standard(epochs=6, batch_size=50), architecture=network) if scale == "smoke" else None
+    bits, short = _SHORT[scale]
+    return study_at(
+        scale,
+        _models(Given(architecture=network, otherwise=first), network, bits, **short),
+        conditions[scale] if isinstance(conditions, Mapping) else conditions,
         data="imagenet",
-        images=None,
         network=network,
-        macs=macs,
-        models=models,
-        tested=tuple(models),
-        conditions=conditions,
+        images={"smoke": images[0], "reduced": images[1]},
+        training={"smoke": 500, "reduced": 2_000},
+        differs={"smoke": ("other weights",), "reduced": ("a short fine-tuning",)},
+        differs_in={"reduced": {"WCAR": "a lighter AutoAttack"}},
         training_size=1_281_167,
         test_size=50_000,
     )
-
-
-def _scales(conditions: Mapping[str, Conditions] | Conditions, images: tuple[int, int]) -> dict[str, Any]:
-    """A study at every scale, with the same conditions or those of a scale."""
-    builders = {"smoke": smoke, "reduced": reduced, "full": full}
-    counts = {"smoke": images[0], "reduced": images[1], "full": 0}
-    of = conditions if isinstance(conditions, Mapping) else dict.fromkeys(builders, conditions)
-    return {scale: partial(build, of[scale], counts[scale]) for scale, build in builders.items()}
 
 
 def _against_float(measured: Measured, column: str, *, above: bool) -> tuple[Any, ...]:
@@ -139,10 +105,6 @@ def _against_float(measured: Measured, column: str, *, above: bool) -> tuple[Any
 
 def _clean(_: Data) -> dict[str, Any]:
     return {}
-
-
-def _accuracy(measured: Measured) -> list[Reading]:
-    return [reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)) for model in measured.models]
 
 
 def _accuracy_claims(measured: Measured) -> list[Claim]:
@@ -203,8 +165,7 @@ def _worst(budget: str, data: Data, *, steps: int = 100, queries: int = 5_000) -
 
 
 def _worst_case(measured: Measured) -> list[Reading]:
-    names = [name for name in measured.named("") if name != CLEAN]
-    return [reading(model, "WCAR", WCAR, measured.under(model, *names)) for model in measured.models]
+    return [reading(model, "WCAR", WCAR, measured.under(model, *measured.changed)) for model in measured.models]
 
 
 _ALL = tuple(NETWORKS)
@@ -231,15 +192,15 @@ TABLES = (
         number="table1",
         title="Accuracy on clean images, by method and bits",
         settings=_ALL,
-        study=_scales(_clean, (60, 1_000)),
-        read=_accuracy,
+        study=at_scales(_study, _clean, (60, 1_000)),
+        read=partial(accuracies, columns=ACC),
         claims=_accuracy_claims,
     ),
     _table(
         number="table2",
         title="Worst-case robustness under all five attacks at the small budget",
         settings=_ALL,
-        study=_scales(_WORST, (30, 100)),
+        study=at_scales(_study, _WORST, (30, 100)),
         read=_worst_case,
         claims=partial(_attack_claims, column="WCAR", also=None),
     ),
@@ -247,7 +208,7 @@ TABLES = (
         number="table3",
         title="Robustness to FGSM, and what it costs of the accuracy",
         settings=_ALL,
-        study=_scales(_FGSM, (60, 500)),
+        study=at_scales(_study, _FGSM, (60, 500)),
         read=_attacked,
         claims=_attack_claims,
         figures=("figure1",),
@@ -256,7 +217,7 @@ TABLES = (
         number="table4",
         title="Robustness to PGD, and what it costs of the accuracy",
         settings=_ALL,
-        study=_scales(_PGD, (60, 500)),
+        study=at_scales(_study, _PGD, (60, 500)),
         read=_attacked,
         claims=_attack_claims,
         figures=("figure1",),
@@ -265,7 +226,7 @@ TABLES = (
         number="table5",
         title="Mean accuracy under fifteen corruptions, and what they cost",
         settings=_ALL,
-        study=_scales(_CORRUPTED, (60, 200)),
+        study=at_scales(_study, _CORRUPTED, (60, 200)),
         read=partial(natural, False),
         claims=natural_claims,
     ),
@@ -273,7 +234,7 @@ TABLES = (
         number="table6",
         title="Accuracy under each corruption",
         settings=("ResNet18",),
-        study=_scales(_CORRUPTED, (60, 200)),
+        study=at_scales(_study, _CORRUPTED, (60, 200)),
         read=partial(natural, True),
         claims=natural_claims,
         figures=("figure2", "figure3"),
@@ -282,7 +243,7 @@ TABLES = (
         number="table7",
         title="Mean share of frames at which a prediction flips",
         settings=_ALL,
-        study=_scales(framed, (20, 100)),
+        study=at_scales(_study, framed, (20, 100)),
         read=partial(flips, False),
         claims=flip_claims,
         unit="fraction",
@@ -291,7 +252,7 @@ TABLES = (
         number="table8",
         title="Flips along each of ten sequences",
         settings=("ResNet18",),
-        study=_scales(framed, (20, 100)),
+        study=at_scales(_study, framed, (20, 100)),
         read=partial(flips, True),
         claims=flip_claims,
         figures=("figure4", "figure5"),
@@ -301,7 +262,7 @@ TABLES = (
         number="table9",
         title="Mean accuracy over fourteen decoders and resizes, what they cost, and its spread",
         settings=_ALL,
-        study=_scales(noised, (60, 500)),
+        study=at_scales(_study, noised, (60, 500)),
         read=partial(systematic, False),
         claims=systematic_claims,
     ),
@@ -309,7 +270,7 @@ TABLES = (
         number="table10",
         title="Accuracy under each decoder and resize",
         settings=("ResNet18",),
-        study=_scales(noised, (60, 500)),
+        study=at_scales(_study, noised, (60, 500)),
         read=partial(systematic, True),
         claims=systematic_claims,
         figures=("figure6", "figure7"),

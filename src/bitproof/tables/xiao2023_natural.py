@@ -6,15 +6,19 @@ from typing import Any
 from bitproof.conditions import Condition
 from bitproof.conditions.suites import corruptions, noises, sequences
 from bitproof.data import Data
-from bitproof.metrics import ACC_S, ACCURACY, FP, MFP, MNR, NCI, SNI, SR
+from bitproof.metrics import ACC_S, FP, MFP, MNR, NCI, SNI, SR
 from bitproof.shifts import IMAGENET_C, Pipeline
 from bitproof.tables.claims import Claim, pairs
 from bitproof.tables.printed import Key
 from bitproof.tables.readings import Reading, reading
+from bitproof.tables.studies import accuracies
 from bitproof.tables.table import CLEAN, Measured
 
 METHODS = {"DoReFa": "dorefa", "PACT": "pact", "LSQ": "lsq"}
 """As the paper writes them, and as schemes are named."""
+
+ACC = {"ACC": CLEAN}
+"""The column of the clean accuracy."""
 
 CORRUPTIONS = dict(
     zip(
@@ -52,11 +56,10 @@ def corrupted(severities: tuple[int, ...], data: Data) -> dict[str, Condition]:
 
 def natural(each: bool, measured: Measured) -> list[Reading]:
     """Tables 5 and 6: the means, and each corruption."""
-    found: list[Reading] = []
-    names = [name for name in measured.named("") if name != CLEAN]
+    names, found = measured.changed, list[Reading]()
     for model in measured.models:
         if each:
-            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
+            found += accuracies(measured, ACC, [model])
             found += [
                 reading(model, kind, MNR, measured.under(model, *measured.named(f"{kind} "))) for kind in CORRUPTIONS
             ]
@@ -130,11 +133,10 @@ def _noise(made: Pipeline) -> str:
 
 def systematic(each: bool, measured: Measured) -> list[Reading]:
     """Tables 9 and 10: means and spread, and each noise."""
-    names = [name for name in measured.named("") if name != CLEAN]
-    found: list[Reading] = []
+    names, found = measured.changed, list[Reading]()
     for model in measured.models:
         if each:
-            found.append(reading(model, "ACC", ACCURACY, measured.under(model, CLEAN)))
+            found += accuracies(measured, ACC, [model])
             found += [reading(model, name, ACC_S, measured.under(model, name)) for name in names]
         found.append(reading(model, "ACCs", ACC_S, measured.under(model, *names)))
         if not each:
