@@ -142,6 +142,25 @@ def test_a_model_that_is_mostly_right_is_asked_once():
     assert first_look(good, numbered_images(), "good") == [] and good.asked == 1
 
 
+def test_what_is_right_is_shown_again_only_where_that_can_change_something(colours):
+    """Nine mended images prove nothing at the level, ten do, if nothing is spoilt."""
+    for wrong, shown in ((9, [90, 9]), (10, [90, 10, 80])):
+        sizes: list[int] = []
+
+        first = [row < wrong for row in range(90)]
+
+        class Once(nn.Module):
+            def forward(self, images, first=first, sizes=sizes):
+                sizes.append(len(images))
+                seen = mean_colour(images)
+                if len(sizes) == 1:  # as they come: wrong on the first ones
+                    return torch.where(torch.tensor(first)[:, None], -seen, seen)
+                return seen.flip(1)  # blue, green, red again, which is right
+
+        found = first_look(Once(), colours, "some")
+        assert sizes == shown and len(found) == (wrong == 10)
+
+
 def test_one_answer_to_data_that_are_nearly_of_one_class_is_no_finding():
     images = torch.rand(100, 1, 5, 5, generator=torch.Generator().manual_seed(1))
     data = bp.from_arrays(images, [0] * 85 + [1] * 15, classes=["a", "b"])
