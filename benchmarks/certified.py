@@ -56,7 +56,7 @@ def main(root: str, folder: str, count: int) -> None:
     about = {"n": count, "draws": DRAWS, "sigma": SIGMA, "train": TRAINED, "threads": torch.get_num_threads()}
     curves = {}
     for name, tested in models.items():
-        start = time.thread_time()
+        began = time.thread_time()
         examined = smoothing(tested).examine(images)
         refused = examined.refused if examined.refused is not None else torch.zeros(count, dtype=torch.bool)
         right = (examined.logits.argmax(1) == labels) & ~refused
@@ -66,7 +66,7 @@ def main(root: str, folder: str, count: int) -> None:
         claim["average radius"] = round(float(held.mean()), 4)
         claim["right without noise %"] = percent(tested(images).argmax(1) == labels)
         claim["no answer %"] = percent(refused)
-        claim["CPU s"] = round(time.thread_time() - start, 1)
+        claim["CPU s"] = round(time.thread_time() - began, 1)
         kept("certified", name, claim, about)
         draw(curves)
     plain = make(standard(epochs=5, augmentation="crop-flip", **FAST), start, train, **where)
