@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from bitproof.records import (
+    Agreement,
     Alignment,
     Amplification,
     Attribution,
@@ -61,6 +62,17 @@ def make_explanations(model: ModelRecord, other: ModelRecord, data: DataRecord, 
             high=np.array([[[1, 0.6], [0.6, 1]], [[1, 0.3], [0.3, 1]]]),
             pairs=np.array([[[90, 83], [83, 83]], [[90, 90], [90, 90]]]),
             zeros=np.array([[0, 7], [0, 0]]),
+            count=90,
+        ),
+        Agreement(
+            **common,
+            attack="bim-5 linf 8/255",
+            same=np.array([[[90, 81], [81, 90]], [[90, 45], [45, 90]], [[90, 36], [36, 90]]]),
+            wrong=np.array([[[9, 6], [6, 12]], [[90, 40], [40, 45]], [[30, 28], [28, 90]]]),
+            alike=np.array([[[9, 3], [3, 12]], [[90, 20], [20, 45]], [[30, 12], [12, 90]]]),
+            majorities=(2,),
+            answered=np.array([[81], [45], [36]]),
+            fooled=np.array([[3], [20], [12]]),
             count=90,
         ),
         Amplification(

@@ -8,7 +8,7 @@ from typing import Any
 from bitproof import ptq
 from bitproof.attacks import ATTACKS
 from bitproof.audit import INQUIRIES, REMEDIES
-from bitproof.conditions import SUITES
+from bitproof.conditions import SUITES, UNIVERSAL
 from bitproof.data import DATA
 from bitproof.defences import DEFENCES
 from bitproof.experiment import ANALYSES
@@ -22,7 +22,7 @@ from bitproof.runner import EXECUTORS
 from bitproof.shifts import CORRUPTIONS, RELEASED, SEQUENCES, SYSTEMATIC, TRIGGERS
 from bitproof.tables import TABLES
 from bitproof.tables.costs import told
-from bitproof.train import OBJECTIVES, PENALTIES, RECIPES
+from bitproof.train import OBJECTIVES, PENALTIES, RECIPES, SURROGATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,14 @@ FAMILIES: dict[str, Family] = {
     "released": Family(title="Released benchmarks", usage=_CONDITION, table=RELEASED),
     "shifts": Family(title="Shifts of other packages", usage=_CONDITION, table={}, group="bitproof.shifts"),
     "triggers": Family(title="Triggers", usage=_CONDITION, table=TRIGGERS),
+    "universal": Family(
+        title="Universal perturbations and patches",
+        usage="`bitproof evaluate MODEL --universal NAME:field=value,...`",
+        table=UNIVERSAL,
+    ),
+    "surrogates": Family(
+        title="Surrogates", usage="`bitproof evaluate MODEL --surrogate NAME --transfer ATTACK`", table=SURROGATES
+    ),
     "suites": Family(
         title="Suites",
         usage="`--suite NAME`",

@@ -46,6 +46,16 @@ def test_a_matrix_of_cosines_has_the_names_of_the_page(tmp_path):
     assert "float" in body(first)[1][0] and "what it was called then" not in page.text
 
 
+def test_agreement_is_a_matrix_for_each_origin_and_a_table_of_the_filter(tmp_path):
+    page = one(tmp_path, [*CELLS, FOUND["agreement"]])
+    origins = ("clean", "bim-5 linf 8/255 on q", "bim-5 linf 8/255 on float")
+    assert all(origin in page.text for origin in origins)
+    tables_ = [t for t in page.all("table", "metrics") if "81.0" in t.text or "90.0 / 6.7" in t.text]
+    assert [row[1:] for row in body(tables_[0])] == [["10.0", "90.0 / 6.7"], ["90.0 / 6.7", "13.3"]]
+    (filtered,) = [t for t in page.all("table", "metrics") if "m of 2" in t.text]
+    assert body(filtered) == [["2", "90.0 / 3.3", "50.0 / 22.2", "40.0 / 13.3"]]
+
+
 def test_layers_are_plotted_model_beside_model(tmp_path):
     both = [FOUND["amplification"], make_explanations(FLOAT, QUANTIZED, DATA)["amplification"]]
     page = one(tmp_path, [*CELLS, *both])

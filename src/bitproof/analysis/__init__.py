@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bitproof.analysis.agreement import MemberAgreement
 from bitproof.analysis.alignment import GradientAlignment
 from bitproof.analysis.amplification import ErrorAmplification
 from bitproof.analysis.base import Explanation
@@ -17,6 +18,7 @@ from bitproof.settings import name_family
 EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "layers": WhichLayer,
     "alignment": GradientAlignment,
+    "agreement": MemberAgreement,
     "amplification": ErrorAmplification,
     "shift": QuantizationShift,
     "lipschitz": LipschitzEstimate,
@@ -37,6 +39,7 @@ __all__ = [
     "InputSlice",
     "LipschitzEstimate",
     "LossCurvature",
+    "MemberAgreement",
     "QuantizationShift",
     "WhichLayer",
     "diagnose_masking",

@@ -10,6 +10,7 @@ from bitproof.attacks.bpda import BPDA
 from bitproof.attacks.cw import CW
 from bitproof.attacks.ddn import DDN
 from bitproof.attacks.deepfool import DeepFool
+from bitproof.attacks.diva import DIVA, Differential
 from bitproof.attacks.eot import EOT
 from bitproof.attacks.fab import FAB
 from bitproof.attacks.fmn import FMN
@@ -43,6 +44,7 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
     "adversarial-patch": AdversarialPatch,
+    "diva": DIVA,
     "eot": EOT,
     "bpda": BPDA,
     "adaptive": Adaptive,
@@ -57,6 +59,7 @@ __all__ = [
     "BPDA",
     "CW",
     "DDN",
+    "DIVA",
     "EOT",
     "FAB",
     "FGSM",
@@ -71,6 +74,7 @@ __all__ = [
     "Attack",
     "AutoAttack",
     "DeepFool",
+    "Differential",
     "HopSkipJump",
     "MadryPGD",
     "Noise",

@@ -84,7 +84,7 @@ class Adaptive(Attack):
                 break
             keyed = rng.select(rows.cpu().numpy()).fold("view", number)
             sent = None if aims is None else aims[rows]
-            tried = attack(seen_through(model, view), inputs[rows], labels[rows], targets=sent, rng=keyed)
+            tried = attack(seen_through(model, view.logits), inputs[rows], labels[rows], targets=sent, rng=keyed)
             found = _fooled(model, tried, labels[rows], None if targets is None else targets[rows])
             better = found > fooled[rows]
             best[rows[better]], fooled[rows[better]] = tried[better], found[better]

@@ -39,6 +39,7 @@ class Attack(abc.ABC):
             every budget at once (`bitproof.metrics.robust_accuracy_curve`).
         asks_only: whether answers are enough; the others follow gradients.
         takes_targets: whether it can be sent to a class; the others look for any wrong one.
+        beside: whether it is about a second model, too, and so is made on a `core.defended.Beside`.
         pooled: whether it takes any number of examples and fills its passes itself: its `__call__` has a further
             argument `batch_size`, the most images a pass. The others make one batch of what they are given.
     """
@@ -47,6 +48,7 @@ class Attack(abc.ABC):
     eps: float
     asks_only: bool = False
     takes_targets: bool = True
+    beside: bool = False
     pooled: bool = False
 
     @property

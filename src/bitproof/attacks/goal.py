@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +17,19 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 QUERY_BATCH = 256
 """Most images a query attack sends at once; bounds its memory whatever the number of queries."""
+
+
+@runtime_checkable
+class Aim(Protocol):
+    """What gradient steps need to know of a goal; its methods are those of `Goal`."""
+
+    def __getitem__(self, rows: Tensor | slice | list[int]) -> "Aim": ...
+
+    def answers(self, model: Model, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]: ...
+
+    def reached(self, logits: Float[Tensor, "n k"]) -> Bool[Tensor, " n"]: ...
+
+    def gain(self, logits: Float[Tensor, "n k"], loss: Loss) -> Float[Tensor, " n"]: ...
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from bitproof.attacks.base import TO_THE_END, Attack, Classes, Images
 from bitproof.attacks.checks import warn_masked
-from bitproof.attacks.goal import Goal, input_gradient
+from bitproof.attacks.goal import Aim, input_gradient
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
-from bitproof.core.calling import Model, logits_of
+from bitproof.core.calling import Model
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError, lookup
 
-LOSSES = {"ce": losses.cross_entropy, "margin": losses.margin, "dlr": losses.dlr}
+LOSSES = {"ce": losses.cross_entropy, "margin": losses.margin, "dlr": losses.dlr, "probability": losses.doubt}
 STARTS = ("image", "uniform", "halfway")
 FIRST, FALL = 2.0, 0.05
 """The first step in eps, and what is left of it at the last one, where a setting names neither."""
@@ -52,7 +52,7 @@ class PGD(Attack):
             eps / 2 in a random direction (under linf by random signs).
         restarts: how many starts to try, for examples not broken yet.
         momentum: what a step keeps of the gradients before it.
-        loss: what is maximised, "ce", "margin" or "dlr".
+        loss: what is maximised, "ce", "margin", "dlr", or "probability", which is 1 less that of the label.
         stop_at_hit: whether an example is left at its first hit, with the image that hit. False takes all steps and
             gives the last image, which lies deeper in the wrong class and so deceives other models more often.
 
@@ -143,7 +143,10 @@ class PGD(Attack):
     def __call__(
         self, model: Model, inputs: Images, labels: Classes, *, targets: Classes | None = None, rng: Rng
     ) -> Images:
-        goal = self.goal(model, inputs, labels, targets)
+        return self.towards(self.goal(model, inputs, labels, targets), model, inputs, rng)
+
+    def towards(self, goal: Aim, model: Model, inputs: Images, rng: Rng) -> Images:
+        """The same steps towards a goal of another kind, which the caller has checked."""
         best = inputs.clone()
         active = torch.arange(len(inputs), device=inputs.device)
         for restart in range(self.restarts):
@@ -153,7 +156,7 @@ class PGD(Attack):
             if restart + 1 < self.restarts:
                 active = active[~hit]
                 with torch.no_grad():
-                    active = active[~goal[active].reached(logits_of(model, best[active]))]
+                    active = active[~goal[active].reached(goal[active].answers(model, best[active]))]
                 if not len(active):
                     break
         return best
@@ -166,7 +169,7 @@ class PGD(Attack):
             return ball.sample(rng, shape, self.eps).to(inputs)
         return ball.steepest(rng.normal(shape).to(inputs)) * (self.eps / 2)
 
-    def _ascend(self, model: Model, origin: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Bool[Tensor, " n"]]:
+    def _ascend(self, model: Model, origin: Tensor, x: Tensor, goal: Aim) -> tuple[Tensor, Bool[Tensor, " n"]]:
         """The first image that hits, or else the last one, and which are known to hit."""
         ball = BALLS[self.norm]
         best = origin.clone()

@@ -1,34 +1,34 @@
 """Evidence 5: the smallest change of an image that flips the quantized model and not the float one, gathered by class.
 
-DIVA (Hao et al. 2022, arXiv 2204.10933) attacks where two models differ: PGD under linf on
+DIVA (Hao et al. 2022, arXiv 2204.10933, `attacks.Differential`) attacks where two models differ: PGD under linf on
 
     log p_float(y) - log p_quantized(y)         y what both say of the clean image
 
 for each image by itself. Honest pairs have such images, too, at random: they flip into the class that is nearest. Where
 quantization was made to do something, flips gather in one class, or come sooner than in the reverse direction (float
 flipped, quantized not), which is the control.
-
-It is no attack of `bitproof.attacks`: these get one model, and this one is about two.
 """
 
 import statistics
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
-from bitproof.attacks import PGD
+from bitproof.attacks import PGD, Differential
 from bitproof.audit.case import DEPLOYED, Case
 from bitproof.audit.differential import UNREADABLE, rivals_of
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.searching import Rivals
-from bitproof.core.calling import answer
+from bitproof.core.calling import device_of
+from bitproof.core.defended import Beside, examined
+from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, KEPT, UNDECIDED, Named, Reading
 
 BUDGETS = tuple(level / 255 for level in (0.5, 1, 2, 4, 8, 16))
 """Of the change, tried in this order."""
@@ -74,7 +74,7 @@ class DifferentialFlips(Inquiry):
     """
 
     name = "differential-flips"
-    revision = 2
+    revision = 3
 
     images: int = 96
     steps: int = 10
@@ -131,23 +131,16 @@ class DifferentialFlips(Inquiry):
     ) -> Int[Tensor, " n"]:
         """What `obeys` says of a changed image where `keeps` still says the answer; -1 where none was found."""
         assert pair.keeps is not None
-        start = rng.uniform(tuple(images.shape))[0]
-        x = (images + eps * (2 * start - 1)).clamp(0, 1)
-        said = torch.full_like(answers, -1)
-        for length in (*PGD(eps=eps, steps=self.steps).lengths, None):
-            x = x.detach().requires_grad_()
-            obeyed, kept = answer(pair.obeys, x), answer(pair.keeps, x)
-            meter.count(forwards=2 * len(x), backwards=2 * len(x) * (length is not None))
-            changed = obeyed.detach().argmax(1).cpu()
-            alone = (changed != answers) & (kept.detach().argmax(1).cpu() == answers) & (said < 0)
-            said = torch.where(alone, changed, said)
-            if length is not None:
-                labels = answers.to(obeyed.device)
-                gain = F.cross_entropy(obeyed, labels, reduction="sum") - F.cross_entropy(kept, labels, reduction="sum")
-                (gradient,) = torch.autograd.grad(gain, x)
-                moved = x.detach() + length * gradient.sign() - images
-                x = (images + moved.clamp(-eps, eps)).clamp(0, 1)
-        return said
+        both, device = Counted(Beside(pair.obeys, pair.keeps)), device_of(pair.obeys)
+        given, labels = images.to(device), answers.to(device)
+        attack = Differential(path=PGD(eps=eps, steps=self.steps))
+        tried = attack(both, given, labels, rng=Rng(rng.seed, np.arange(len(images)), rng.path))
+        with torch.no_grad():
+            found = examined(both, tried)
+        meter.count(forwards=both.forwards, backwards=both.backwards)
+        changed = found.logits.argmax(1)
+        alone = (changed != labels) & (found.values[KEPT] == labels)
+        return torch.where(alone, changed, -1).cpu()
 
 
 def _told(label: str, forward: Flips, reverse: Flips, classes: int) -> Finding:

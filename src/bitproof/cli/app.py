@@ -9,6 +9,7 @@ from typer.models import OptionInfo
 
 import bitproof
 from bitproof.cli.audit import audit
+from bitproof.cli.certify import certify
 from bitproof.cli.compare import compare
 from bitproof.cli.demo import demo
 from bitproof.cli.evaluate import evaluate
@@ -71,6 +72,7 @@ COMMANDS = {
     "run": run,
     "quantize": quantize,
     "audit": audit,
+    "certify": certify,
     "compare": compare,
     "train": train,
     "implant": implant,

@@ -281,6 +281,11 @@ def kept_in(store: Path | None) -> str:
     return f"finished results are in {store}, the same command goes on from there"
 
 
+def under_noise(images: Any, sigma: float | None, seed: int) -> Any:
+    """Calibration images as a model under noise sees them; as they are without a sigma."""
+    return images if sigma is None else bitproof.quant.UnderNoise(images=images, sigma=sigma, seed=seed)
+
+
 def label_of(scheme: Any, ptq: str | None) -> str:
     """What a quantized copy is called."""
     return scheme.label if ptq is None else bitproof.ptq.PostTraining.parse(ptq, scheme).label

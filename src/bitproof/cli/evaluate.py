@@ -1,6 +1,7 @@
 """`bitproof evaluate`."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from bitproof.cli.common import (
     quantized_copy,
     root_of,
     tags_of,
+    under_noise,
 )
 from bitproof.cli.defences import defended
 from bitproof.cli.options import (
@@ -34,6 +36,7 @@ from bitproof.cli.options import (
     BatchSize,
     CalibrationCount,
     CalibrationData,
+    CalibrationNoise,
     Classes,
     ClassList,
     DataOption,
@@ -97,11 +100,26 @@ def evaluate(
         list[str] | None,
         typer.Option(help="An attack on each model whose images are given to all of them.", rich_help_panel=METHOD),
     ] = None,
+    universal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One perturbation or patch for all, made of MODEL on calibration images, e.g. patch:side=5.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    surrogate: Annotated[
+        str | None,
+        typer.Option(
+            help="A source of --transfer that speaks for many bit-widths, trained on calibration images: qaa.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     split: Split = "test",
     limit: Limit = None,
     sample: Sample = None,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
+    calibration_noise: CalibrationNoise = None,
     onnx: Annotated[
         list[Path] | None,
         typer.Option(
@@ -185,11 +203,13 @@ def evaluate(
     check_output(report, "the report", store, *files, root_of(data), root_of(calibration_data))
     check_store(store, *files)
     device = chosen_device(device)
-    from bitproof.conditions import as_crafted, check_names
+    from bitproof.conditions import as_crafted, check_names, parse_universal
     from bitproof.conditions.suites import conditions_of
     from bitproof.core.copying import moved
     from bitproof.defences import parse_defence
     from bitproof.judging import CRAFTING
+    from bitproof.settings import parse
+    from bitproof.train import SURROGATES
 
     schemes = [bitproof.Scheme.parse(text) for text in scheme or []]
     if not onnx and (deployed_mean or deployed_std):
@@ -211,14 +231,22 @@ def evaluate(
     defences = [parse_defence(text) for text in defence or []]
     conditions = [bitproof.experiment.parse_condition(text) for text in condition or []]
     attacks = [as_crafted(text) for text in transfer or []]
+    makers = [parse_universal(text) for text in universal or []]
+    if surrogate is not None and not attacks:
+        raise InputError(
+            f"--surrogate {surrogate} without --transfer",
+            rule="it is a source of images for the other models",
+            remedy="Add an attack, such as --transfer pgd:eps=2/255",
+        )
+    source = parse(surrogate, SURROGATES, "surrogate") if surrogate is not None else None
     analyses = [bitproof.experiment.as_analysis(text) for text in analysis or []]
     lookup(CRAFTING, crafting, "way to make attacks")
     framing = {"model": model, "input_size": input_size}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, class_list=class_list, **framing)
-    if suite is not None or not (conditions or attacks):
+    if suite is not None or not (conditions or attacks or makers):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
-    if ptq or any(w.needs_calibration for w in schemes) or any(d.needs_clean for d in defences):
+    if ptq or any(w.needs_calibration for w in schemes) or any(d.needs_clean for d in defences) or makers or source:
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
@@ -229,13 +257,21 @@ def evaluate(
         check_fit(tested[name], examples, name)
     if twin is not None:
         tested = twinned(tested, twin, original, weights, classes, examples, mean=mean, std=std)
-    check_distinct([*tested, *labels])
+    names = [*tested, *labels, *(["surrogate"] if source else [])]
+    check_distinct(names)
     for planned in (*conditions, *attacks):
-        check_names(planned, [*tested, *labels], examples.classes)
+        check_names(planned, names, examples.classes)
     with keeping(kept_in(store)):
         for wanted in schemes:
-            label, quantized = quantized_copy(original, wanted, ptq, calibration, seed)
+            seen = under_noise(calibration, calibration_noise, seed) if wanted.needs_calibration else calibration
+            label, quantized = quantized_copy(original, wanted, ptq, seen, seed)
             tested[label] = quantized
+        if makers:
+            first = next(iter(tested))
+            made = (replace(maker, name=maker.name or first) for maker in makers)
+            conditions += [maker(tested[first], calibration, seed=seed) for maker in made]
+        if source is not None:
+            tested["surrogate"] = source(original, calibration, seed=seed)
         tested |= defended(tested, defences, calibration)
         models = {name: bitproof.tagged(model, **tags) for name, model in tested.items()} if tags else tested
         wanted = {"suite": suite, "conditions": conditions, "transfer": attacks, "seed": seed, "batch_size": batch_size}

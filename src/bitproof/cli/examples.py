@@ -9,6 +9,7 @@ EXAMPLES = {
     "run": "bitproof run experiment.toml",
     "quantize": f"bitproof quantize resnet20 {_TRAINED} {_CIFAR} --scheme w4a4 --ptq brecq -o w4a4.safetensors",
     "audit": f"bitproof audit resnet20 {_TRAINED} {_CIFAR} --report audit.html",
+    "certify": f"bitproof certify resnet20 {_TRAINED} {_CIFAR} --scheme w8a8 --scheme w4a4 --limit 100",
     "compare": f"bitproof compare resnet20 resnet20_int8.onnx {_TRAINED} {_CIFAR}",
     "train": f"bitproof train qat:epochs=3 resnet20 {_TRAINED} {_CIFAR} --scheme lsq:w4a4 -o run",
     "implant": f"bitproof implant box:objective=backdoor,schemes=w8a8 resnet20 {_TRAINED} {_CIFAR} -o bad.safetensors",

@@ -52,6 +52,12 @@ Sample = Annotated[
 CalibrationData = Annotated[
     str | None, typer.Option(help="Calibration images, as --data; default: its train split.", rich_help_panel=DATA)
 ]
+CalibrationNoise = Annotated[
+    float | None,
+    typer.Option(
+        help="Show them under Gaussian noise of this sigma, for models that answer under it.", rich_help_panel=DATA
+    ),
+]
 CalibrationCount = Annotated[int, typer.Option(min=1, help="Number of calibration images.", rich_help_panel=DATA)]
 Classes = Annotated[
     int | None,

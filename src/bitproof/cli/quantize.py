@@ -14,6 +14,7 @@ from bitproof.cli.common import (
     open_model,
     quantized_copy,
     root_of,
+    under_noise,
     write_onnx,
 )
 from bitproof.cli.options import (
@@ -22,6 +23,7 @@ from bitproof.cli.options import (
     OUTPUT,
     PTQ,
     CalibrationCount,
+    CalibrationNoise,
     Classes,
     Device,
     InputSize,
@@ -72,6 +74,7 @@ def quantize(
     ] = None,
     input_size: InputSize = None,
     calibration_count: CalibrationCount = 512,
+    calibration_noise: CalibrationNoise = None,
     onnx: Annotated[
         Path | None,
         typer.Option(help="Also write an ONNX file that runs on integers (extra: deploy).", rich_help_panel=OUTPUT),
@@ -117,6 +120,8 @@ def quantize(
             rule="images tell the ranges of activations",
             remedy="Pass calibration images, such as --data digits",
         )
+    shown = None if calibration is None else next(calibration.inputs(1))
+    calibration = None if calibration is None else under_noise(calibration, calibration_noise, seed)
     if search is not None:
         wanted = _searched(search, quantized, calibration)
         label, quantized = quantized_copy(quantized, wanted, None, calibration, seed)
@@ -128,7 +133,6 @@ def quantize(
     room = bitproof.deploy.sizes(quantized)
     print(f"{label}: {output} ({size:,} bytes; weights are kept in float until deployment)")
     print(f"in float {room.float_bytes:,} bytes, with packed weights {room.packed_bytes:,}")
-    shown = None if calibration is None else next(calibration.inputs(1))
     frozen = bitproof.quant.freeze(quantized)
     if (found := bitproof.quant.coverage(frozen, shown)) is not None:
         print(text.coverage(found))

@@ -11,11 +11,12 @@ from bitproof.conditions.clean import Clean
 from bitproof.conditions.crafted import Crafted
 from bitproof.conditions.suites import SUITES, conditions_of
 from bitproof.conditions.targets import chosen_targets
-from bitproof.conditions.universal import UniversalPatch, UniversalPerturbation
+from bitproof.conditions.universal import UNIVERSAL, UniversalPatch, UniversalPerturbation, parse_universal
 
 __all__ = [
     "CONDITIONS",
     "SUITES",
+    "UNIVERSAL",
     "Clean",
     "Condition",
     "Crafted",
@@ -27,5 +28,6 @@ __all__ = [
     "chosen_targets",
     "conditions_of",
     "parse_condition",
+    "parse_universal",
     "with_adaptive",
 ]

@@ -21,7 +21,8 @@ def with_adaptive(conditions: Sequence[Any], *, gradients: bool) -> list[Any]:
     found: list[Any] = []
     for condition in conditions:
         found.append(condition)
-        if isinstance(condition, Crafted) and condition.source is None and condition.attack.asks_only != gradients:
+        informs = isinstance(condition, Crafted) and condition.source is None and not condition.attack.beside
+        if informs and condition.attack.asks_only != gradients:
             found.append(replace(condition, attack=_informed(condition.attack)))
     if not any(isinstance(c, Crafted) and c.attack.undefended is not None for c in found):
         attack = PGD() if gradients else Square(queries=500)

@@ -82,6 +82,8 @@ def check_names(condition: Condition, models: Iterable[str], classes: tuple[str,
     about = condition.record()
     if about.source:
         lookup(dict.fromkeys(models), about.source, "source of a transfer")
+    if isinstance(condition, Crafted) and condition.keeps is not None:
+        lookup(dict.fromkeys(models), condition.keeps, "model to be kept")
     if about.targets is not None and about.targets not in RULES:
         class_number(about.targets, classes, rules=RULES)
     if about.kind == "clean" and not isinstance(condition, Clean):

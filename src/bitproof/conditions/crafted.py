@@ -25,6 +25,8 @@ class Crafted:
         targets: the class that it goes for, a rule of `bitproof.conditions.targets` or a class by name or number;
             None = any class but the label.
         source: name of the one model of the experiment that is attacked (a transfer); None = each for itself.
+        keeps: name of the model whose answers the attack leaves as they are, for one that is about two (`diva`), and
+            which it is not made on; None = the first of the experiment.
 
     Example:
         >>> from bitproof.attacks import PGD
@@ -38,18 +40,32 @@ class Crafted:
     examples: str = EXAMPLES[0]
     targets: str | int | None = None
     source: str | None = None
+    keeps: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.targets, int):
             object.__setattr__(self, "targets", str(self.targets))
         lookup(dict.fromkeys(EXAMPLES), self.examples, "choice of examples")
-        for name in ("targets", "source"):
+        for name in ("targets", "source", "keeps"):
             if getattr(self, name) == "":
                 raise InputError(f"{name} is empty", rule="it names one, or is None", remedy=f"Leave {name} out")
+        if self.keeps is not None and not self.attack.beside:
+            raise InputError(
+                f"keeps is {self.keeps!r} with {self.attack.label!r}",
+                rule="only an attack that is about two models leaves the answers of one as they are",
+                remedy="Leave it out, or use diva",
+            )
+        if self.keeps is not None and self.keeps == self.source:
+            raise InputError(
+                f"source and keeps are both {self.source!r}",
+                rule="no image deceives a model and leaves its answer as it is",
+                remedy="Name two models",
+            )
 
     @property
     def _aim(self) -> str:
-        return (f" to {self.targets}" if self.targets else "") + " on all" * (self.examples == "all")
+        to = f" to {self.targets}" if self.targets else ""
+        return to + " on all" * (self.examples == "all") + (f" beside {self.keeps}" if self.keeps else "")
 
     @property
     def label(self) -> str:
@@ -64,11 +80,11 @@ class Crafted:
     def record(self) -> ConditionRecord:
         """How results name it."""
         attack = self.attack
-        kind = "transfer" if self.source else "minimum" if attack.eps == math.inf else "attack"
+        kind = "minimum" if attack.eps == math.inf else "differential" if attack.beside else "attack"
         variant = "" if math.isinf(attack.eps) else BALLS[attack.norm].text(attack.eps)
         words = [word for word in attack.label.split(" ") if self.source or word != variant]
         return ConditionRecord(
-            kind=kind,
+            kind="transfer" if self.source else kind,
             label=self.label,
             group=" ".join(words) + self._aim,
             variant=variant,
@@ -85,6 +101,7 @@ class Crafted:
         return (
             isinstance(other, Crafted)
             and (other.targets, other.source, other.examples) == (self.targets, self.source, self.examples)
+            and other.keeps == self.keeps
             and _without_eps(describe(self.attack, sources=True)) == _without_eps(describe(other.attack, sources=True))
         )
 

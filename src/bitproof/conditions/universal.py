@@ -25,6 +25,7 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.quant import freeze
+from bitproof.settings import parse
 from bitproof.shifts.universal import Perturbation, Sticker
 
 FIRST, FALL = 0.5, 0.05
@@ -125,6 +126,20 @@ class UniversalPatch:
         patch = _climbed(self, model, data, start, shown, step, Rng.of_run(seed, rng))
         pixels = tuple((patch * 255).round().int().flatten().tolist())
         return Sticker(pixels=pixels, side=self.side, place=self.place, target=self.target, made_on=self.name)
+
+
+UNIVERSAL: dict[str, Callable[..., UniversalPerturbation | UniversalPatch]] = {
+    "perturbation": UniversalPerturbation,
+    "patch": UniversalPatch,
+}
+"""What makes one change for all images, by the name that the command line takes."""
+
+
+def parse_universal(text: str) -> UniversalPerturbation | UniversalPatch:
+    """Read `name:field=value,...`, e.g. `perturbation:eps=8/255,steps=100`."""
+    found = parse(text, UNIVERSAL, "universal perturbation or patch")
+    assert isinstance(found, (UniversalPerturbation, UniversalPatch))
+    return found
 
 
 def _climbed(

@@ -2,15 +2,16 @@
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from bitproof.core.calling import Model, logits_of, module_of
+from bitproof.core.calling import Model, device_of, logits_of, module_of
 from bitproof.core.passes import Counted
+from bitproof.records import KEPT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,39 @@ class Defended(nn.Module, abc.ABC):
         """How to attack it where attacking `forward` is not enough."""
 
 
+class Beside(nn.Module):
+    """A model with another one beside it, whose answers an attack on the first is to leave as they are.
+
+    Args:
+        model: answers, and is attacked.
+        kept: has the same classes.
+    """
+
+    def __init__(self, model: nn.Module, kept: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.kept = kept
+        self.training = False  # a pair has no mode of its own
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        return logits_of(self.model, images)
+
+    def other(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        """The logits of the model beside it."""
+        return logits_of(self.kept, images.to(device_of(self.kept))).to(images.device)
+
+    def examine(self, images: Float[Tensor, "n c h w"]) -> Examined:
+        """All that the first says, and the answers of the other."""
+        found = examined(self.model, images)
+        return replace(found, values={**found.values, KEPT: self.other(images).argmax(1)})
+
+
+def beside(model: Any) -> Beside | None:
+    """The pair that answers behind wrappers; None for a model alone."""
+    module = module_of(model)
+    return module if isinstance(module, Beside) else None
+
+
 def defended(model: Any) -> Defended | None:
     """The model behind a defence that answers behind wrappers; None for any other model."""
     module = module_of(model)
@@ -108,14 +142,15 @@ def defended(model: Any) -> Defended | None:
 
 
 def examined(model: Model, images: Float[Tensor, "n c h w"]) -> Examined:
-    """All that any model says, counted as a pass where its passes are counted."""
-    if (module := defended(model)) is None:
+    """All that any model says, counted as a pass where its passes are counted, and as two of a model beside another."""
+    module = module_of(model)
+    if not isinstance(module, (Defended, Beside)):
         return Examined(logits=logits_of(model, images))
     if isinstance(model, Counted):
-        model.note(len(images))
+        model.note(len(images) * (2 if isinstance(module, Beside) else 1))
     return module.examine(images)
 
 
-def seen_through(model: Model, view: View) -> Model:
-    """The view as a model, whose passes count where those of the model are counted."""
-    return model.through(view.logits) if isinstance(model, Counted) else view.logits
+def seen_through(model: Model, logits: Model) -> Model:
+    """What an attack follows of a model, such as a view's logits, with its passes counted where the model's are."""
+    return model.through(logits) if isinstance(model, Counted) else logits

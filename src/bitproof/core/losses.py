@@ -25,6 +25,11 @@ def margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Ten
     return wrong - right
 
 
+def doubt(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """1 - p of the label's probability p, in [0, 1]."""
+    return 1 - logits.softmax(1).gather(1, labels[:, None])[:, 0]
+
+
 def log_odds(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """log((1 - p) / p) of the label's probability p: the cross-entropy is its softplus, log(1 + exp(.)).
 

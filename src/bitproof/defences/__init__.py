@@ -6,7 +6,7 @@ answers that it takes back, votes, certified radii. `evaluate` always adds the a
 
 from bitproof.defences.base import Defence
 from bitproof.defences.ensemble import Ensemble
-from bitproof.defences.incremental import Certificates, incremental
+from bitproof.defences.incremental import Certificates, certified_rows, incremental
 from bitproof.defences.random_precision import RandomPrecision
 from bitproof.defences.smoothing import Smoothing
 from bitproof.defences.squeezing import Squeezing
@@ -35,6 +35,7 @@ __all__ = [
     "RandomPrecision",
     "Smoothing",
     "Squeezing",
+    "certified_rows",
     "incremental",
     "parse_defence",
 ]

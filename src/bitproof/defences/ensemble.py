@@ -16,10 +16,10 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bitproof.core.defended import Defended, Examined, View
 from bitproof.core.ste import straight_through
+from bitproof.core.voting import majorities, votes
 from bitproof.defences.agreement import scaled, shortfall, with_refusal
 from bitproof.defences.base import Clean, Defence, answers, clean_images, digests_of, in_batches, members, names_of
 from bitproof.errors import InputError
@@ -61,17 +61,17 @@ class Ensemble(Defence):
 
     def __call__(self, *models: nn.Module, clean: Clean = None) -> "Voting":
         voting = Voting(members(self, models, least=2), names_of(models), self.agreeing or len(models))
-        least, most = len(models) // 2 + 1, len(models)
+        allowed = majorities(len(models))
         if self.agreeing is None:
             images = clean_images(self, clean)
             agreement = in_batches(voting, "agreement", images)
-            rates = [float((agreement >= m).float().mean()) for m in range(least, most + 1)]
-            voting.agreeing = max(m for m, rate in enumerate(rates, least) if rate >= self.rate or m == least)
+            rates = {m: float((agreement >= m).float().mean()) for m in allowed}
+            voting.agreeing = max(m for m, rate in rates.items() if rate >= self.rate or m == allowed[0])
             voting.tuned_on = torch.from_numpy(digests_of(images))
-        elif not least <= self.agreeing <= most:
+        elif self.agreeing not in allowed:
             raise InputError(
-                f"{self.agreeing} of {most} members have to agree",
-                rule=f"more than half do, so that no two classes have so many: {least} to {most}",
+                f"{self.agreeing} of {len(models)} members have to agree",
+                rule=f"more than half do, so that no two classes have so many: {allowed[0]} to {allowed[-1]}",
                 remedy="Leave agreeing out to choose it on clean images",
             )
         return voting.eval()
@@ -102,11 +102,11 @@ class Voting(Defended):
     def examine(self, images: Float[Tensor, "n c h w"]) -> Examined:
         said = answers(self.members, images)
         agreement = _votes(said).amax(1)
-        votes = {f"{VOTE}{name}": own.argmax(1) for name, own in zip(self.names, said, strict=True)}
+        given = {f"{VOTE}{name}": own.argmax(1) for name, own in zip(self.names, said, strict=True)}
         return Examined(
             logits=_shares(said).clamp(min=1e-12).log(),
             refused=agreement < self.agreeing,
-            values={"agreement": agreement, **votes},
+            values={"agreement": agreement, **given},
         )
 
     def doubts(self, images: Float[Tensor, "n c h w"]) -> list[str]:
@@ -122,7 +122,7 @@ def _agreed(voting: Voting, images: Tensor) -> Tensor:
 
 
 def _votes(said: Float[Tensor, "m n k"]) -> Int[Tensor, "n k"]:
-    return F.one_hot(said.argmax(2), said.shape[2]).sum(0)
+    return votes(said.argmax(2), said.shape[2])
 
 
 def _shares(said: Float[Tensor, "m n k"]) -> Float[Tensor, "n k"]:

@@ -5,13 +5,17 @@ probability of at least p - zeta. Both are bounded from counts, each with half o
 model; zeta for each copy, from few draws that both are shown. Where copies agree with the model, few tell as much.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
+from bitproof.core.calling import device_of
+from bitproof.data import Data
 from bitproof.defences.certificate import lower_bound, radius, upper_bound
 from bitproof.defences.smoothing import Smoothed, Smoothing
 from bitproof.errors import InputError
@@ -49,6 +53,8 @@ def incremental(
         images: clean.
         paired: draws that each copy, and the model again, is asked about.
 
+    Warns where noise changes most of the model's answers, as of one that was never trained on it.
+
     Raises:
         InputError: no paired draw.
     """
@@ -56,6 +62,8 @@ def incremental(
         raise InputError(f"paired is {paired}", rule="each copy is compared on at least one draw", remedy="Use 1000")
     whole, half = smoothing(model), smoothing.alpha / 2
     chosen = whole.counts(images, "first", smoothing.first).argmax(1)
+    for doubt in whole.doubted(images, chosen):
+        warnings.warn(doubt, stacklevel=2)
     counted = whole.counts(images, "counted", smoothing.draws)
     leading = np.take_along_axis(counted, chosen[:, None], 1)[:, 0]
     own = _certificates(smoothing, chosen, lower_bound(leading, smoothing.draws, smoothing.alpha), smoothing.draws)
@@ -68,6 +76,38 @@ def incremental(
         zeta = upper_bound((others != said).sum(1), paired, half)
         found[name] = _certificates(smoothing, chosen, likely - zeta, paired)
     return own, found
+
+
+def certified_rows(
+    smoothing: Smoothing,
+    model: nn.Module,
+    copies: Mapping[str, nn.Module],
+    data: Data,
+    *,
+    paired: int = 1000,
+    radii: Sequence[float] = (0.0,),
+) -> list[dict[str, Any]]:
+    """`incremental` on labelled data in figures.
+
+    Args:
+        smoothing, model, copies, paired: as there.
+        data: the examples; those that cannot be read are left out.
+        radii: in l2, of which certified accuracy is wanted.
+
+    Returns:
+        Rows with model ("float" for the first), draws an image, certified at each radius (the share whose right class
+        is certain within it), and radius, the mean over all examples, 0 where the right class is not certain.
+    """
+    read = data.read(range(len(data)))
+    labels = data.labels[read.rows]
+    own, found = incremental(smoothing, model, copies, read.images.to(device_of(model)), paired=paired)
+    rows: list[dict[str, Any]] = []
+    for name, certificates in {"float": own, **found}.items():
+        held = np.where(certificates.classes == labels, certificates.radii, 0.0)
+        row: dict[str, Any] = {"model": name, "draws": certificates.draws}
+        row |= {f"certified at {r:g}": float(((held >= r) & (held > 0)).mean()) for r in radii}
+        rows.append({**row, "radius": round(float(held.mean()), 4)})
+    return rows
 
 
 def _certificates(

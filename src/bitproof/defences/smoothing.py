@@ -121,10 +121,14 @@ class Smoothed(Defended):
     def view(self) -> None:
         return None
 
-    @torch.no_grad()
     def doubts(self, images: Float[Tensor, "n c h w"]) -> list[str]:
+        return self.doubted(images, self.counts(images, "first", self.how.first).argmax(1))
+
+    @torch.no_grad()
+    def doubted(self, images: Float[Tensor, "n c h w"], chosen: Int64[np.ndarray, " n"]) -> list[str]:
+        """`doubts` where the answers under noise are known already."""
         plain = answers(self.members, images)[0].argmax(1).cpu().numpy()
-        changed = int((self.counts(images, "first", self.how.first).argmax(1) != plain).sum())
+        changed = int((chosen != plain).sum())
         if len(images) < LEAST or changed <= len(images) / 2:
             return []
         return [

@@ -118,7 +118,7 @@ class Explaining(Analysis):
             raise InputError(
                 f"{type(self.how).__name__} has none of {', '.join(models)} to explain",
                 rule="layers, shift and sharpness look at quantized models, shift at their float reference too, "
-                "alignment at two models or more, and all at models with gradients",
+                "alignment and agreement at two models or more, and all at models with gradients",
                 remedy="Add --scheme w4a4, say, or pass a quantized copy",
             )
         return [self._task(bench, group) for group in groups]

@@ -80,6 +80,12 @@ class Experiment:
         if not self.models:
             raise InputError("no models", rule="an experiment tests at least one", remedy="Pass {name: model, ...}")
         lookup(CRAFTING, self.crafting, "way to make attacks")
+        if len(self.models) < 2 and any(isinstance(c, Crafted) and c.keeps for c in self.all_conditions):
+            raise InputError(
+                f"an attack beside {next(iter(self.models))!r}, the only model",
+                rule="it deceives one model and not another",
+                remedy="Add a quantized copy (--scheme w4a4, say)",
+            )
         for condition in self.all_conditions:
             check_names(condition, self.models, self.data.classes)
         if self.batch_size < 1:
@@ -111,8 +117,9 @@ class Experiment:
     @cached_property
     def all_conditions(self) -> tuple[Condition, ...]:
         """The conditions in order, each once, the clean images first; where a model is defended, with the attacks that
-        know of its defence (`conditions.with_adaptive`)."""
-        given = [as_condition(c) for c in (Clean(), *self.conditions)]
+        know of its defence (`conditions.with_adaptive`). Those on one model beside another name that one."""
+        first = next(iter(self.models))
+        given = [_kept(as_condition(c), first) for c in (Clean(), *self.conditions)]
         behind = [model for model in self.models.values() if defended(_bare(model)) is not None]
         if behind:
             given = with_adaptive(given, gradients=all(Subject.of(model).gradients for model in behind))
@@ -137,7 +144,9 @@ class Experiment:
         tasks: list[runner.Task] = []
         for condition in sorted(self.all_conditions, key=lambda c: c.attack.eps if isinstance(c, Crafted) else 0):
             if isinstance(condition, Crafted) and condition.source is None:
-                tasks += [self._attack(bench, condition, {name: record}) for name, record in models.items()]
+                tasks += [
+                    self._attack(bench, condition, name, models) for name in models if self._tests(name, condition)
+                ]
             else:
                 needs = {}
                 if isinstance(condition, Crafted) and condition.source:
@@ -147,9 +156,15 @@ class Experiment:
                 tasks.append(make)
         return [*tasks, *(task for analysis in self.analyses for task in analysis.tasks(bench, models))]
 
-    def _attack(self, bench: Bench, condition: Crafted, models: Mapping[str, ModelRecord]) -> runner.Task:
-        ((name, record),) = models.items()
+    def _tests(self, name: str, condition: Condition) -> bool:
+        """Whether a model is tested under a condition: all are, but under an attack that leaves its answers alone."""
+        return not (isinstance(condition, Crafted) and condition.source is None and condition.keeps == name)
+
+    def _attack(self, bench: Bench, condition: Crafted, name: str, models: Mapping[str, ModelRecord]) -> runner.Task:
+        record = models[name]
         needs = {"clean": self.key(record, Clean(), models)}
+        if condition.keeps is not None:
+            needs["kept"] = self.key(models[condition.keeps], Clean(), models)
         if (easier := self.easier(condition)) is not None:
             needs["after"] = self.key(record, easier, models)
         plain = condition.attack.undefended
@@ -160,7 +175,7 @@ class Experiment:
                 needs = {"same": self.key(record, same, models)}
         about = self.record(condition, models)
         label = f"{name}: {condition.label}"
-        return JudgeTask.of(condition, about, models, label=label, bench=bench, needs=needs)
+        return JudgeTask.of(condition, about, {name: record}, label=label, bench=bench, needs=needs)
 
     def key(self, model: ModelRecord, condition: Condition, models: Mapping[str, ModelRecord]) -> str:
         """The content address of one cell."""
@@ -177,6 +192,8 @@ class Experiment:
                 how["source"] = models[condition.source].identity  # names are not part of a key
             elif self.crafting != "exact":
                 how["crafting"] = self.crafting
+            if condition.keeps:
+                how["keeps"] = models[condition.keeps].identity
             if found.targets is not None and found.targets not in RULES:  # two data sets may name their classes alike
                 how["target"] = class_number(found.targets, self.data.classes)
         return replace(found, how={**found.how, **how})
@@ -211,7 +228,7 @@ class Experiment:
             )
             for model in models.values()
             for condition in self.all_conditions
-            for about in [self.record(condition, models)]
+            if self._tests(model.name, condition)
         ]
         judged = {cell.key for cell in cells}
         names = {digest(model.identity): model for model in reversed(models.values())}
@@ -255,6 +272,13 @@ class Experiment:
             if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):
                     warnings.warn(finding, stacklevel=3)
+
+
+def _kept(condition: Condition, first: str) -> Condition:
+    """The condition, with the first model named where it leaves the answers of one as they are."""
+    if not isinstance(condition, Crafted) or not condition.attack.beside or condition.keeps is not None:
+        return condition
+    return replace(condition, keeps=first)
 
 
 def _bare(model: Model) -> Any:
@@ -383,6 +407,7 @@ def experiment_of(
                 for made in shown
                 for name, model in models.items()
                 if made.source in (None, name) and (made.attack.asks_only or Subject.of(model).gradients)
+                if not made.attack.beside or name != (made.keeps or next(iter(models)))
             ),
         ),
         **settings,

@@ -16,6 +16,7 @@ from bitproof.conditions import Crafted, chosen_targets
 from bitproof.conditions.targets import OF_THE_MODEL
 from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
+from bitproof.core.defended import Beside
 from bitproof.core.devices import sent
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
@@ -30,7 +31,7 @@ from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
 from bitproof.judging.making import chunks, keyed, measured
 from bitproof.judging.share import WHOLE, Share
-from bitproof.records import Cell, ConditionRecord, ModelRecord
+from bitproof.records import KEPT, Cell, ConditionRecord, ModelRecord
 from bitproof.settings.source import holds_foreign
 
 ASKED_TWICE = 4
@@ -56,8 +57,9 @@ def judge_crafted(
         crafted: the attack, what it goes for, where it is made.
         about: how the cells name it.
         models: the names of those to test, and what they are.
-        needed: "clean", the cell of the attacked model on the clean images; "after", its cell under the same attack
-            with a smaller budget, where there is one; or "same", its cell under an attack that is the same on it.
+        needed: "clean", the cell of the attacked model on the clean images; "kept", that of the model beside it, where
+            there is one; "after", its cell under the same attack with a smaller budget, where there is one; or "same",
+            its cell under an attack that is the same on it.
         advance: told of every batch's passes, and at the end of those that were spared.
         share: of the examples, which the cells are of.
 
@@ -95,10 +97,13 @@ def _attacked(
     What only a faster copy gets wrong is attacked again on the model itself; where the copy is another function, so is
     everything that stands.
     """
-    data, name, attack = bench.data, model_record.name, crafted.attack
-    exact, crafted_on, batch_size = bench.exact[name], bench.crafted_on[name], bench.batch_size
+    data, name, attack, batch_size = bench.data, model_record.name, crafted.attack, bench.batch_size
+    exact = _beside(bench, crafted, bench.exact[name])
+    crafted_on = exact if bench.crafting == "exact" else _beside(bench, crafted, bench.crafted_on[name])
     draft = Draft.like(needed.get("after", needed["clean"]), data)
     draft.targets = targets
+    if "kept" in needed and "after" not in needed:
+        draft.values[KEPT] = Draft.like(needed["kept"], data).predictions
     device = device_of(exact)
     rng = keyed(attack, data, bench.seed)
     chosen = _to_attack(crafted, data, needed, targets)
@@ -182,7 +187,7 @@ def _transferred(
     """
     data, attack = bench.data, crafted.attack
     assert crafted.source is not None
-    source = bench.exact[crafted.source]
+    source = _beside(bench, crafted, bench.exact[crafted.source])
     device, batch_size = device_of(source), bench.batch_size
     room = Room(batch_size)
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
@@ -224,6 +229,11 @@ def _transferred(
         draft.backwards += crafting.backwards
     there = {name: device_of(bench.exact[name]) for name in models}
     return [drafts[name].cell(record, about, bench.seed, there[name]) for name, record in models.items()]
+
+
+def _beside(bench: Bench, crafted: Crafted, model: nn.Module) -> nn.Module:
+    """The model, beside the one whose answers are kept where there is one."""
+    return model if crafted.keeps is None else Beside(model, bench.exact[crafted.keeps])
 
 
 def _check_repeated(
@@ -305,6 +315,7 @@ def _to_attack(
         after = needed["after"]
         before = Draft.like(after, data)
         reached = _reached(before.predictions, data.labels, targets, np.arange(len(data)))
+        reached &= before.values.get(KEPT, data.labels) == data.labels
         reached[np.isin(data.ids, after.ids)] &= after.fooled == 1
         chosen &= before.read & ~reached
     return chosen

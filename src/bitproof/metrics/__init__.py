@@ -7,7 +7,7 @@ depends on the examples, never on their order.
 """
 
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
+from bitproof.metrics.attacks import AAI, AR, ASR, EVADED, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.comparisons import compare
@@ -73,6 +73,7 @@ __all__ = [
     "DEFENCE_ACCURACY",
     "DROP",
     "ECE",
+    "EVADED",
     "EXPECTED",
     "FP",
     "LIFT",

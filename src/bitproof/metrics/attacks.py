@@ -6,7 +6,7 @@ from bitproof.metrics.intervals import Scores
 from bitproof.metrics.metric import DROP_BOUNDS, RATE, Metric, Selection, correct
 from bitproof.metrics.parts import each_budget
 from bitproof.metrics.statistic import LOSS, SHARE
-from bitproof.records import Cell
+from bitproof.records import KEPT, Cell
 
 
 def _untargeted(cell: Cell) -> bool:
@@ -21,6 +21,16 @@ def _always_correct(selection: Selection) -> Scores:
 def _right_and_broken(selection: Selection) -> Scores:
     clean, attacked = selection.correct
     return np.stack([clean, clean & ~attacked])
+
+
+def _kept(cell: Cell) -> bool:
+    return KEPT in cell.values
+
+
+def _right_and_broken_alone(selection: Selection) -> Scores:
+    clean, attacked = selection.cells
+    alone = ~attacked.correct & (attacked.values[KEPT] == attacked.labels)
+    return np.stack([clean.correct, clean.correct & alone])
 
 
 AR = Metric(
@@ -60,6 +70,20 @@ ASR = Metric(
     suits=_untargeted,
     each=True,
     scores=_right_and_broken,
+    statistic=SHARE,
+)
+EVADED = Metric(
+    name="evaded",
+    symbol="ASR(alone)",
+    description="evasion rate: of the examples right when clean, the share that an attack makes the model get wrong "
+    "while the one beside it is right",
+    source="Hao et al. 2022, arXiv 2204.10933, Section 5.1, of examples that both models get right",
+    higher_is_better=False,
+    bounds=RATE,
+    needs=("clean", "differential"),
+    suits=_kept,
+    each=True,
+    scores=_right_and_broken_alone,
     statistic=SHARE,
 )
 WCAR = Metric(

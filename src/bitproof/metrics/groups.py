@@ -7,7 +7,7 @@ from typing import Any
 from bitproof.records import ConditionRecord, kind_order
 from bitproof.settings import digest
 
-APART = ("attack", "sequence")
+APART = ("attack", "differential", "sequence")
 """Kinds of condition whose budgets or difficulties are looked at one by one; of all others a group has a mean."""
 
 
@@ -61,7 +61,7 @@ def _family(c: ConditionRecord) -> Any:
     """
     if c.source is not None:
         return c.source
-    if c.kind == "attack":
+    if c.kind in ("attack", "differential"):
         return [_without_budget(c.setting), {k: v for k, v in c.how.items() if k != "after"}, c.targets]
     return c.group
 

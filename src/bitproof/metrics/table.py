@@ -5,7 +5,7 @@ from typing import Any
 
 from bitproof.errors import InputError, lookup
 from bitproof.metrics.accuracy import ACCURACY
-from bitproof.metrics.attacks import AAI, AR, ASR, WCAR, WCAR_BUDGET
+from bitproof.metrics.attacks import AAI, AR, ASR, EVADED, WCAR, WCAR_BUDGET
 from bitproof.metrics.calibration import ECE
 from bitproof.metrics.classes import WORST_CLASS
 from bitproof.metrics.corruptions import MNR, NCI, NCI_CORRUPTION
@@ -30,7 +30,7 @@ from bitproof.records import Cell
 from bitproof.settings import imported
 
 _ALL = (
-    *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, WORST_CLASS, AR, AAI, ASR, TSR, WCAR, WCAR_BUDGET),
+    *(ACCURACY, TOP5, ECE, BRIER, LOG_LOSS, NFR, AGREEMENT, WORST_CLASS, AR, AAI, ASR, TSR, EVADED, WCAR, WCAR_BUDGET),
     *(MNR, NCI, NCI_CORRUPTION, FP, MFP, ACC_S, SNI, SNI_NOISE, SR, SR_DEBIASED),
     *(TRIGGERED, TRIGGERED_ALL, LIFT, COLLATERAL),
     *(ANSWERED, ANSWERED_ATTACKED, DEFENCE_ACCURACY, EXPECTED, WORST_DRAW, ACR, BREACHES),

@@ -12,6 +12,7 @@ from bitproof.quant.attached import (
 from bitproof.quant.binaryconnect import BinaryConnect
 from bitproof.quant.binarynet import BinaryNet
 from bitproof.quant.bounded import ReLU1, ReLU6, Tanh
+from bitproof.quant.calibration import UnderNoise
 from bitproof.quant.convert import freeze, prepare, quantize
 from bitproof.quant.coverage import coverage, reasons
 from bitproof.quant.dorefa import DoReFa
@@ -47,6 +48,7 @@ __all__ = [
     "ReLU6",
     "Scheme",
     "Tanh",
+    "UnderNoise",
     "after_step",
     "as_scheme",
     "compute_layers",

@@ -6,6 +6,7 @@ a dictionary. Bytes are 8-bit pictures; floats are in [0, 1], as everywhere in b
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bitproof.core.rng import Rng
 from bitproof.errors import InputError, kind_of
 
 BATCH = 128
@@ -34,6 +36,39 @@ class Images(Protocol):
     def inputs(self) -> Iterable[Tensor]: ...
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnderNoise:
+    """Calibration images under Gaussian noise that is not clipped, for a model that is to answer under such noise
+    (`defences.Smoothing`): a grid from clean images would cut off the noise below black and above white.
+
+    Attributes:
+        images: in any form that `batches_of` takes.
+        sigma: standard deviation in [0, 1] pixel units.
+        seed: of the noise.
+    """
+
+    images: Any
+    sigma: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < float("inf"):
+            raise InputError(
+                f"sigma of calibration images is {self.sigma}",
+                rule="noise has a positive standard deviation",
+                remedy="Use that of the smoothing, such as 0.25, or the images themselves",
+            )
+
+    def inputs(self) -> Iterator[Float[Tensor, "n ..."]]:
+        """The images, batch by batch, the same at each call."""
+        first = 0
+        for batch in batches_of(self.images)():
+            ids = np.arange(first, first + len(batch))
+            noise = Rng(self.seed, ids, ("calibration noise",)).normal(tuple(batch.shape[1:]))
+            first += len(batch)
+            yield batch + self.sigma * noise.to(batch)
+
+
 def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, "n ..."]]]:
     """What gives the images anew at each call: float tensors in [0, 1], batch by batch, all of one shape.
 
@@ -48,6 +83,8 @@ def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, 
             remedy="Pass a few hundred training images (--data, --calibration-data), or leave activations float: "
             "act_bits=32, in text w8a32",
         )
+    if isinstance(calibration, UnderNoise):
+        return calibration.inputs
     if isinstance(calibration, Images):
         return lambda: _checked(_batch(batch) for batch in calibration.inputs())
     kept = list(_checked(_kept(_read(calibration))))

@@ -1,5 +1,6 @@
 """What a result is: records of models, data, conditions, and of what was found. Knows nothing of torch."""
 
+from bitproof.records.agreement import Agreement
 from bitproof.records.alignment import Alignment
 from bitproof.records.amplification import Amplification
 from bitproof.records.audit import (
@@ -20,6 +21,7 @@ from bitproof.records.base import SCHEMA, Record
 from bitproof.records.cell import (
     ARRAYS,
     FURTHER,
+    KEPT,
     POSSIBLE,
     RADIUS,
     REFUSED,
@@ -45,7 +47,7 @@ from bitproof.records.sharpness import LayerSharpness, Sharpness
 from bitproof.records.shift import ValueShift
 from bitproof.records.slices import LossSlice
 
-_EXPLAINED = (Attribution, Alignment, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
+_EXPLAINED = (Attribution, Alignment, Agreement, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
 
 RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis, "evidence": Evidence, "audit": Audit} | {
     kind.KIND: kind for kind in _EXPLAINED
@@ -56,6 +58,7 @@ __all__ = [
     "ARRAYS",
     "CLEAN",
     "FURTHER",
+    "KEPT",
     "KINDS",
     "LEAST",
     "MISLEADING",
@@ -67,6 +70,7 @@ __all__ = [
     "SUSPICIOUS",
     "UNDECIDED",
     "VERDICTS",
+    "Agreement",
     "Alignment",
     "Amplification",
     "Attribution",

@@ -30,6 +30,9 @@ REFUSED = "refused"
 POSSIBLE = "possible: "
 """How the names begin under which a cell has the answers of the models of which chance decides which is asked."""
 
+KEPT = "kept"
+"""The name among a cell's `values` of what the model beside the attacked one says to the same images."""
+
 RADIUS = "radius"
 """The name among a cell's `values` of certified radii in l2, 0 where there is none."""
 

@@ -7,6 +7,7 @@ from typing import Any
 KINDS = {
     "clean": "",
     "attack": "Attacks",
+    "differential": "Attacks on one model beside another",
     "minimum": "Attacks without a budget",
     "transfer": "Transfers",
     "corruption": "Corruptions",
@@ -15,10 +16,11 @@ KINDS = {
     "triggered": "Triggers",
     "universal": "Universal perturbations and patches",
 }
-"""What a condition can be, in the order of reports, with the heading there. Metrics select cells by kind. "minimum": an
-attack without a budget, whose result is the distance that it needs; it breaks almost every example, so it has no place
-in a union of attacks. "transfer": images that an attack made on another model. A condition of somebody's own may be of
-a kind of its own, which reports show last."""
+"""What a condition can be, in the order of reports, with the heading there. Metrics select cells by kind.
+"differential": an attack that leaves the answers of a second model as they are, which has no result under it.
+"minimum": an attack without a budget, whose result is the distance that it needs; it breaks almost every example, so it
+has no place in a union of attacks. "transfer": images that an attack made on another model. A condition of somebody's
+own may be of a kind of its own, which reports show last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class ConditionRecord:
         variant: what sets the condition apart in its group, for people ("8/255", "3"); "" where it is alone.
         setting: description of the attack or shift.
         how: what else determines the result: smaller budgets before it ("after"), the copy that attacks were made on
-            ("crafting"), the model that they were made on ("source").
+            ("crafting"), the model that they were made on ("source"), the one whose answers they leave ("keeps").
         norm, eps: of an attack, eps in [0, 1] pixel units, infinite where it looks for the nearest image.
         severity: of a corruption, or the difficulty of a sequence.
         targets: how the classes that an attack goes for were chosen, or the class that a trigger stands for; None = any

@@ -12,6 +12,7 @@ from bitproof.train.objectives import (
     CrossEntropy,
     Distillation,
     Free,
+    GaussianNoise,
     Matching,
     Objective,
     RandomBudget,
@@ -24,6 +25,7 @@ from bitproof.train.papers import (
     bernhard2019,
     binaryconnect2015,
     binarynet2016,
+    cohen2019,
     dorefa2016,
     li2024,
     lin2019,
@@ -53,18 +55,23 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "li2024-teacher": li2024.teacher,
     "li2024-adversarial": li2024.adversarial,
     "li2024-matching": li2024.matching,
+    "cohen2019": cohen2019.noisy,
+    "cohen2019-quantized": cohen2019.quantized,
     "lin2019-standard": lin2019.standard,
     "lin2019-svhn": lin2019.svhn,
     "lin2019-quantized": lin2019.quantized,
     "lin2019-dq": lin2019.defensive,
     "xiao2023": xiao2023.quantized,
 }
+SURROGATES: dict[str, Callable[..., Surrogate]] = {"qaa": Surrogate}
+"""What makes a source of transfers, by the name that the command line takes."""
 
 __all__ = [
     "NFGSM",
     "OBJECTIVES",
     "PENALTIES",
     "RECIPES",
+    "SURROGATES",
     "Adversarial",
     "Alarm",
     "ClippingLevels",
@@ -73,6 +80,7 @@ __all__ = [
     "Diverged",
     "Epoch",
     "Free",
+    "GaussianNoise",
     "Matching",
     "Objective",
     "Optimisation",

@@ -32,6 +32,7 @@ class Changes(TypedDict, total=False):
 
     scheme: Scheme | str
     calibration: int
+    noise: float
     initial: str
     objective: Objective | Callable[..., Any] | str
     distillation: float

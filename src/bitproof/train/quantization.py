@@ -8,7 +8,7 @@ from torch import nn
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
-from bitproof.quant import Scheme, limited_weights, quantize
+from bitproof.quant import Scheme, UnderNoise, limited_weights, quantize
 
 STARTS = ("given", "uniform")
 
@@ -21,12 +21,15 @@ class Quantization:
         scheme: which quantizers go where.
         calibration: number of training images that set activation ranges, and learned steps to start from, before
             training.
+        noise: standard deviation of Gaussian noise that these images are seen under, for a model that is trained on
+            such noise; 0 = none.
         initial: "given" for the weights of the model that training starts from, or "uniform" for fresh ones in place of
             those that a quantizer keeps within limits (binary ones), uniform between these; others stay as given.
     """
 
     scheme: Scheme
     calibration: int = 512
+    noise: float = 0.0
     initial: str = "given"
 
     def __post_init__(self) -> None:
@@ -34,6 +37,8 @@ class Quantization:
             raise InputError(
                 f"calibration is {self.calibration}", rule="it is a number of images, at least 1", remedy="Use 512"
             )
+        if not 0 <= self.noise < float("inf"):
+            raise InputError(f"noise is {self.noise}", rule="it is a standard deviation", remedy="Use 0 or 0.25")
         lookup(dict.fromkeys(STARTS), self.initial, "initial")
 
     @torch.no_grad()
@@ -41,7 +46,8 @@ class Quantization:
         """A quantized copy of the float `model`, calibrated on the first images of `data`; `rng` is that of the run."""
         count = min(self.calibration, len(data))
         images = [data.images(range(i, min(i + 128, count))) for i in range(0, count, 128)]
-        quantized = quantize(model, self.scheme, images)
+        seen = UnderNoise(images=images, sigma=self.noise, seed=rng.seed) if self.noise else images
+        quantized = quantize(model, self.scheme, seen)
         if self.initial == "uniform":
             for number, (weight, limit) in enumerate(limited_weights(quantized)):
                 weight.copy_(limit * (2 * rng.fold("initial", number).uniform(tuple(weight.shape))[0] - 1))

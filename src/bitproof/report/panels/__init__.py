@@ -5,6 +5,7 @@ Another panel is two files here and one line in `PANELS`: what follows from the 
 """
 
 from bitproof.report.panels import (
+    agreement,
     alignment,
     audit,
     by_layer,
@@ -37,6 +38,7 @@ PANELS: tuple[Panel, ...] = (
     masking.PANEL,
     layers.PANEL,
     alignment.PANEL,
+    agreement.PANEL,
     by_layer.PANEL,
     slices.PANEL,
     table.PANEL,

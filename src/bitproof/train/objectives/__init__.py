@@ -13,6 +13,7 @@ from bitproof.train.objectives.distillation import Distillation
 from bitproof.train.objectives.free import Free
 from bitproof.train.objectives.matching import Matching
 from bitproof.train.objectives.n_fgsm import NFGSM
+from bitproof.train.objectives.noise import GaussianNoise
 from bitproof.train.objectives.random_budget import RandomBudget
 from bitproof.train.objectives.shared_bits import SharedBits
 from bitproof.train.objectives.squared_hinge import SquaredHinge
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "r+fgsm": r_fgsm,
     "rs-fgsm": rs_fgsm,
     "n-fgsm": NFGSM,
+    "noise": GaussianNoise,
     "random-budget": RandomBudget,
     "free": Free,
     "trades": Trades,
@@ -44,6 +46,7 @@ __all__ = [
     "CrossEntropy",
     "Distillation",
     "Free",
+    "GaussianNoise",
     "Loss",
     "Matching",
     "Objective",
