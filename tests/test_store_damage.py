@@ -13,6 +13,7 @@ from bitproof.errors import InputError
 from bitproof.files import check_place
 from bitproof.records import Cell
 from bitproof.store import Store
+from bitproof.store import store as pages
 from bitproof.store.rows import checksum
 from samples import make_cell
 
@@ -66,8 +67,14 @@ def test_wrong_content_hides_nothing_else_and_is_written_again(store, change):
     assert [cell.model.name for cell in store.query()] == ["a", "c", "b"]
 
 
+@pytest.fixture
+def small_pages(monkeypatch):
+    """So small that the keys of a few results take several."""
+    monkeypatch.setattr(pages, "_PAGE_BYTES", 4096)
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_damaged_pages_hide_no_other_results_and_nothing_is_written(seed, tmp_path):
+def test_damaged_pages_hide_no_other_results_and_nothing_is_written(seed, tmp_path, small_pages):
     path, cells = tmp_path / "runs.db", [make_cell(model=f"m{i}", n=5) for i in range(60)]
     with Store(path) as opened:
         run = opened.begin_run({})
@@ -89,7 +96,7 @@ def test_damaged_pages_hide_no_other_results_and_nothing_is_written(seed, tmp_pa
         writer.query()
 
 
-def test_a_page_written_over_by_another_is_named_and_no_run_goes_on(tmp_path):
+def test_a_page_written_over_by_another_is_named_and_no_run_goes_on(tmp_path, small_pages):
     path, cells = tmp_path / "runs.db", [make_cell(model=f"m{i}", n=5) for i in range(30)]
     with Store(path) as opened:
         run = opened.begin_run({})

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import json
+import marshal
 import math
 import types
 import typing
@@ -65,12 +66,12 @@ class Shared:
 
     Attributes:
         arrays: those called `ALIKE`, read-only, by their packed bytes.
-        parts: dataclasses inside records that hold no arrays, by their class and JSON.
+        parts: dataclasses inside records that hold no arrays, by their class and content.
         without: the path of an array that is left out; one of zeros that takes no room stands in its place.
     """
 
     arrays: dict[tuple[str, bytes], np.ndarray] = field(default_factory=dict)
-    parts: dict[tuple[type, str], Any] = field(default_factory=dict)
+    parts: dict[tuple[type, bytes], Any] = field(default_factory=dict)
     without: str | None = None
 
 
@@ -154,7 +155,7 @@ def _rebuilt(value: Any, hint: Any, path: str, arrays: Mapping[str, np.ndarray],
         return _rebuilt(value, next(a for a in args if a is not type(None)), path, arrays)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if shared is not None and path and not any(name.startswith(f"{path}.") for name in arrays):
-            key = hint, json.dumps(value)
+            key = hint, marshal.dumps(value)
             if key not in shared.parts:
                 shared.parts[key] = _rebuilt(value, hint, path, arrays)
             return shared.parts[key]
@@ -177,9 +178,16 @@ def _rebuilt(value: Any, hint: Any, path: str, arrays: Mapping[str, np.ndarray],
 
 def _fitting(array: np.ndarray, hints: tuple[Any, ...], path: str) -> np.ndarray:
     """The array, which has to be of the kind and the number of axes that one of the hints names."""
-    if not any(isinstance(hint, type) and isinstance(array, hint) for hint in hints):
+    if not _fits(array.dtype, array.ndim, hints):
         raise ValueError(f"{path} is {array.dtype} {list(array.shape)}")
     return array
+
+
+@functools.cache
+def _fits(dtype: np.dtype[Any], axes: int, hints: tuple[Any, ...]) -> bool:
+    """Whether such arrays are what one of the hints names, of which none says how long an axis is."""
+    sample = np.empty((1,) * axes, dtype)
+    return any(isinstance(hint, type) and isinstance(sample, hint) for hint in hints)
 
 
 def _checked(value: Any, hint: Any, path: str) -> Any:
