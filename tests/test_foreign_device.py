@@ -163,7 +163,7 @@ def test_what_a_gpu_allows_is_allowed(few):
     assert made[0].device == torch.device(DEVICE)
 
 
-@pytest.mark.parametrize("name", ATTACKS.keys() - {"diva"})
+@pytest.mark.parametrize("name", sorted(ATTACKS.keys() - {"diva"}))
 def test_attacks(name, signed, few, monkeypatch):
     monkeypatch.setattr(test_every_attack, "SMALL", LEAST)
     attack, rng = test_every_attack.make(name, eps=0.6), Rng(0, np.arange(4))

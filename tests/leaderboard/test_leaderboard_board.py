@@ -98,7 +98,10 @@ def test_tiers(some):
 
     assert tier(own) == tier(own, own) == MEASURED
     assert tier(theirs) == REPORTED
-    assert tier(theirs, own) == tier(theirs, replace(theirs, by="Bob")) == REPRODUCED
+    later = replace(theirs, entries=(replace(mine, date="2026-11-01T10:00:00+00:00"),), by="Bob")
+    assert tier(later, own) == tier(theirs, later) == REPRODUCED
+    assert tier(theirs, theirs) == tier(theirs, replace(theirs, by="Bob")) == REPORTED, "nothing was run twice"
+    assert tier(theirs, own) == MEASURED
     assert tier(own, lying) == tier(theirs, lying) == DISPUTED
     (place,) = board([lying, own]).places.values()
     assert place.entry.scores == mine.scores, "one's own numbers are shown"

@@ -40,6 +40,10 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     store = fill(folder / "runs.db")
     submit(store, folder / "me.json", by="Ada & Co", link="https://example.org/net?a=b&c")
+    said = json.loads((folder / "me.json").read_text())
+    for entry in said["entries"]:  # which another run gave, too
+        entry["date"] = "2026-11-01T10:00:00+00:00"
+    (folder / "me.json").write_text(json.dumps(said))
     write_leaderboard([store, folder / "me.json"], folder / "site", title="Nets")
     return folder / "site"
 

@@ -81,7 +81,8 @@ def calibration_images(
     model: str | None = None,
     input_size: int | None = None,
 ) -> Any:
-    undivided = calibration_data in (None, data) and _is_undivided(data, split)
+    same = calibration_data is None or bitproof.data.share_files(data, calibration_data)
+    undivided = same and _is_undivided(data, split)
     kind = data.partition(":")[0]
     if calibration_data is None and undivided:
         raise InputError(
@@ -89,9 +90,9 @@ def calibration_images(
             rule=f"this {kind} has no train split, and models are not calibrated on what they are tested on",
             remedy=f"Pass --calibration-data {kind}:OTHER, or a scheme with float activations such as w8a32",
         )
-    if undivided or (calibration_data in (None, data) and split == "train"):
+    if undivided or (same and split == "train"):
         raise InputError(
-            f"--calibration-data {data}" if calibration_data else f"--split {split} of {data}",
+            f"--calibration-data {calibration_data}" if calibration_data else f"--split {split} of {data}",
             rule="models are not calibrated on what they are tested on",
             remedy="Calibrate on other images: --calibration-data folder:OTHER or --split test, or use a scheme with "
             "float activations such as w32a32",
@@ -242,6 +243,12 @@ def tags_of(given: list[str] | None) -> dict[str, str | float]:
         if not (key.isidentifier() and equals):
             raise InputError(
                 f"--tag {text}", rule="a tag is written KEY=VALUE", remedy="Write for example train_seed=1"
+            )
+        if key in found:
+            raise InputError(
+                f"--tag {key} is {found[key]} and {value}",
+                rule="a model has one value of each tag",
+                remedy="Give one of them, or tags of two names",
             )
         try:
             found[key] = int(value) if value.lstrip("-").isdecimal() else float(value)

@@ -21,7 +21,7 @@ from bitproof.data.table import load_csv
 from bitproof.data.tiny_imagenet import load_tiny_imagenet
 from bitproof.data.torch_dataset import TorchData, from_dataset
 from bitproof.data.views import Mapped, mapped
-from bitproof.data.webdataset import ShardData, load_wds
+from bitproof.data.webdataset import ShardData, load_wds, shard_files
 from bitproof.errors import InputError, lookup
 from bitproof.settings import call, is_importable
 
@@ -113,21 +113,35 @@ def _whole(name: str, root: str | Path | None, split: str, limit: int | None, op
     load = lookup(DATA, name, "data set")
     for option in options:
         lookup(inspect.signature(load).parameters, option, f"option of {name}")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}", rule="it must be at least 1", remedy="Leave it out to use all examples")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InputError(
+            f"limit is {limit}",
+            rule="it is a number of examples, at least 1",
+            remedy="Leave it out to use all examples",
+        )
     folder = None
     if root is not None:
         try:
             folder = Path(root).expanduser()
             there = folder.is_dir() or name in _FROM_FILE
-        except (RuntimeError, OSError) as error:  # a home that is not known, a name that is too long
+        except (RuntimeError, OSError, TypeError) as error:  # a home that is not known, a name that is too long, a list
             raise InputError(f"root {str(root)!r} ({error})", rule="it must exist", remedy="Check the path") from error
         if not there:
             raise InputError(f"root {str(root)!r} is no folder", rule="it must exist", remedy="Check the path")
     classes = options.get("classes")
-    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).is_file()):
+    if isinstance(classes, (str, Path)):
         options["classes"] = _class_names(str(classes))
     return load(folder, split=split, limit=limit, **options)
+
+
+def share_files(one: str, other: str) -> bool:
+    """Whether two texts name data of one kind that lie, in part or whole, in the same files or folder."""
+    (kind, root, _), (other_kind, other_root, _) = parse_data(one), parse_data(other)
+    if kind != other_kind or root is None or other_root is None:
+        return kind == other_kind and root == other_root
+    paths = (Path(path).expanduser() for path in (root, other_root))
+    files = ({file.resolve() for file in (shard_files(path) if kind == "wds" else [path])} for path in paths)
+    return bool(set.intersection(*files))
 
 
 def parse_data(text: str) -> tuple[str, str | None, dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 import abc
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,16 +68,25 @@ class EncodedData(Data, abc.ABC):
         return framed(picture, self.framing, self.framing.resize)
 
 
+def _first_size(pictures: Iterable[bytes]) -> tuple[int, int]:
+    """Height and width of the first one that can be read; of none, the usual ones."""
+    for encoded in pictures:
+        with suppress(UnreadableError):
+            return size_of(encoded)
+    return USUAL_SIZE, USUAL_SIZE
+
+
 def framing_of(
-    size: int | None, shorter: int | None, resize: str, first: bytes | None = None, channels: int = 3
+    size: int | None, shorter: int | None, resize: str, pictures: Iterable[bytes] = (), channels: int = 3
 ) -> Framing:
     """How pictures become images of size x size.
 
     Args:
-        size: pixels; None = 224, or where the `first` picture is smaller, its own size without a cut.
+        size: pixels; None = 224, or where the first of the `pictures` that can be read is smaller, its own size without
+            a cut.
         shorter: pixels to which the shorter side is resized before the centre is cut out; None = size * 256 / 224.
         resize: a name in `RESIZES`.
-        first: the file of one of the pictures.
+        pictures: files of them.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
@@ -85,7 +95,7 @@ def framing_of(
     if channels not in (1, 3):
         raise InputError(f"channels is {channels}", rule="pictures are RGB (3) or grey (1)", remedy="Use 3 or 1")
     if size is None:
-        height, width = (USUAL_SIZE, USUAL_SIZE) if first is None else size_of(first)
+        height, width = _first_size(pictures)
         if shorter is None and min(height, width) < USUAL_SIZE:
             return Framing(channels=channels, height=height, width=width, resize=resize or REFERENCE_RESIZE)
         size = USUAL_SIZE

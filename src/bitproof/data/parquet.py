@@ -136,7 +136,7 @@ def load_hf(
         groups=tuple(groups),
         open=is_open,
     )
-    return replace(data, framing=framing_of(size, shorter, resize, data.encoded(0), channels))
+    return replace(data, framing=framing_of(size, shorter, resize, map(data.encoded, range(len(data))), channels))
 
 
 def _scanned(files: Sequence[Path]) -> tuple[str, list[Any], tuple[str, ...] | None, list[tuple[int, int, int]]]:

@@ -84,7 +84,7 @@ def load_csv(
         split=split,
         classes=names,
         labels=numbers[:limit],
-        framing=framing_of(size, shorter, resize, (file.parent / files[0]).read_bytes(), channels),
+        framing=framing_of(size, shorter, resize, ((file.parent / name).read_bytes() for name in files), channels),
         root=file.parent,
         files=tuple(files),
         open=is_open,
@@ -118,8 +118,23 @@ def numbered(
                 rule="labels are whole numbers from 0, or words",
                 remedy="Leave out what has no label, and write 3 in place of 3.0",
             )
+        mixed = [word for word in words if word.isascii() and word.isdecimal()]
+        if len(mixed) > len(words) / 2:
+            odd = next(word for word in words if not (word.isascii() and word.isdecimal()))
+            raise InputError(
+                f"{source} has the label {odd!r} among {len(mixed):,} whole numbers",
+                rule="labels are whole numbers from 0, or words; as a word among numbers it would shift all others",
+                remedy="Correct it, or name all classes (classes=FILE)",
+            )
         classes = sorted(set(words))
     number = {name: i for i, name in enumerate(classes)}
+    if not whole and len(number) < len(classes):
+        twice = next(name for i, name in enumerate(classes) if number[name] != i)
+        raise InputError(
+            f"the class {twice!r} is named twice",
+            rule="labels in words are told apart by the names of classes",
+            remedy="Give each class a name of its own",
+        )
     if whole and not set(words) <= number.keys():
         number = {str(i): i for i in range(len(classes))}
     unknown = next((word for word in words if word not in number), None)

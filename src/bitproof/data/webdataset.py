@@ -121,7 +121,7 @@ def load_wds(
         InputError: an address or a command in place of files, no such file, a shard that is damaged, compressed or
             joined of several, a picture without a label or with several of one key, or labels that are no classes.
     """
-    shards = _shards(root)
+    shards = shard_files(root)
     seen: Counter[tuple[str, str]] = Counter()
     found = [example for number, shard in enumerate(shards) for example in _examples(number, shard, seen)]
     left_out = {what: f"{count:,} {why}" for (what, why), count in sorted(seen.items())}
@@ -155,10 +155,10 @@ def load_wds(
         places=tuple(places[name] for name in files),
         open=is_open,
     )
-    return replace(data, framing=framing_of(size, shorter, resize, data.encoded(0), channels))
+    return replace(data, framing=framing_of(size, shorter, resize, map(data.encoded, range(len(data))), channels))
 
 
-def _shards(root: Path | None) -> list[Path]:
+def shard_files(root: Path | None) -> list[Path]:
     """The files of a pattern."""
     pattern = str(root or "")
     if root is not None and root.is_file():
@@ -173,7 +173,8 @@ def _shards(root: Path | None) -> list[Path]:
     missing = [name for name in names if not Path(name).is_file()]
     if missing:
         raise InputError(
-            f"wds:{missing[0]} is no file" + f", nor are {len(missing) - 1:,} more" * (len(missing) > 1),
+            f"wds:{missing[0]} is {'a folder' if Path(missing[0]).is_dir() else 'no file'}"
+            + f", nor are {len(missing) - 1:,} more" * (len(missing) > 1),
             rule="it reads tar archives, and every one of a range is there",
             remedy="Check the path and the range, as in 'wds:FOLDER/val-{000000..000003}.tar' or 'wds:FOLDER/*.tar'",
         )
@@ -223,7 +224,7 @@ def _examples(number: int, shard: Path, seen: Counter[tuple[str, str]]) -> Itera
         without = []
         for key, parts in keys.items():
             images = [suffix for suffix in parts if suffix in IMAGES]
-            word = _word(stored, parts)
+            word = _word(stored, parts, shard)
             if not images:
                 others = [suffix for suffix in parts if f".{suffix}" in OTHER_PICTURES]
                 for suffix in others:
@@ -247,7 +248,9 @@ def _examples(number: int, shard: Path, seen: Counter[tuple[str, str]]) -> Itera
             yield member.name, word, Place(number, member.start, member.size)
         if without:
             raise InputError(
-                f"{shard} has no label for {without[0]!r}" + f" and {len(without) - 1:,} more" * (len(without) > 1),
+                f"{shard} has no label for {without[0]!r}"
+                + f" and {len(without) - 1:,} more" * (len(without) > 1)
+                + f" (only {', '.join(sorted(keys[without[0]]))})",
                 rule=f"it is KEY.cls, or a field {', '.join(LABELS[:2])} or {LABELS[3]} of KEY.json",
                 remedy="Use shards whose labels are published, or write KEY.cls",
             )
@@ -262,7 +265,7 @@ def _keys(members: Iterable[Member], seen: Counter[tuple[str, str]]) -> dict[str
             raise ValueError(f"it holds {member.name!r}, which lies outside of it")
         stem, dot, suffix = path.name.partition(".")
         if not member.plain:
-            seen["links and devices", "that are no files"] += 1
+            seen["* (links and devices)", "that are no files"] += 1
         elif stem and dot and not is_hidden(path.parts[0]):
             parts = keys.setdefault(str(path.with_name(stem)), {})
             if suffix.lower() in parts:
@@ -271,7 +274,7 @@ def _keys(members: Iterable[Member], seen: Counter[tuple[str, str]]) -> dict[str
     return keys
 
 
-def _word(stored: BufferedReader, parts: dict[str, Member]) -> str | None:
+def _word(stored: BufferedReader, parts: dict[str, Member], shard: Path) -> str | None:
     """The label of an example, a number or a word; None where there is none."""
     suffix = next((suffix for suffix in ("cls", "json", "jsn") if suffix in parts), None)
     if suffix is None:
@@ -280,13 +283,25 @@ def _word(stored: BufferedReader, parts: dict[str, Member]) -> str | None:
     if member.size > _LONGEST:
         raise ValueError(f"{member.name!r} has {member.size:,} bytes, and {_LONGEST:,} are the most")
     stored.seek(member.start)
-    text: Any = stored.read(member.size).decode()
-    if suffix != "cls":
-        fields = json.loads(text)
-        text = next((fields[name] for name in LABELS if name in fields), None) if isinstance(fields, dict) else None
-        if text is None:
-            return None
+    content = stored.read(member.size)
+    try:
+        text: Any = content.decode("utf-8-sig")
+        if suffix != "cls":
+            fields = json.loads(text)
+            text = next((fields[name] for name in LABELS if name in fields), None) if isinstance(fields, dict) else None
+            if text is None:
+                return None
+    except (ValueError, RecursionError) as error:
+        raise _no_label(shard, member, f"cannot be read ({error})") from error
     word = str(text).strip()
     if not isinstance(text, (str, int)) or isinstance(text, bool) or not word.isprintable():
-        raise ValueError(f"{member.name!r} has the label {text!r}")
+        raise _no_label(shard, member, f"has the label {text!r}")
     return word or None
+
+
+def _no_label(shard: Path, member: Member, what: str) -> InputError:
+    return InputError(
+        f"{member.name} in {shard} {what}",
+        rule="labels are whole numbers from 0, or words, in UTF-8",
+        remedy="Leave out what has no label, and write 3 in place of 3.0",
+    )

@@ -156,8 +156,24 @@ def _merged(found: Sequence[Entry]) -> Entry:
     return replace(found[0], scores=tuple(scores[key] for key in own))
 
 
+def _runs(found: Sequence[Entry]) -> list[Entry]:
+    """Those that are no run that stands there already: what one run made is one source, whoever hands it in."""
+    kept: list[Entry] = []
+    for entry in found:
+        if not any(_same_run(entry, other) for other in kept):
+            kept.append(entry)
+    return kept
+
+
+def _same_run(one: Entry, other: Entry) -> bool:
+    shared = one.correct.keys() & other.correct.keys()
+    return (one.date, one.environment) == (other.date, other.environment) and all(
+        np.array_equal(one.correct[key], other.correct[key]) for key in shared
+    )
+
+
 def _tier(found: Sequence[tuple[Source, Entry]]) -> str:
-    first, *others = (entry for _, entry in found)
+    first, *others = _runs([entry for _, entry in found])
     if not others or not any(source.by for source, _ in found):
         return REPORTED if found[0][0].by else MEASURED
     pairs = [(first.correct[key], o.correct[key]) for o in others for key in first.correct if key in o.correct]

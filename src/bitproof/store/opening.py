@@ -94,7 +94,7 @@ def _connect_readonly(path: Path, copies: ExitStack) -> sqlite3.Connection:
     if not path.is_file():
         raise InputError(
             f"there is no store at {str(path)!r}",
-            rule="a report reads a store that a run has written",
+            rule="what is read here is a store that a run has written",
             remedy="Check the path, or run `bitproof evaluate ... --store PATH` first",
         )
     base = path.resolve().as_uri()

@@ -117,7 +117,7 @@ class Subject:
         return replace(self, model=model)
 
 
-def tagged(model: "nn.Module | Subject | Callable[[Tensor], Tensor]", **tags: Any) -> Subject:
+def tagged(model: "nn.Module | Subject | Callable[[Tensor], Tensor]", /, **tags: Any) -> Subject:
     """A model with what its user says of it, for tables and exports: `tagged(net, name="lsq", train_seed=1)`.
 
     Models of one `name` are taken together by `Result.table(over="train_seed")`. Tags change no result.
