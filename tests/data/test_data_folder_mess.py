@@ -43,7 +43,7 @@ def test_a_missing_class_does_not_shift_the_others(tmp_path):
     root = fill(tmp_path / "photos", "acd")
     with pytest.raises(InputError, match="has 4 outputs, data set 'folder' has 3 classes.*folder:ROOT,classes=FILE"):
         accuracy(load_data("folder", root=root, size=32))
-    assert accuracy(load_data("folder", root=root, size=32, classes="abcd")) == 1
+    assert accuracy(load_data("folder", root=root, size=32, classes=list("abcd"))) == 1
     (tmp_path / "names.txt").write_text("a\nb\n\nc\nd\n")
     name, path, options = parse_data(f"folder:{root},size=32,classes={tmp_path / 'names.txt'}")
     assert options == {"size": 32, "classes": ("a", "b", "c", "d")}

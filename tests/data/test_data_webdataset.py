@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import bitproof as bp
+from bitproof.data import share_files
 from bitproof.data.webdataset import MOST_SHARDS
 from bitproof.errors import InputError
 
@@ -179,9 +181,9 @@ def test_links_other_formats_and_lonely_labels_are_left_out_and_said(shards):
     assert len(data) == 2 and data.record.left_out == {
         "*.cls": "2 without a picture",
         "*.tif": "1 of a format that is not read: convert to PNG",
-        "links and devices": "2 that are no files",
+        "* (links and devices)": "2 that are no files",
     }
-    with pytest.raises(InputError, match=r"holds no pictures \(\*.cls: 2 without a picture; .*a key has no dot"):
+    with pytest.raises(InputError, match=r"no pictures \(\* \(links .*; \*.cls: 2 without a picture; .*has no dot"):
         shards(odd)
 
 
@@ -207,13 +209,13 @@ class Bomb:
         ([("a.jpg", b""), ("a.pyd", pickle.dumps(Bomb())), ("a.pickle", pickle.dumps(Bomb()))], "has no label for 'a'"),
         ([("a.jpg", b""), ("a.json", b'{"label": null}')], "has no label for 'a'"),
         ([("a.jpg", b""), ("a.json", b"[3]")], "has no label for 'a'"),
-        ([("a.jpg", b""), ("a.json", b'{"label": [3]}')], "'a.json' has the label \\[3\\]"),
-        ([("a.jpg", b""), ("a.json", b'{"label": true}')], "'a.json' has the label True"),
-        ([("a.jpg", b""), ("a.json", b'{"label": 3.0}')], "'a.json' has the label 3.0"),
+        ([("a.jpg", b""), ("a.json", b'{"label": [3]}')], "a.json in .* has the label \\[3\\]"),
+        ([("a.jpg", b""), ("a.json", b'{"label": true}')], "a.json in .* has the label True"),
+        ([("a.jpg", b""), ("a.json", b'{"label": 3.0}')], "a.json in .* has the label 3.0"),
         ([("a.jpg", b""), ("a.json", b"{")], "cannot be read \\(Expecting"),
         ([("a.jpg", b""), ("a.json", b"[" * 100_000)], "cannot be read"),
         ([("a.jpg", b""), ("a.cls", b"1" * 2**20 + b"1")], "'a.cls' has 1,048,577 bytes, and 1,048,576 are the most"),
-        ([("a.jpg", b""), ("a.cls", b"3\n4")], "'a.cls' has the label"),
+        ([("a.jpg", b""), ("a.cls", b"3\n4")], "a.cls in .* has the label"),
         ([("a.jpg", b""), ("a.cls", b"\xff\xfe3")], "cannot be read"),
         ([("a.jpg", b""), ("a.cls", b"-1")], "has the label '-1': labels are whole numbers from 0, or words"),
         ([("a.jpg", b""), ("a.cls", b"1.0")], "has the label '1.0'"),
@@ -323,7 +325,7 @@ def test_commands_and_addresses_are_refused(root, tmp_path, monkeypatch):
         ("{0..9999}{0..9999}{0..9999}.tar", "stands for 1,000,000,000,000 shards"),
         ("val-{000002..000000}.tar", "stands for 0 shards"),
         ("other-*.tar", r"other-\*.tar is no file"),
-        ("", "is no file: it reads tar archives.*wds:FOLDER/\\*.tar"),
+        ("", "is (no file|a folder): it reads tar archives.*wds:FOLDER/\\*.tar"),
         ("x" * 300, "File name too long"),
     ],
 )
@@ -355,6 +357,10 @@ def test_shards_are_not_calibrated_on_what_is_tested(shards, tmp_path, run):
     code, _, err = run(*said, "--calibration-data", place)
     assert code == 2 and "not calibrated on what they are tested on" in err
     code, _, err = run(*said, "--calibration-data", part)
+    assert code == 2 and f"--calibration-data {part}: models are not calibrated on what they are tested on" in err
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "val-000000.tar", tmp_path / "other")
+    code, _, err = run(*said, "--calibration-data", f"wds:{tmp_path}/other/*.tar,size=20,channels=1")
     assert code == 0, err
 
 
@@ -368,3 +374,73 @@ def test_json_of_a_published_set_is_read(shards):
     ]
     data = shards(named)
     assert data.labels.tolist() == [5] and len(data.classes) == 6
+
+
+# ---- habits
+
+
+def test_a_slip_among_numbers_is_named_and_not_a_class(shards):
+    with pytest.raises(InputError, match=r"has the label '1O' among 11 whole numbers.*would shift all others"):
+        shards([m for i in range(12) for m in example(i, "1O" if i == 10 else i)])
+    assert shards([*example(0, "ant"), *example(1, "7up")]).classes == ("7up", "ant"), "words may begin so"
+
+
+@pytest.mark.parametrize("damage", [b"", encoded(0)[:100]])
+def test_the_size_is_that_of_the_first_picture_that_can_be_read(shards, damage):
+    first = whole(shards).files[0]
+    members = [m for i in range(12) for m in example(i)]
+    data = shards([(name, damage if name == first else content) for name, content in members], pattern="val-000000.tar")
+    read = data.read(range(12))
+    assert data.shape == (3, 40, 50) and list(read.left_out) == [first] and len(read.rows) == 11
+
+
+def test_where_no_picture_can_be_read_the_run_says_so(shards):
+    data = shards([("a.jpg", b""), ("a.cls", b"0"), ("b.jpg", b"no"), ("b.cls", b"1")])
+    with pytest.raises(InputError, match="none of the 2 pictures of 'wds' can be read"):
+        bp.evaluate(torch.nn.Flatten(), data, suite="clean", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ([("0.json", b'{"label": 0.0}')], r"0.json in .*val-000000.tar has the label 0.0: labels are whole numbers"),
+        ([("0.json", b'{"label": tru')], r"0.json in .* cannot be read .*labels are whole numbers"),
+        ([("0.cls", "3".encode("utf-16"))], r"0.cls in .*labels are whole numbers from 0, or words, in UTF-8"),
+        ([("0.cls.txt", b"3")], r"has no label for '0' \(only cls.txt, jpg\)"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_shown(shards, label, words):
+    with pytest.raises(InputError, match=words):
+        shards([*label, ("0.jpg", encoded(0))])
+
+
+def test_a_mark_of_utf8_before_a_label_is_none_of_it(shards):
+    assert shards([("0.cls", "\ufeff3".encode()), ("0.jpg", encoded(0))]).labels.tolist() == [3]
+
+
+def test_a_folder_of_shards_is_told_how_they_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder: it reads tar archives.*wds:FOLDER/\*.tar"):
+        bp.load_data("wds", root=tmp_path)
+
+
+def test_what_is_tested_is_found_behind_another_spelling(shards, tmp_path, monkeypatch):
+    whole(shards)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.tar").symlink_to("val-000001.tar")
+    for other in ("val-*.tar", "./val-000001.tar", "link.tar", "val-{000000..000002}.tar,size=32"):
+        assert share_files("wds:val-000001.tar", f"wds:{other}"), other
+    assert not share_files("wds:val-000001.tar", "wds:val-000000.tar")
+    assert not share_files("wds:val-000001.tar", "csv:val-000001.tar")
+    assert share_files("digits", "digits") and share_files("folder:.", f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"classes": "names.txt"}, "classes=names.txt cannot be read"),
+        ({"classes": ["ant", "ant", "bee"]}, "the class 'ant' is named twice"),
+    ],
+)
+def test_values_of_another_kind_are_refused(shards, options, words):
+    with pytest.raises(InputError, match=words):
+        shards([m for i in range(3) for m in example(i, ["ant", "bee", "cat"][i])], **options)

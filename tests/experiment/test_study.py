@@ -206,6 +206,7 @@ def test_a_figure_shows_the_reference_first():
 def test_tags_add_up():
     model = bp.load_model("digits_cnn")
     assert bp.tagged(bp.tagged(model, name="net", width=1), width=2).tags == {"name": "net", "width": 2}
+    assert bp.tagged(model, model="x").tags == {"model": "x"}
 
 
 def test_an_estimate_is_of_what_is_missing_at_the_measured_pace(place):
@@ -265,6 +266,8 @@ def test_tags_and_metrics_on_the_command_line(tmp_path, monkeypatch, run):
         assert bp.Result.load("s.db").cells[0].model.tags == {"train_seed": 3, "who": "me"}
     code, _, err = run(*command, "--tag", "train_seed")
     assert code == 2 and "a tag is written KEY=VALUE" in err
+    code, _, err = run(*command, "--tag", "a=1", "--tag", "a=2")
+    assert code == 2 and "--tag a is 1 and 2: a model has one value of each tag" in err
     code, _, err = run(*command, "--metric", "peoples_metric:NONE")
     assert code == 2 and "is a int: a metric of your own" in err
     for name, words in (

@@ -148,7 +148,7 @@ def test_odd_files_are_read_or_named(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     (folder / "zero.png").write_bytes(buffer.getvalue()[:16] + bytes(8) + buffer.getvalue()[24:])
-    data = bp.load_data("folder", root=tmp_path, size=28, classes="abc")
+    data = bp.load_data("folder", root=tmp_path, size=28, classes=list("abc"))
     (cell,) = bp.evaluate(Linear(), data, conditions=[Clean()], progress=False).cells
     assert set(cell.data.left_out) == {"a/empty.jpg", "a/text.jpg", "a/zero.png", "a/narrow.png"}
     assert len(cell.ids) == 4 and all(cell.data.left_out.values())

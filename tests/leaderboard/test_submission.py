@@ -64,7 +64,8 @@ CHANGES = {
     "link": lambda s: s.update(link="javascript:alert(1)"),
     "no name": lambda s: s.update(by=" "),
     "not of type str": lambda s: s.update(by=5),
-    "not the fields": lambda s: s.update(more=1),
+    r"\(has 'more'\)": lambda s: s.update(more=1),
+    r"\(lacks 'licence'\)": lambda s: s.pop("licence"),
     "not printable": lambda s: s.update(by="\u202eevil"),
     "too long or not printable": lambda s: s.update(licence="x" * 1000),
     "0 entries": lambda s: s.update(entries=[]),
@@ -192,3 +193,9 @@ def test_on_the_command_line(store, tmp_path, run):
     assert code == 0 and "2 models by Ada" in out
     code, _, err = run("leaderboard", changed(tmp_path / "me.json", CHANGES["link"]), "--check")
     assert code == 2 and "javascript" in err
+
+
+def test_something_else_is_said_to_be_none(file):
+    file.write_text("[]")
+    with pytest.raises(InputError, match=r"cannot be read \(it is a list\): it is a submission of version 1"):
+        read_submission(file)

@@ -114,11 +114,8 @@ def _whole(name: str, root: str | Path | None, split: str, limit: int | None, op
     for option in options:
         lookup(inspect.signature(load).parameters, option, f"option of {name}")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise InputError(
-            f"limit is {limit}",
-            rule="it is a number of examples, at least 1",
-            remedy="Leave it out to use all examples",
-        )
+        rule = "it must be at least 1" if isinstance(limit, int) else "it is a whole number"
+        raise InputError(f"limit is {limit}", rule=rule, remedy="Leave it out to use all examples")
     folder = None
     if root is not None:
         try:

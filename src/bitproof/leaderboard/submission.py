@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -101,10 +101,20 @@ def read_submission(path: str | Path) -> Submission:
         if (size := Path(path).stat().st_size) > MOST_BYTES:
             raise ValueError(f"{size:,} bytes, of at most {MOST_BYTES:,}")
         text = Path(path).read_bytes().decode()
-        json.loads(text, parse_constant=_no_number, parse_float=_float)
+        said = json.loads(text, parse_constant=_no_number, parse_float=_float)
+        wanted = {one.name for one in fields(Submission)}
+        if not isinstance(said, dict) or said.keys() != wanted:
+            raise ValueError(_other_fields(said, wanted))
         found = unpack(Submission, text, None)
     _check(found, str(path))
     return found
+
+
+def _other_fields(said: Any, wanted: set[str]) -> str:
+    if not isinstance(said, dict):
+        return f"it is a {type(said).__name__}"
+    lacking, more = sorted(wanted - said.keys()), sorted(said.keys() - wanted)
+    return " and ".join([f"lacks {name!r}" for name in lacking[:3]] + [f"has {name[:40]!r}" for name in more[:3]])
 
 
 def _float(text: str) -> float:
