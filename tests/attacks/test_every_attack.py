@@ -303,7 +303,7 @@ def test_to_the_end_is_beyond_the_first_hit(name, rng):
 
 
 def test_who_can_go_to_the_end():
-    unable = [name for name in BUILDS if make(name).to_the_end() == make(name)]
+    unable = [name for name in BUILDS if name not in VARIANTS and make(name).to_the_end() == make(name)]
     assert unable == ["noise", "cw", "deepfool", "ddn", "fmn", "zoo", "hopskipjump"]  # one draw; to their ends anyway
 
 

@@ -10,6 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from bitproof.metrics import METRICS, Metric, compare, summary, wilson
 from bitproof.metrics import defended as defences
+from bitproof.records import KEPT
 from metric_cells import make_cell, random_cells, scored, sequence, shuffled, targeted, values
 
 matrices = st.integers(2, 5).flatmap(
@@ -182,6 +183,9 @@ def test_directions_are_declared_right() -> None:
     class_of_it = np.where(stamped.labels == 0, -1, 0)
     good.append(targeted(stamped, class_of_it, stamped.labels))
     bad.append(targeted(stamped, class_of_it, np.zeros(10, np.int64)))
+    for cells, wrong in ((good, 1), (bad, 5)):  # the one beside it stays right
+        alone = make_cell([1] * (10 - wrong) + [0] * wrong, model="w4", kind="differential")
+        cells.insert(-1, replace(alone, values={KEPT: alone.labels}))
     better, worse = values([reference, *good], "w4", "float"), values([reference, *bad], "w4", "float")
     # What is measured on clean images alone is better for a model that stays with its reference and knows its limits.
     lost = scored(replace(clean, predictions=1 - clean.labels))
