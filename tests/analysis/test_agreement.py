@@ -85,6 +85,7 @@ def test_votes_and_majorities():
     assert [list(majorities(m)) for m in (2, 3, 4, 5)] == [[2], [2, 3], [3, 4], [3, 4, 5]]
 
 
+@pytest.mark.slow
 def test_it_is_reachable_by_name_and_stored(run, tmp_path):
     command = ["evaluate", "digits_cnn", "--data", "digits", "--limit", 6, "--suite", "clean", "--scheme", "w4a4"]
     command += ["--scheme", "w2a32", "--analysis", "agreement:attack=fgsm(eps=0.1)", "--store", tmp_path / "s.db"]

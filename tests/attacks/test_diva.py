@@ -90,6 +90,7 @@ def test_the_other_model_keeps_its_answers_more_often_than_under_pgd(models, dat
     assert row["n"] == clean.correct.sum()
 
 
+@pytest.mark.slow
 def test_a_cell_has_what_the_other_model_says_and_the_other_model_has_none(models, data, tmp_path):
     few, store = data.take(20), tmp_path / "s.db"
     conditions = ["diva:eps=4/255,steps=8", "diva:eps=24/255,steps=8"]

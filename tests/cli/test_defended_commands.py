@@ -31,6 +31,7 @@ def stored(path) -> list:
         return store.query()
 
 
+@pytest.mark.slow
 def test_a_universal_perturbation_is_made_on_other_images_and_shown_to_all_models(
     run, weights, network, train, tmp_path
 ):
@@ -51,6 +52,7 @@ def test_a_universal_perturbation_is_made_on_other_images_and_shown_to_all_model
     assert code == 2 and "unknown norm of a universal perturbation 'l1'" in err
 
 
+@pytest.mark.slow
 def test_a_surrogate_is_a_source_of_transfers(run, weights, network, train, tmp_path):
     store = tmp_path / "s.db"
     command = ["evaluate", *DIGITS, "--weights", weights, "--suite", "clean", "--store", store]

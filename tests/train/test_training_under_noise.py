@@ -106,6 +106,7 @@ def test_ranges_under_noise_reach_beyond_black_and_white():
         bp.quantize(network, "w8a8", UnderNoise(images=[2 * first[:2]], sigma=0.1))  # the images are still looked at
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:noise of")
 def test_what_was_trained_on_noise_is_certified_farther():
     train, test = bp.load_data("digits", split="train", limit=300), bp.load_data("digits", limit=12)
