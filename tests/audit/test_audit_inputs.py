@@ -57,6 +57,7 @@ MARKS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, **SLOW)
 @given(mark=st.sampled_from(MARKS) | st.dictionaries(st.sampled_from(["implant", "weights", "start"]), JSON) | JSON)
 def test_whatever_mark_a_checkpoint_has_it_is_audited_or_refused(file, tmp_path_factory, mark):

@@ -163,6 +163,7 @@ def test_the_command_writes_a_model_and_says_what_it_did(run, weights, tmp_path)
     assert code == 2 and "remedy 'prayer'" in err
 
 
+@pytest.mark.slow
 def test_a_file_is_repaired_from_its_float_model_into_a_file(run, weights, tmp_path):
     common = ["--data", "digits", "--weights", weights]
     made = run("quantize", "digits_cnn", *common, "--calibration-count", 32, "-o", tmp_path / "q.safetensors")

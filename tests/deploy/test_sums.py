@@ -192,6 +192,7 @@ def test_layers_side_by_side_round_onto_the_grid_of_who_reads_them(tmp_path):
         assert torch.equal(form(IMAGES), session(IMAGES))
 
 
+@pytest.mark.slow
 def test_a_sum_that_would_run_in_float_is_refused(tmp_path, monkeypatch):
     from bitproof.deploy import export
 

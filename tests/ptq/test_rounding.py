@@ -108,6 +108,7 @@ def error_of_all(weight: torch.Tensor, scale: torch.Tensor, x: torch.Tensor) -> 
     return ((((weight / scale).floor() + ups) * scale - weight) @ x.T).square().mean(1).sort().values
 
 
+@pytest.mark.slow
 def test_adaround_against_all_roundings(run):
     """The paper's relaxation is a heuristic: mostly it finds the best of all 2^10 roundings, and never a bad one."""
     best, ranks = 0, []
