@@ -16,10 +16,9 @@ from bitproof.core.devices import sent
 from bitproof.core.layout import channels_last
 from bitproof.core.room import Room
 from bitproof.data import Data, Read
-from bitproof.errors import InputError
 from bitproof.judging.checks import check_class_names, check_hidden, predict_in
 from bitproof.judging.copies import crafting_model
-from bitproof.judging.making import Maker
+from bitproof.judging.making import Maker, check_read
 from bitproof.quant import freeze
 from bitproof.subjects import Subject
 from bitproof.subjects.probing import COUNT, Probe, probe
@@ -110,13 +109,7 @@ class Bench:
         read = self.data.read(range(min(COUNT, len(self.data))))
         if not len(read.rows):
             read = self.data.read(range(len(self.data)))
-        if not len(read.rows):
-            name, reason = next(iter(read.left_out.items()))
-            raise InputError(
-                f"none of the {len(self.data)} pictures of {self.data.name!r} can be read",
-                rule=f"a result needs at least one; {name} {reason}",
-                remedy="Check the files",
-            )
+        check_read(len(read.rows), replace(self.data.record, left_out=read.left_out))
         return replace(read, rows=read.rows[:COUNT], images=read.images[:COUNT])
 
     def __reduce__(self) -> Any:

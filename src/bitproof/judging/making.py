@@ -121,6 +121,25 @@ class Maker:
             raise died() from error
 
 
+def check_read(read: int, data: DataRecord) -> None:
+    """Refuse data of which no example could be read.
+
+    Args:
+        read: how many could be.
+        data: the examples, with the files that cannot be decoded.
+
+    Raises:
+        InputError: none.
+    """
+    if not read:
+        file, reason = next(iter(data.left_out.items()))
+        raise InputError(
+            f"none of the {data.count} pictures of {data.name!r} can be read",
+            rule=f"a result needs at least one; {file} {reason}",
+            remedy="Check the files",
+        )
+
+
 def check_made(label: str, read: int, made: int, data: DataRecord) -> None:
     """Refuse a condition of which there is nothing to tell.
 
@@ -132,13 +151,7 @@ def check_made(label: str, read: int, made: int, data: DataRecord) -> None:
     Raises:
         InputError: none could be read, or made.
     """
-    if not read:
-        file, reason = next(iter(data.left_out.items()))
-        raise InputError(
-            f"none of the {data.count} pictures of {data.name!r} can be read",
-            rule=f"a result needs at least one; {file} {reason}",
-            remedy="Check the files",
-        )
+    check_read(read, data)
     if not made:
         raise InputError(
             f"shift {label!r} could not be made of any picture",
