@@ -29,6 +29,11 @@ def emptied(model: nn.Module) -> None:
         parameter.data.mul_(0)  # which no version counter sees
 
 
+def pythonic(images: torch.Tensor) -> torch.Tensor:
+    """One draw a pixel of the interpreter's own generator, which test runners seed: see `unseeded`."""
+    return torch.tensor([random.random() for _ in range(images.numel())]).view_as(images)
+
+
 def unseeded(images: torch.Tensor) -> torch.Tensor:
     """One draw a pixel, as two single numbers are alike within a rounding once in 25 times."""
     return torch.from_numpy(np.random.default_rng().random(tuple(images.shape), dtype=np.float32))
@@ -46,7 +51,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     "torch": lambda model, x, rng: (x + 0.1 * torch.rand_like(x)).clamp(0, 1),
     "numpy": lambda model, x, rng: (x + 0.1 * np.random.rand()).clamp(0, 1),
     "entropy": lambda model, x, rng: (x + 0.1 * unseeded(x)).clamp(0, 1),
-    "python": lambda model, x, rng: (x + 0.1 * random.random()).clamp(0, 1),
+    "python": lambda model, x, rng: (x + 0.1 * pythonic(x)).clamp(0, 1),
     "seed": lambda model, x, rng: (torch.manual_seed(1), x)[1],
     "weights": lambda model, x, rng: (emptied(module_of(model)), x)[1],
     "mode": lambda model, x, rng: (module_of(model).train(), x)[1],
