@@ -127,10 +127,10 @@ class Grid:
         recipe = self.recipes[way]
         if start == "random":
             recipe = changed(recipe, epochs=self.scratch_epochs)
-        if bits == 32:
+        if bits == 32 or recipe.quantization is None:
             levels = tuple(penalty for penalty in recipe.penalties if not isinstance(penalty, ClippingLevels))
             return replace(recipe, quantization=None, penalties=levels)
-        return changed(recipe, scheme=Scheme("pact", weight_bits=bits, act_bits=bits))
+        return changed(recipe, scheme=replace(recipe.quantization.scheme, weight_bits=bits, act_bits=bits))
 
 
 def _post_training(model: nn.Module, bits: int, data: Data) -> nn.Module:

@@ -7,6 +7,7 @@ padding, one ReLU used many times), state dicts round-trip, and copies are indep
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
 
 from bitproof.core.calling import answer, device_of, plain_context, unwrapped
@@ -29,6 +31,10 @@ from bitproof.quant.scheme import Scheme, as_scheme
 from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 from bitproof.subjects.reach import parts
+
+
+LOST = 2.0
+"""How many times larger or smaller a layer's weights become before what the network computes is said to be lost."""
 
 
 @plain_context()
@@ -58,6 +64,9 @@ def quantize(
     Returns:
         The copy, with the scheme as its attribute `scheme`.
 
+    Warns:
+        UserWarning: the method gives weights another scale, and nothing in the network takes it back.
+
     Raises:
         InputError: no compute layers, a rule that matches none, a model that is quantized already, weights that are not
             finite or not float32, no calibration where it is needed or one that cannot be right, or a layer that
@@ -74,6 +83,8 @@ def quantize(
             quantizer = here.method.inputs(here.act_bits, histograms[name])
             layer.add_module(INPUT_QUANTIZER, quantizer.to(device_of(layer)).eval())
     shift_draws(quantized, seed)
+    if found := _rescaled(model, quantized, scheme):
+        warnings.warn(found, stacklevel=3)
     return quantized
 
 
@@ -132,6 +143,31 @@ def _check_layers(model: nn.Module) -> None:
             rule="quantization acts on Conv1d, Conv2d and Linear layers",
             remedy="Pass a module that contains some, and of a scripted or exported one what it was made from",
         )
+
+
+@torch.no_grad()
+def _rescaled(model: nn.Module, quantized: nn.Module, scheme: Scheme) -> str | None:
+    """What to say of weights that are far larger or smaller than before in a network that does not normalise.
+
+    DoReFa, PACT, BinaryConnect and BinaryNet put weights on fixed levels up to 1 and rely on the BatchNorm behind.
+    """
+    if any(isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm) for module in model.modules()):
+        return None
+    before = dict(compute_layers(model))
+    times = {
+        name: (layer.weight.norm() / before[name].weight.norm().clamp(min=torch.finfo(torch.float32).tiny)).item()
+        for name, layer, here in assigned(quantized, scheme)
+        if here.weight_bits < 32
+    }
+    changed = {name: by for name, by in times.items() if by and not 1 / LOST < by < LOST}
+    if not changed:
+        return None
+    worst = max(changed, key=lambda name: abs(math.log(changed[name])))
+    return (
+        f"{scheme.label} changes the size of the weights of {len(changed)} of {len(times)} layers (of {worst!r} by a "
+        f"factor of {changed[worst]:.2g}), and no normalisation in the network takes that back: what it has learned is "
+        "lost. Use a method that keeps the scale of weights (affine, lsq, pwlq), or a network with BatchNorm."
+    )
 
 
 def freeze(model: nn.Module) -> nn.Module:
