@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bitproof.errors import InputError
+from bitproof.models import build_model
 from bitproof.quant import LSQ, PWLQ, Affine, BinaryConnect, Scheme, Tanh, compute_layers, freeze, quantize
 from bitproof.quant.grid import AffineQuantizer
 
@@ -240,3 +242,20 @@ def test_scheme_text_and_label():
     assert Scheme.parse("w4a32,granularity=tensor") == Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=32)
     assert Scheme.parse("dorefa:w1a2").label == "dorefa w1a2"
     assert Scheme(Affine(act_range="percentile"), weight_bits=4, act_bits=4).label == "affine w4a4 act_range=percentile"
+
+
+@pytest.mark.parametrize("scheme", ["pact:w4a4", "dorefa:w8a8", "binaryconnect:w1a32"])
+def test_weights_of_another_size_are_told_where_nothing_normalises(scheme):
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=r"changes the size of the weights of 11 of 13 layers .*no normalisation"):
+        quantize(build_model("resnet4b", seed=0), scheme, images)
+
+
+@pytest.mark.parametrize(
+    ("network", "scheme"), [("resnet4b", "lsq:w2a2"), ("resnet4b", "w3a3"), ("resnet20", "pact:w4a4")]
+)
+def test_no_word_of_it_where_the_scale_stays_or_batchnorm_follows(network, scheme):
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quantize(build_model(network, seed=0), scheme, images)
