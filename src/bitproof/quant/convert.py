@@ -32,7 +32,6 @@ from bitproof.quant.settling import settle
 from bitproof.quant.structure import note_step
 from bitproof.subjects.reach import parts
 
-
 LOST = 2.0
 """How many times larger or smaller a layer's weights become before what the network computes is said to be lost."""
 
