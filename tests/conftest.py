@@ -1,13 +1,15 @@
 """Shared test set-up: shape annotations are checked, and the real data are found where they lie."""
 
+import os
 import random
 from pathlib import Path
 
-from jaxtyping import install_import_hook
+import shape_checks
 
-with install_import_hook("bitproof", "shape_checks.check"):
-    import bitproof.experiment
-    import bitproof.train  # noqa: F401
+# Two test workers share the cores, and so do the processes that they start: said before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+
+shape_checks.install()
 
 import numpy as np
 import pytest
@@ -40,11 +42,6 @@ def pytest_fixture_setup():
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call():
     _seed()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _threads():
-    torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # two test workers share the cores
 
 
 @pytest.fixture
