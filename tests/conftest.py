@@ -6,10 +6,11 @@ from pathlib import Path
 
 import shape_checks
 
-# Two test workers share the cores, and so do the processes that they start: said before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-
-shape_checks.install()
+with shape_checks.installed():
+    # Two test workers share the cores, and so do the processes that they start: said before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+    import bitproof.experiment
+    import bitproof.train  # noqa: F401
 
 import numpy as np
 import pytest

@@ -1,11 +1,14 @@
 """The type checker that tests put on every annotated function of bitproof.
 
-`jaxtyping` binds the arguments of each call in Python, so that one size stands for the same number in all of them. Where
-no annotation names a shape there is nothing to bind: such functions, five of six calls, get the checker alone.
+`jaxtyping` binds the arguments of each call in Python, so that one size stands for the same number in all of them.
+Where no annotation names a shape there is nothing to bind: such functions, five of six calls, get the checker alone.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import get_args
+from unittest.mock import patch
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -30,7 +33,8 @@ def _jaxtyped(*, typechecker):
     return decorate
 
 
-def install() -> None:
-    """Check whatever of bitproof is imported from now on."""
-    jaxtyping.jaxtyped = _jaxtyped
-    jaxtyping.install_import_hook("bitproof", "shape_checks.check")
+@contextmanager
+def installed() -> Iterator[None]:
+    """Check whatever of bitproof is imported."""
+    with patch("jaxtyping.jaxtyped", _jaxtyped), jaxtyping.install_import_hook("bitproof", "shape_checks.check"):
+        yield
