@@ -1,11 +1,12 @@
-"""Like table 2 of li2024, small: what quantizing a robust ResNet-4B keeps of its robustness at 2/255, by four ways.
+"""The robust half of li2024's table 2, reduced, under stronger attacks than PGD: which way to quantize keeps what.
 
-python benchmarks/li2024_table.py CIFAR10 WEIGHTS FOLDER [IMAGES [SHARE [EPOCHS]]]
+python benchmarks/li2024_table.py CIFAR10 WEIGHTS FOLDER [IMAGES [BITS]]
 
-WEIGHTS is the public checkpoint that others trained adversarially (vnncomp2021, cifar10_resnet/resnet4b): all start
-from it, and it teaches the matched ones. Models are kept in FOLDER, from which a stopped run goes on. Robust is what is
-right under all of PGD-50, the same attack made on the float model, and AutoAttack, each at 2/255; its difference from
-the float model's is paired, and both have 95% intervals.
+WEIGHTS is the public ResNet-4B that others trained adversarially (vnncomp2021): all start from it, and it teaches the
+matched ones. The models are those of `bitproof reproduce li2024 table2 --scale reduced`, and FOLDER may be what that
+keeps beside its store (`STORE.made`): there they are found again. Robust is what is right under all of PGD-50, the same
+attack made on the float model, and AutoAttack, each at 2/255; its difference from the float model's is paired, and both
+have 95% intervals.
 """
 
 import sys
@@ -17,14 +18,12 @@ from numpy.typing import NDArray
 import bitproof as bp
 from bitproof.attacks import PGD, AutoAttack
 from bitproof.conditions import Crafted
-from bitproof.experiment.li2024 import Grid
 from bitproof.metrics.intervals import paired_interval, wilson
 from bitproof.records import Cell
-from bitproof.train import NFGSM
-from bitproof.train.papers import li2024
+from bitproof.tables.li2024 import grid_at
 from common import record
 
-EPS = 2 / 255
+EPS, TRAINING = 2 / 255, 5_000
 
 
 def union(cells: Sequence[Cell], name: str) -> NDArray[np.bool_]:
@@ -36,25 +35,16 @@ def percent(share: float) -> float:
     return round(100 * share, 1)
 
 
-def main(cifar10: str, weights: str, folder: str, count: int, share: float, epochs: int) -> None:
-    train, test = (bp.load_data("cifar10", root=cifar10, split=split) for split in ("train", "test"))
+def main(cifar10: str, weights: str, folder: str, count: int, bits: Sequence[int]) -> None:
+    train = bp.load_data("cifar10", root=cifar10, split="train", limit=TRAINING)
+    test = bp.load_data("cifar10", root=cifar10, split="test", limit=count)
     robust = bp.load_model("resnet4b", weights=weights)
-    how = {"epochs": epochs, "share": share, "learning_rate": 0.005}
-    grid = Grid(
-        architecture="resnet4b",
-        starts=("robust",),
-        bits=(8, 4),
-        recipes={
-            "vanilla": li2024.fine_tuning(**how),
-            "adversarial": li2024.adversarial(**how, objective=NFGSM(eps=EPS)),
-            "matching": li2024.matching(**how),
-        },
-    )
+    grid = grid_at("reduced", ("ptq", "vanilla", "adversarial", "matching"), ("robust",), bits)
     models, diverged = grid.models(train, folder=folder, given={"robust": robust}, progress=False)
     pgd = PGD(eps=EPS, steps=50)
     result = bp.evaluate(
         {"robust float": robust, **models},
-        bp.data.select(test, range(count)),
+        test,
         conditions=[pgd, Crafted(attack=pgd, source="robust float"), AutoAttack(eps=EPS)],
         store=f"{folder}/runs.db",
         progress=False,
@@ -72,15 +62,16 @@ def main(cifar10: str, weights: str, folder: str, count: int, share: float, epoc
     record(
         "li2024_table",
         found,
-        {"n": count, "share": share, "epochs": epochs, "train": len(train), "seed": 0, "eps": "2/255"},
+        {"n": count, "train": TRAINING, "epochs": 2, "seed": 0, "eps": "2/255", "method": "LSQ; PTQ by PWLQ"},
     )
 
 
 if __name__ == "__main__":
-    rest = sys.argv[4:]
+    root, public, kept, *rest = sys.argv[1:]
     main(
-        *sys.argv[1:4],
+        root,
+        public,
+        kept,
         int(rest[0]) if rest else 500,
-        float(rest[1]) if len(rest) > 1 else 1.0,
-        int(rest[2]) if len(rest) > 2 else 3,
+        [int(each) for each in rest[1].split(",")] if rest[1:] else [8, 4],
     )

@@ -149,8 +149,8 @@ def _show(outcome: Any, *, brief: bool) -> None:
     for title in ("ours", "95% interval", "n", "printed", "difference"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("verdict")
-    for entry in outcome.entries:
-        table.add_row(*pages.cells(entry))
+    for line in pages.table(outcome):
+        table.add_row(*line)
     console.print(table)
     for claim in outcome.claims:
         console.print(pages.summary(claim), highlight=False, markup=False)

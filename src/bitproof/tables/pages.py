@@ -71,7 +71,7 @@ def section(outcome: Outcome) -> str:
         "| row | column | ours | 95% interval | n | printed | difference | verdict |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
-    lines += [f"| {' | '.join(cells(entry))} |" for entry in outcome.entries]
+    lines += [f"| {' | '.join(line)} |" for line in table(outcome)]
     return "\n".join([*lines, ""])
 
 
@@ -108,8 +108,12 @@ def tally(outcome: Outcome) -> str:
     return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words)))
 
 
-def cells(entry: Entry) -> list[str]:
-    """The parts of a line."""
+def table(outcome: Outcome) -> list[list[str]]:
+    """The parts of each line; a reason that holds for the whole experiment is given once, by `about`."""
+    return [_cells(entry, said=", ".join(outcome.differs)) for entry in outcome.entries]
+
+
+def _cells(entry: Entry, said: str) -> list[str]:
     digits = 2 if entry.unit == "percent" else 3
     interval = (
         MISSING if entry.low is None or entry.high is None else f"{entry.low:.{digits}f} to {entry.high:.{digits}f}"
@@ -122,7 +126,7 @@ def cells(entry: Entry) -> list[str]:
         f"{entry.n:,}",
         entry.printed or MISSING,
         MISSING if entry.difference is None else f"{entry.difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
-        entry.verdict + (f": {entry.reason}" if entry.reason else ""),
+        entry.verdict + (f": {entry.reason}" if entry.reason not in ("", said) else ""),
     ]
 
 
@@ -146,7 +150,7 @@ def html(outcomes: Iterable[Outcome]) -> str:
             "anchor": anchor(outcome),
             "about": about(outcome),
             "tally": tally(outcome),
-            "lines": [cells(entry) for entry in outcome.entries],
+            "lines": table(outcome),
             "picture": embedded(outcome),
         }
         for outcome in outcomes
