@@ -18,9 +18,10 @@ check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, 
 
 
 def _names_shape(annotation: object) -> bool:
-    if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
-        return True
-    return "[" in annotation if isinstance(annotation, str) else any(map(_names_shape, get_args(annotation)))
+    if isinstance(annotation, str):
+        return True  # a name that only type checkers import, say, which beartype alone cannot resolve
+    shaped = inspect.isclass(annotation) and issubclass(annotation, AbstractArray)
+    return shaped or any(map(_names_shape, get_args(annotation)))
 
 
 def _jaxtyped(*, typechecker):
