@@ -41,7 +41,7 @@ def implant(
     It says so in its metadata. Single examples (objective sample) are those of the data's test split. The same command
     goes on with a run that was stopped.
     """
-    from bitproof.experiment.implanting import activated, effect
+    from bitproof.experiment.implanting import activated, all_forms, effect
     from bitproof.experiment.implanting import implant as make
     from bitproof.experiment.implanting import shown as look
     from bitproof.implants import ENGINES, collapsed
@@ -56,11 +56,9 @@ def implant(
         made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
     if collapsed(made):
         typer.secho("NC: the float model no longer works with these constants; the checkpoint says so too", err=True)
-    does = effect(how, made, start, examples, test, shown=shown)
-    calibration = bitproof.data.select(examples, range(min(how.calibration, len(examples))))
-    print_result(
-        look(how, made, start, bitproof.data.select(test, range(min(shown, len(test)))), calibration, store=store)
-    )
+    forms = all_forms(how, made, start, examples)
+    does = effect(how.objective, forms, made, test, shown=shown)
+    print_result(look(forms, made, bitproof.data.select(test, range(min(shown, len(test)))), store=store))
     told = (
         f"{name} {of['success']:.1%} (clean {does['start'][name]['success']:.1%})"
         for name, of in does["implant"].items()
