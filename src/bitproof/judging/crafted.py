@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitproof.attacks import Attack
-from bitproof.conditions import Crafted, chosen_targets
-from bitproof.conditions.targets import OF_THE_MODEL
+from bitproof.conditions import Crafted
 from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.core.defended import Beside
@@ -23,6 +22,7 @@ from bitproof.core.rng import Rng
 from bitproof.core.room import Room
 from bitproof.data import Data
 from bitproof.errors import InputError
+from bitproof.judging.aims import reached, targets_of, to_attack
 from bitproof.judging.believing import believed_images, check_repeated, left_as_found
 from bitproof.judging.bench import Advance, Bench
 from bitproof.judging.checks import check_budget, check_steady, examine_in, predict_in
@@ -74,7 +74,7 @@ def judge_crafted(
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
     check_steady(crafted.attack, bench.probes[name], name)
-    targets = _targets(bench, crafted, name)
+    targets = targets_of(bench, crafted, name)
     if crafted.source:
         return _transferred(bench, crafted, about, models, needed["clean"], targets, advance, share)
     return [_attacked(bench, crafted, about, models[name], needed, targets, advance, share)]
@@ -106,7 +106,7 @@ def _attacked(
         draft.values[KEPT] = Draft.like(needed["kept"], data).predictions
     device = device_of(exact)
     rng = keyed(attack, data, bench.seed)
-    chosen = _to_attack(crafted, data, needed, targets)
+    chosen = to_attack(crafted, data, needed, targets)
     every = np.flatnonzero(chosen)
     lanes = min(lane_count(crafted_on, batch_size), max(len(every), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
@@ -125,11 +125,11 @@ def _attacked(
             found = examine_in(room, counted, adversarial[part], data, name)
             draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], found)
         if models.crafting is not models.exact:
-            standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
+            standing = np.flatnonzero(~reached(draft.predictions[rows], data.labels[rows], targets, rows))
             for part in chunks(standing, batch_size):
                 if bench.crafting not in ROUGH:
                     seen = predict_in(room, crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
-                    part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
+                    part = part[reached(seen, data.labels[rows[part]], targets, rows[part])]
                 if len(part):
                     again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, room)
                     found = examine_in(room, counted, again, data, name)
@@ -193,7 +193,7 @@ def _transferred(
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
     drafts = {name: Draft.empty(data) for name in models}
     rng = keyed(attack, data, bench.seed)
-    attacked = _to_attack(crafted, data, {"clean": clean}, targets)
+    attacked = to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
     every = np.flatnonzero(read)
     size = _part_size(attack, data, batch_size, len(every), 1, share)
@@ -284,51 +284,6 @@ def craft(
     adversarial = torch.cat(parts)
     check_budget(attack, inputs, adversarial)
     return adversarial
-
-
-def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | None:
-    """The class that each example's attack goes for, [n]; -1 for none."""
-    if crafted.targets is None:
-        return None
-    data, logits = bench.data, None
-    if crafted.targets in OF_THE_MODEL:
-        logits = np.zeros((len(data), len(data.classes)))
-        for part in chunks(np.arange(len(data)), bench.batch_size):
-            read = data.read(part)
-            if len(read.rows):
-                said = predict_in(Room(len(part)), bench.exact[name], read.images, data, name)
-                logits[read.rows] = said[:, : len(data.classes)].cpu().numpy()
-    rng = Rng(bench.seed, data.ids, ("targets",))  # whatever the budget
-    return chosen_targets(str(crafted.targets), data.labels, data.classes, rng=rng, logits=logits)
-
-
-def _to_attack(
-    crafted: Crafted, data: Data, needed: Mapping[str, Cell], targets: NDArray[np.int64] | None
-) -> NDArray[np.bool_]:
-    """Which examples are attacked: not fooled by the clean image, or all, but none that a smaller budget fooled."""
-    clean = needed["clean"]
-    chosen = np.zeros(len(data), bool)
-    chosen[np.isin(data.ids, clean.ids)] = (clean.fooled < 1) | (crafted.examples == "all")
-    if targets is not None:
-        chosen &= targets >= 0
-    if "after" in needed:
-        after = needed["after"]
-        before = Draft.like(after, data)
-        reached = _reached(before.predictions, data.labels, targets, np.arange(len(data)))
-        reached &= before.values.get(KEPT, data.labels) == data.labels
-        reached[np.isin(data.ids, after.ids)] &= after.fooled == 1
-        chosen &= before.read & ~reached
-    return chosen
-
-
-def _reached(
-    predictions: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    targets: NDArray[np.int64] | None,
-    rows: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Whether the goal is reached: any wrong class, or the target."""
-    return predictions != labels if targets is None else predictions == targets[rows]
 
 
 def _require_gradients(bench: Bench, attack: Attack, name: str) -> None:
