@@ -1,6 +1,5 @@
 """`bitproof implant`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output, check_store
 from bitproof.cli.common import keeping, load_examples, open_model, print_result, root_of
-from bitproof.cli.options import DATA, OUTPUT, Classes, DataOption, Limit, Network, Seed, StoreOption, Weights
+from bitproof.cli.options import DATA, Checkpoint, Classes, DataOption, Limit, Network, Seed, StoreOption, Weights
 
 LEAST = 0.05
 """Share of images by which quantization has to change something."""
@@ -24,9 +23,7 @@ def implant(
     ],
     model: Network,
     data: DataOption,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).", rich_help_panel=OUTPUT)
-    ],
+    output: Checkpoint,
     weights: Weights = None,
     limit: Limit = None,
     shown: Annotated[
