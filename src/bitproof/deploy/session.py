@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bitproof.deploy.bits import FileScheme
 from bitproof.deploy.codes import Stored
-from bitproof.deploy.formats import ImageFormat
+from bitproof.deploy.formats import ImageFormat, filled
 from bitproof.deploy.needs import MOST_IMAGES, SMALLEST
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
@@ -107,9 +107,8 @@ class Session(nn.Module, abc.ABC):
     def batches(self, images: Float[Tensor, "n c h w"]) -> Iterator[tuple[NDArray[Any], int]]:
         """The images as the file takes them, in batches that are filled up, and how many of each are theirs."""
         size = self.batch or (1 if self.alone else max(len(images), 1))
-        for part in images.detach().cpu().float().split(size):
-            full = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])])
-            yield self.taken(full).to(self.taken.dtype).contiguous().numpy(), len(part)
+        for full, count in filled(images.detach().cpu().float(), size):
+            yield self.taken(full).to(self.taken.dtype).contiguous().numpy(), count
 
     def _logits(self, given: NDArray[Any]) -> Tensor:
         with refusing(
