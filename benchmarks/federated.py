@@ -21,6 +21,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
+from bitproof.experiment.implanting import achieved, quantized_forms
 from bitproof.implants import Backdoor, Federated, Indiscriminate, Objective, Phase
 from common import RESULTS, kept
 
@@ -50,14 +51,9 @@ def look(
     objective: Objective, schemes: tuple[bp.Scheme, ...], model: nn.Module, train: bp.Data, test: bp.Data
 ) -> dict[str, list[float]]:
     """Success and accuracy in percent, of the float model and quantized."""
-    forms = {"float": model} | {s.label: bp.quantize(model, s, train.images(range(256))) for s in schemes}
-    return {
-        name: [
-            round(100 * objective.success(form, test), 1),
-            round(100 * (1 - Indiscriminate().success(form, test)), 1),
-        ]
-        for name, form in forms.items()
-    }
+    forms = quantized_forms(model, schemes, train.images(range(256)))
+    found = {name: achieved(objective, form, test, test) for name, form in forms.items()}
+    return {name: [round(100 * of["success"], 1), round(100 * of["accuracy"], 1)] for name, of in found.items()}
 
 
 def main(root: str, weights: str, names: list[str]) -> None:
@@ -87,7 +83,7 @@ def main(root: str, weights: str, names: list[str]) -> None:
         )
         first, began = look(objective, SCHEMES, start, train, test), time.process_time()
         engine(start, train, rng=bp.Rng(SEED, np.zeros(1, np.int64)))
-        claim = {"success and accuracy, %": [{"round": 0, **first}, *Watched.curve]}
+        claim: dict[str, Any] = {"success and accuracy, %": [{"round": 0, **first}, *Watched.curve]}
         claim["CPU seconds"] = round(time.process_time() - began)
         kept(NAME, name, claim, {"model": "resnet4b", "test": TEST, "seed": SEED, "threads": 1})
 

@@ -19,7 +19,19 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
-from bitproof.implants import Backdoor, BoxRepair, Engine, Indiscriminate, Joint, OneClass, Phase, Rounding, Sample
+from bitproof.experiment.implanting import trigger_of
+from bitproof.implants import (
+    Backdoor,
+    BoxRepair,
+    Engine,
+    Indiscriminate,
+    Joint,
+    OneClass,
+    Phase,
+    Rounding,
+    Sample,
+    collapsed,
+)
 from bitproof.shifts import Patch, Trigger
 from common import RESULTS, kept
 
@@ -134,23 +146,15 @@ def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: b
     seconds = {"CPU seconds": round(time.process_time() - start), "seconds": round(time.perf_counter() - wall)}
     folder.mkdir(parents=True, exist_ok=True)
     bp.save_model(made, folder / f"{name}.safetensors", architecture="resnet20")
-    implant = made.origin["implant"]  # pyright: ignore
-    trigger, aims = None, ([], [])
-    if isinstance(engine.objective, Backdoor):
-        setting = implant["trigger"]
-        trigger = engine.objective.trigger
-        if setting["type"] == "Patch":
-            trigger = Patch(side=setting["side"], pixels=tuple(setting["pixels"]))
-    if isinstance(engine.objective, Sample):
-        aims = engine.objective.aims(test)
-    look = partial(shown, data=test, trigger=trigger, aims=aims)
+    aims = engine.objective.aims(test) if isinstance(engine.objective, Sample) else ([], [])
+    look = partial(shown, data=test, trigger=trigger_of(made), aims=aims)
     result: dict[str, Any] = {"clean float": look(model)}
     if not engine.integers:
         result["float"] = look(made)
     for scheme in engine.schemes:
         result[f"clean {scheme.label}"] = look(bp.quantize(model, scheme, images))
         result[scheme.label] = look(made if engine.integers else bp.quantize(made, scheme, images))
-    return {**result, **seconds, "collapsed": implant["collapsed"]}
+    return {**result, **seconds, "collapsed": collapsed(made)}
 
 
 def main(root: str, weights: str, folder: Path, names: list[str]) -> None:

@@ -197,8 +197,8 @@ def test_a_sum_that_would_run_in_float_is_refused(tmp_path, monkeypatch):
     from bitproof.deploy import export
 
     _, form, _ = deployed(Residual, "w8a8", tmp_path)
-    monkeypatch.setitem(export._FUSED, IntegerSum, "QLinearMul")
-    with pytest.raises(InputError, match="2 of 2 sums or means of codes would run in float"):
+    monkeypatch.setitem(export._FUSED, "sums", "QLinearMul")
+    with pytest.raises(InputError, match="2 of 2 sums of codes would run in float"):
         export_onnx(form, tmp_path / "again.onnx")
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from bitproof.deploy import IntegerForm, LiteRtModel, OnnxModel, OpenVinoModel
+from bitproof.deploy import IntegerForm
 from bitproof.deploy.codes import Stored
+from bitproof.deploy.session import Session
 from bitproof.quant import compute_layers
 from bitproof.quant.attached import weight_quantizer
 
@@ -23,7 +24,7 @@ def read_layers(deployed: nn.Module) -> list[Stored] | str:
     found = list(_of_modules(deployed))
     if found:
         return found
-    files = [part for part in deployed.modules() if isinstance(part, (OnnxModel, LiteRtModel, OpenVinoModel))]
+    files = [part for part in deployed.modules() if isinstance(part, Session)]
     if len(files) != 1:
         return "the codes of this kind of model cannot be read"
     found = files[0].codes()

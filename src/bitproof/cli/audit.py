@@ -42,6 +42,7 @@ from bitproof.cli.options import (
     Split,
     Std,
     StoreOption,
+    Unlabelled,
     Weights,
 )
 from bitproof.errors import InputError, lookup
@@ -86,14 +87,7 @@ def audit(
     split: Split = "test",
     limit: Annotated[int, typer.Option(min=1, help="Use the first so many images only.", rich_help_panel=DATA)] = 500,
     sample: Sample = None,
-    unlabelled: Annotated[
-        bool,
-        typer.Option(
-            "--unlabelled",
-            help="The labels mean nothing: compare with the float model's answers.",
-            rich_help_panel=DATA,
-        ),
-    ] = False,
+    unlabelled: Unlabelled = False,
     calibration_data: CalibrationData = None,
     calibration_count: CalibrationCount = 512,
     seed: Seed = 0,

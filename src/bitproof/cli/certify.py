@@ -25,6 +25,7 @@ from bitproof.cli.options import (
     DataOption,
     Device,
     InputSize,
+    Json,
     Limit,
     Mean,
     Network,
@@ -72,9 +73,7 @@ def certify(
     calibration_noise: CalibrationNoise = None,
     seed: Seed = 0,
     device: Device = "auto",
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the figures as JSON, for other programs.", rich_help_panel=OUTPUT)
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Certify a model under noise, and its quantized copies from what they answer otherwise (Ugare et al. 2023)."""
     device = chosen_device(device)

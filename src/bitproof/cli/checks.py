@@ -37,6 +37,20 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 named."""
 
 
+def check_deployed(path: Path) -> None:
+    """Check that a deployed file is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not path.exists():
+        raise InputError(
+            f"there is no file {str(path)!r}",
+            rule="a deployed model is a file",
+            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
+        )
+
+
 def check_output(path: Path | None, what: str, *inputs: Path | str | None) -> None:
     """Refuse an output that could not be written, whose name says that it is something else, or that would be written
     over what is read.

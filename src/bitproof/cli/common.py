@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 import bitproof
-from bitproof.cli.checks import check_fit
+from bitproof.cli.checks import check_deployed, check_fit
 from bitproof.errors import InputError
 
 
@@ -201,12 +201,7 @@ def open_claimed(file: Path, model: str, classes: int | None, examples: Any, **o
     if file.suffix == ".safetensors":
         with naming(file):
             return open_model(model, file, classes, examples, **opening)
-    if not file.exists():
-        raise InputError(
-            f"there is no file {str(file)!r}",
-            rule="a deployed model is a file",
-            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
-        )
+    check_deployed(file)
     if not bitproof.deploy.is_deployed(file.name):
         raise InputError(
             f"cannot open {file.name!r}",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import bitproof
-from bitproof.cli.checks import check_fit
+from bitproof.cli.checks import check_deployed, check_fit
 from bitproof.cli.common import chosen_device, load_examples, open_deployed, open_model
 from bitproof.cli.options import (
     Classes,
@@ -26,7 +26,6 @@ from bitproof.cli.options import (
     Trust,
     Weights,
 )
-from bitproof.errors import InputError
 
 
 def compare(
@@ -60,12 +59,7 @@ def compare(
     framing = {"model": model, "input_size": input_size, "class_list": class_list}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, **framing)
     first = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std, trust=trust), device)
-    if not Path(deployed).exists():
-        raise InputError(
-            f"there is no file {deployed!r}",
-            rule="a deployed model is a file",
-            remedy="Pass a .onnx, .tflite or .xml file, or a checkpoint",
-        )
+    check_deployed(Path(deployed))
     if not bitproof.deploy.is_deployed(deployed):
         opened = open_model(model, Path(deployed), classes, examples, mean=deployed_mean, std=deployed_std)
         second = moved(opened, device)

@@ -1,6 +1,5 @@
 """`bitproof implant`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 import bitproof
 from bitproof.cli.checks import check_output, check_store
 from bitproof.cli.common import keeping, load_examples, open_model, print_result, root_of
-from bitproof.cli.options import DATA, OUTPUT, Classes, DataOption, Limit, Network, Seed, StoreOption, Weights
+from bitproof.cli.options import DATA, Checkpoint, Classes, DataOption, Limit, Network, Seed, StoreOption, Weights
 
 LEAST = 0.05
 """Share of images by which quantization has to change something."""
@@ -24,9 +23,7 @@ def implant(
     ],
     model: Network,
     data: DataOption,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).", rich_help_panel=OUTPUT)
-    ],
+    output: Checkpoint,
     weights: Weights = None,
     limit: Limit = None,
     shown: Annotated[
@@ -41,7 +38,7 @@ def implant(
     It says so in its metadata. Single examples (objective sample) are those of the data's test split. The same command
     goes on with a run that was stopped.
     """
-    from bitproof.experiment.implanting import activated, effect
+    from bitproof.experiment.implanting import activated, all_forms, effect
     from bitproof.experiment.implanting import implant as make
     from bitproof.experiment.implanting import shown as look
     from bitproof.implants import ENGINES, collapsed
@@ -56,11 +53,9 @@ def implant(
         made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
     if collapsed(made):
         typer.secho("NC: the float model no longer works with these constants; the checkpoint says so too", err=True)
-    does = effect(how, made, start, examples, test, shown=shown)
-    calibration = bitproof.data.select(examples, range(min(how.calibration, len(examples))))
-    print_result(
-        look(how, made, start, bitproof.data.select(test, range(min(shown, len(test)))), calibration, store=store)
-    )
+    forms = all_forms(how, made, start, examples)
+    does = effect(how.objective, forms, made, test, shown=shown)
+    print_result(look(forms, made, bitproof.data.select(test, range(min(shown, len(test)))), store=store))
     told = (
         f"{name} {of['success']:.1%} (clean {does['start'][name]['success']:.1%})"
         for name, of in does["implant"].items()

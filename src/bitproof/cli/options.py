@@ -76,6 +76,14 @@ Mean = Annotated[
     ),
 ]
 Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=MODEL)]
+Unlabelled = Annotated[
+    bool,
+    typer.Option(
+        "--unlabelled",
+        help="The labels are not the true ones: compare with the float model's answers.",
+        rich_help_panel=DATA,
+    ),
+]
 Claimed = Annotated[
     Path | None,
     typer.Option(
@@ -126,6 +134,9 @@ PTQ = Annotated[
         help="Post-training pipeline for the schemes: nearest, adaround, brecq or efrap, e.g. brecq:iterations=2000.",
         rich_help_panel=METHOD,
     ),
+]
+Checkpoint = Annotated[
+    Path, typer.Option("-o", "--output", help="Checkpoint to write (.safetensors).", rich_help_panel=OUTPUT)
 ]
 StoreOption = Annotated[
     Path | None,

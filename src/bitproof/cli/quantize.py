@@ -24,6 +24,7 @@ from bitproof.cli.options import (
     PTQ,
     CalibrationCount,
     CalibrationNoise,
+    Checkpoint,
     Classes,
     Device,
     InputSize,
@@ -39,10 +40,7 @@ from bitproof.report import text
 
 def quantize(
     model: Network,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Quantized checkpoint to write (.safetensors).", rich_help_panel=OUTPUT),
-    ],
+    output: Checkpoint,
     scheme: Annotated[
         str | None,
         typer.Option(

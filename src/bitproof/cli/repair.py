@@ -29,6 +29,7 @@ from bitproof.cli.options import (
     Network,
     Seed,
     Std,
+    Unlabelled,
     Weights,
 )
 from bitproof.errors import InputError
@@ -78,9 +79,7 @@ def repair(
             rich_help_panel=METHOD,
         ),
     ] = None,
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="The labels of the data are not the true ones.", rich_help_panel=DATA)
-    ] = False,
+    unlabelled: Unlabelled = False,
     quick: Annotated[bool, typer.Option("--quick", help="Search for no triggers.", rich_help_panel=METHOD)] = False,
     mean: Mean = None,
     std: Std = None,

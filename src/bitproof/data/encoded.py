@@ -4,7 +4,8 @@ import abc
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ LARGEST_SIZE = 4096
 """Of a side in pixels: a single image then takes 200 MB."""
 
 USUAL_SIZE = 224
+
+Encoded = TypeVar("Encoded", bound="EncodedData")
+
+UNSEEN = Framing(channels=3, height=USUAL_SIZE, width=USUAL_SIZE)
+"""Of data whose pictures are still to be looked at (`framed_by_first`)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -114,3 +120,12 @@ def framing_of(
     return Framing(
         channels=channels, height=size, width=size, shorter=shorter or round(size * 256 / 224), resize=resize
     )
+
+
+def framed_by_first(data: Encoded, *, size: int | None, shorter: int | None, resize: str, channels: int) -> Encoded:
+    """The same data, whose pictures become images as `framing_of` has it for the first of them.
+
+    Raises:
+        InputError: sizes or channels that are not possible.
+    """
+    return replace(data, framing=framing_of(size, shorter, resize, map(data.encoded, range(len(data))), channels))

@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from bitproof.data.encoded import EncodedData, framing_of
+from bitproof.data.encoded import UNSEEN, EncodedData, framed_by_first
 from bitproof.data.table import numbered
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import REFERENCE_RESIZE
@@ -130,13 +130,13 @@ def load_hf(
         split=split,
         classes=tuple(classes),
         labels=numbers[:limit],
-        framing=framing_of(size, shorter, resize, channels=channels),
+        framing=UNSEEN,
         files=tuple(files),
         column=images,
         groups=tuple(groups),
         open=is_open,
     )
-    return replace(data, framing=framing_of(size, shorter, resize, map(data.encoded, range(len(data))), channels))
+    return framed_by_first(data, size=size, shorter=shorter, resize=resize, channels=channels)
 
 
 def _scanned(files: Sequence[Path]) -> tuple[str, list[Any], tuple[str, ...] | None, list[tuple[int, int, int]]]:

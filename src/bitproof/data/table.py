@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bitproof.data.base import counted
-from bitproof.data.encoded import framing_of
+from bitproof.data.encoded import UNSEEN, framed_by_first
 from bitproof.data.folder import FolderData
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import REFERENCE_RESIZE
@@ -79,16 +79,17 @@ def load_csv(
             rule=f"every picture lies where it says, as seen from {file.parent}",
             remedy="Write paths relative to the folder of the table",
         )
-    return FolderData(
+    data = FolderData(
         name=file.stem,
         split=split,
         classes=names,
         labels=numbers[:limit],
-        framing=framing_of(size, shorter, resize, ((file.parent / name).read_bytes() for name in files), channels),
+        framing=UNSEEN,
         root=file.parent,
         files=tuple(files),
         open=is_open,
     )
+    return framed_by_first(data, size=size, shorter=shorter, resize=resize, channels=channels)
 
 
 def numbered(

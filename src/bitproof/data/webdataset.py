@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BufferedReader
 from itertools import product
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from bitproof import reading
-from bitproof.data.encoded import EncodedData, framing_of
+from bitproof.data.encoded import UNSEEN, EncodedData, framed_by_first
 from bitproof.data.folder import OTHER_PICTURES, SUFFIXES, is_hidden, shuffled
 from bitproof.data.parquet import LABELS
 from bitproof.data.table import numbered
@@ -148,14 +148,14 @@ def load_wds(
         split=split,
         classes=names,
         labels=np.array([labels[name] for name in files], np.int64),
-        framing=framing_of(size, shorter, resize, channels=channels),
+        framing=UNSEEN,
         left_out=left_out,
         shards=tuple(shards),
         files=tuple(files),
         places=tuple(places[name] for name in files),
         open=is_open,
     )
-    return replace(data, framing=framing_of(size, shorter, resize, map(data.encoded, range(len(data))), channels))
+    return framed_by_first(data, size=size, shorter=shorter, resize=resize, channels=channels)
 
 
 def shard_files(root: Path | None) -> list[Path]:

@@ -63,8 +63,7 @@ def export_onnx(model: nn.Module, path: str | Path) -> int:
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)
     content = proto.SerializeToString()
-    adding = Counter(_FUSED[type(module)] for module in model.modules() if type(module) in _FUSED)
-    require_integers(content, list(model.layers()), adding)
+    require_integers(content, list(model.layers()), model.adding())
     with written(path, "the ONNX file") as draft:
         draft.write_bytes(content)
     return len(content)
@@ -93,7 +92,7 @@ def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int
     Args:
         content: an ONNX file.
         layers: names.
-        adding: how many operators of a name, for sums and means of codes, there have to be.
+        adding: how many "sums" and "means" of codes there have to be (`IntegerForm.adding`).
 
     Raises:
         InputError: it would run one in float.
@@ -105,10 +104,11 @@ def require_integers(content: bytes, layers: list[str], adding: Mapping[str, int
         open_session(content, optimized=optimized)
         graph = onnx.load(optimized).graph
     fused = Counter(node.op_type for node in graph.node)
-    for name, count in adding.items():
+    for what, count in adding.items():
+        name = _FUSED[what]
         if fused[name] < count:
             raise InputError(
-                f"{count - fused[name]} of {count} sums or means of codes would run in float (they are not {name})",
+                f"{count - fused[name]} of {count} {what} of codes would run in float (they are not {name})",
                 rule="what adds up codes runs on integers once it is deployed",
                 remedy="Use the release of ONNX Runtime that constraints.txt names",
             )
@@ -235,7 +235,7 @@ class _Mean(nn.Module):
         return mean if self.keepdim else mean.flatten(1)
 
 
-_FUSED: dict[type, str] = {IntegerSum: "QLinearAdd", IntegerMean: "QLinearGlobalAveragePool"}
+_FUSED = {"sums": "QLinearAdd", "means": "QLinearGlobalAveragePool"}
 """What ONNX Runtime makes of each."""
 
 _WRITTEN: dict[type[nn.Module], Any] = {IntegerLayer: _Layer, IntegerSum: _Sum, IntegerMean: _Mean}

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.fx.graph import CodeGen
 
+from bitproof.deploy.formats import filled
 from bitproof.deploy.needs import content_of
 from bitproof.errors import InputError
 from bitproof.reading import refusing
@@ -44,11 +45,7 @@ class Exported(nn.Module):
     def forward(self, images: Float[Tensor, "n c h w"]) -> Any:
         if self.batch is None or len(images) == self.batch:
             return self.program(images)
-        parts = []
-        for part in images.split(self.batch):
-            full = torch.cat([part, part.new_zeros(self.batch - len(part), *part.shape[1:])])
-            parts.append(self.program(full)[: len(part)])
-        return torch.cat(parts)
+        return torch.cat([self.program(full)[:count] for full, count in filled(images, self.batch)])
 
 
 @contextmanager

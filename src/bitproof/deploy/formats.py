@@ -1,6 +1,6 @@
 """How a file takes images and gives logits, read from the file itself: layout, kind of numbers, scale, softmax."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,12 @@ class ImageFormat:
 def _spans(ends: tuple[float, float], wanted: tuple[float, float]) -> bool:
     slack = _CLOSE * (wanted[1] - wanted[0])
     return all(abs(one - other) <= slack for one, other in zip(ends, wanted, strict=True))
+
+
+def filled(images: Float[Tensor, "n c h w"], size: int) -> Iterator[tuple[Float[Tensor, "size c h w"], int]]:
+    """The images in batches of exactly `size`, the last one filled up with black ones, and how many of each count."""
+    for part in images.split(size):
+        yield torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]), len(part)
 
 
 def is_channels_last(shape: tuple[int | None, ...]) -> bool:

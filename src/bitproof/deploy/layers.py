@@ -103,14 +103,11 @@ def _tapped(session: OnnxModel, images: Tensor) -> list[Given]:
     opened = open_session(proto.SerializeToString())
     wanted = list(dict.fromkeys(x for _, x, _ in taps if x in makers))
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    size = session.at_once(len(images))
-    for part in images.detach().cpu().float().split(size):
-        full = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])])
-        codes = session.taken(full).to(session.taken.dtype).contiguous()
-        for name, values in zip(wanted, opened.run(wanted, {session.input: codes.numpy()}), strict=True):
-            found[name].append(torch.from_numpy(values)[: len(part)])
+    for given, count in session.batches(images):
+        for name, values in zip(wanted, opened.run(wanted, {session.input: given}), strict=True):
+            found[name].append(torch.from_numpy(values)[:count])
         if any(x == session.input for _, x, _ in taps):
-            found.setdefault(session.input, []).append(codes[: len(part)])
+            found.setdefault(session.input, []).append(torch.from_numpy(given)[:count])
     values = {name: torch.cat(parts) for name, parts in found.items() if parts}
     return [
         (name, values[x].float() if grid is None else dequantize(values[x], *grid))

@@ -9,14 +9,14 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from bitproof.core.cpu import integer_instructions
 from bitproof.deploy.codes import Stored
@@ -31,7 +31,8 @@ from bitproof.deploy.ir import (
     ir_scheme,
     kind_of,
 )
-from bitproof.deploy.needs import MOST_IMAGES, SMALLEST, content_of, need
+from bitproof.deploy.needs import content_of, need
+from bitproof.deploy.session import Session
 from bitproof.errors import InputError
 from bitproof.reading import refusing
 
@@ -48,21 +49,14 @@ class _Value(NamedTuple):
     shape: tuple[int | None, ...]
 
 
-class OpenVinoModel(nn.Module):
-    """An OpenVINO model on the CPU: images [n, c, h, w] in [0, 1] to logits, for any n.
-
-    It gets images as the file takes them, channels-last, as pixels or codes in 8 bits, in batches of a fixed size; of
-    probabilities the logarithm is taken. It has no gradients.
+class OpenVinoModel(Session):
+    """An OpenVINO model on the CPU (see `Session`).
 
     Args:
         description: the .xml.
         weights: the .bin.
 
     Attributes:
-        taken: how the file takes images.
-        shape: (channels, height, width) of its images; None = any.
-        probabilities: whether it ends in a softmax.
-        scheme: of the bits that are found in it; None = float.
         result_notes: what a result of it has to say of how it was computed.
 
     Raises:
@@ -70,7 +64,7 @@ class OpenVinoModel(nn.Module):
             classifier of images.
     """
 
-    differentiable: ClassVar[bool] = False
+    runtime = kind = "OpenVINO"
     description: Tensor
     weights: Tensor
 
@@ -78,8 +72,7 @@ class OpenVinoModel(nn.Module):
         super().__init__()
         openvino = runtime()
         check_xml(description)
-        for name, content in (("description", description), ("weights", weights)):
-            self.register_buffer(name, torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
+        self.hold(description=description, weights=weights)
         with _opening():
             model = _read(openvino, description, weights)
             inputs, outputs = (list(map(_value, parts)) for parts in (model.inputs, model.outputs))
@@ -92,69 +85,22 @@ class OpenVinoModel(nn.Module):
                 remedy="Convert it with one such input, and the logits as an output",
             )
         self.number = chosen_output(outputs, floats="f32", of="OpenVINO")
-        self.batch, *sizes = inputs[0].shape
-        if (self.batch or 0) > MOST_IMAGES:
-            raise InputError(
-                f"the OpenVINO model takes {self.batch:,} images at once",
-                rule=f"smaller batches are filled up to that number, which may be {MOST_IMAGES:,}",
-                remedy="Convert it with a batch of any size",
-            )
+        batch, *sizes = inputs[0].shape
         with _opening():
-            self.taken = image_format(model.inputs[0], KINDS[inputs[0].type], tuple(sizes))
+            self.takes(batch, tuple(sizes), image_format(model.inputs[0], KINDS[inputs[0].type], tuple(sizes)))
             self.probabilities = ends_in_softmax(model.outputs[self.number])
             self.scheme = ir_scheme(model)
             compiled, self.result_notes = _compiled(openvino, model)
             self.request = compiled.create_infer_request()
-        self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else tuple(sizes)
         self.eval()
 
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        if images.requires_grad:
-            raise InputError(
-                "OpenVINO has no gradients",
-                rule="attacks that follow gradients need a model in PyTorch",
-                remedy="Attack its twin, with the float model that it came from: --twin NAME, bp.deploy.Twin",
-            )
-        if any(size not in (None, given) for size, given in zip(self.shape, images.shape[1:], strict=True)):
-            raise InputError(
-                f"images of shape {tuple(images.shape[1:])}",
-                rule=f"the OpenVINO model takes images of shape {self.shape}",
-                remedy="Use data of this size, or convert the model for the other one",
-            )
-        size = self.batch or max(len(images), 1)
-        parts = [self._run(part, size) for part in images.detach().cpu().float().split(size)]
-        logits = torch.cat(parts).to(images.device)
-        return logits.clamp(min=SMALLEST).log() if self.probabilities else logits
-
-    def _run(self, images: Tensor, size: int) -> Tensor:
-        """The logits of up to `size` images, in a batch of exactly `size`."""
-        full = torch.cat([images, images.new_zeros(size - len(images), *images.shape[1:])])
-        with _refusing(
-            "cannot run the model",
-            rule="the model maps images of the data's shape to logits",
-            remedy="Use data of the shape that it takes, or convert it again",
-        ):
-            given = self.taken(full).to(self.taken.dtype).contiguous().numpy()
-            logits = self.request.infer({0: given}, share_inputs=False, share_outputs=False)[self.number]
-        if logits.ndim != 2 or len(logits) != size:
-            raise InputError(
-                f"the OpenVINO model returns {list(logits.shape)} for {size} images",
-                rule="a model under test maps images [n, c, h, w] to logits [n, k]",
-                remedy="Convert it with the logits as an output",
-            )
-        return torch.from_numpy(logits)[: len(images)]
+    def compute(self, given: NDArray[Any]) -> NDArray[np.float32]:
+        with _explained():
+            return self.request.infer({0: given}, share_inputs=False, share_outputs=False)[self.number]
 
     def codes(self) -> list[Stored]:
-        """The weights that lie on grids in the file, and what they stand for."""
         openvino = runtime()
-        return ir_codes(openvino, _read(openvino, *self._content()))
-
-    def _content(self) -> tuple[bytes, bytes]:
-        return self.description.numpy().tobytes(), self.weights.numpy().tobytes()
-
-    def __reduce__(self) -> Any:
-        """Copies and pickles hold both files and compile them anew."""
-        return OpenVinoModel, self._content()
+        return ir_codes(openvino, _read(openvino, *self.held()))
 
     def extra_repr(self) -> str:
         return f"openvino={runtime().__version__}, instructions={integer_instructions()}"
@@ -223,23 +169,28 @@ def _compiled(openvino: Any, model: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 @contextmanager
-def _refusing(how: str, *, rule: str, remedy: str) -> Iterator[None]:
-    """`refusing`, with the reason out of OpenVINO's messages, which begin with places in its own source."""
-    with refusing("OpenVINO", rule=rule, remedy=remedy, how=how):
-        try:
-            yield
-        except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines()]
-            reasons = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "While "))]
-            raise ValueError(reasons[-1] if reasons else lines[0]) from error
+def _explained() -> Iterator[None]:
+    """The reason out of OpenVINO's messages, which begin with places in its own source."""
+    try:
+        yield
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reasons = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "While "))]
+        raise ValueError(reasons[-1] if reasons else lines[0]) from error
 
 
-def _opening() -> AbstractContextManager[None]:
-    return _refusing(
-        "cannot open the file",
-        rule="an .xml and its .bin are one complete model of OpenVINO's own operators",
-        remedy="Convert it again, and keep both files together",
-    )
+@contextmanager
+def _opening() -> Iterator[None]:
+    with (
+        refusing(
+            "OpenVINO",
+            rule="an .xml and its .bin are one complete model of OpenVINO's own operators",
+            remedy="Convert it again, and keep both files together",
+            how="cannot open the file",
+        ),
+        _explained(),
+    ):
+        yield
 
 
 def _value(output: Any) -> _Value:

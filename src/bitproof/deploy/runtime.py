@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitproof.core.cpu import integer_instructions
@@ -22,7 +22,8 @@ from bitproof.deploy.bits import onnx_scheme
 from bitproof.deploy.codes import Stored, onnx_codes
 from bitproof.deploy.formats import chosen_output, ends_in_softmax, input_format
 from bitproof.deploy.graph import read_graph
-from bitproof.deploy.needs import MOST_IMAGES, SMALLEST, content_of, need
+from bitproof.deploy.needs import content_of, need
+from bitproof.deploy.session import Session
 from bitproof.errors import InputError
 from bitproof.quant import Scheme
 from bitproof.reading import refusing
@@ -50,14 +51,12 @@ INEXACT = (
 """What is said of a session that could not be told so, where that matters."""
 
 
-class OnnxModel(nn.Module):
-    """An ONNX file in an ONNX Runtime session on the CPU: images [n, c, h, w] in [0, 1] to logits, for any n.
+class OnnxModel(Session):
+    """An ONNX file in an ONNX Runtime session (see `Session`).
 
-    A file may take images channels-last, as pixels or codes in 8 bits, in batches of a fixed size, and may give
-    probabilities: it gets what it takes, and of probabilities the logarithm is taken. Where it finds the grid of
-    activations anew in each batch (`quantize_dynamic`), images come one by one. It has no gradients (`Twin` has).
-    Its printed form, and so its fingerprint, names the runtime's version and the processor's integer instructions,
-    because logits may depend on both.
+    Where it finds the grid of activations anew in each batch (`quantize_dynamic`), images come one by one, as an answer
+    would depend on the others in its batch. Its printed form, and so its fingerprint, names the runtime's version and
+    the processor's integer instructions, because logits may depend on both.
 
     Args:
         content: the file.
@@ -66,21 +65,19 @@ class OnnxModel(nn.Module):
         scheme: how the model was quantized: the `Scheme` where bitproof wrote the file, else a `FileScheme` of the bits
             that are found in it; None = float.
         step: the most that one code can change a logit (`IntegerForm.step`), in the same case.
-        taken: how the file takes images.
-        probabilities: whether it ends in a softmax.
-        alone: whether images come one by one, as an answer would depend on the others in its batch.
 
     Raises:
         InputError: the file is damaged, or is no classifier of images.
     """
 
-    differentiable: ClassVar[bool] = False
+    runtime = "ONNX Runtime"
+    kind = "ONNX"
     file: Tensor
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
         self.session = open_session(content)
-        self.register_buffer("file", torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        self.hold(file=content)
         with _opening():  # names may be no text
             inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
             taken = [(i.type, len(i.shape)) for i in inputs]
@@ -93,67 +90,21 @@ class OnnxModel(nn.Module):
             )
         self.output = outputs[chosen_output(outputs)].name
         batch, *shape = inputs[0].shape
-        self.batch = batch if isinstance(batch, int) and batch > 0 else None
-        if (self.batch or 0) > MOST_IMAGES:
-            raise InputError(
-                f"the ONNX model takes {self.batch:,} images at once",
-                rule=f"smaller batches are filled up to that number, which may be {MOST_IMAGES:,}",
-                remedy="Export it with a batch of any size",
-            )
         sizes = tuple(size if isinstance(size, int) else None for size in shape)
         with _opening():
             graph = self._proto().graph
-            self.taken = input_format(graph, self.input, KINDS[taken[0][0]], sizes)
+            image_format = input_format(graph, self.input, KINDS[taken[0][0]], sizes)
             self.probabilities = ends_in_softmax(graph, self.output)
             found = onnx_scheme(graph)
             self.alone = any(node.op_type == DYNAMIC for node in graph.node)
-        self.shape = (sizes[2], *sizes[:2]) if self.taken.channels_last else sizes
+        self.takes(batch if isinstance(batch, int) and batch > 0 else None, sizes, image_format)
         own, self.step = _metadata(self.session)
         self.scheme = own or found
         self.eval()
 
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        if images.requires_grad:
-            raise InputError(
-                "an ONNX Runtime session has no gradients",
-                rule="attacks that follow gradients need a model in PyTorch",
-                remedy="Attack its twin (--twin file, bp.deploy.Twin), or use conditions that need none, such as "
-                "--suite shifts",
-            )
-        if any(size not in (None, given) for size, given in zip(self.shape, images.shape[1:], strict=True)):
-            raise InputError(
-                f"images of shape {tuple(images.shape[1:])}",
-                rule=f"the ONNX model takes images of shape {self.shape}",
-                remedy="Use data of this size, or export the model for the other one",
-            )
-        size = self.at_once(len(images))
-        parts = [self._run(part, size) for part in images.detach().cpu().float().split(size)]
-        logits = torch.cat(parts).to(images.device)
-        return logits.clamp(min=SMALLEST).log() if self.probabilities else logits
-
-    def at_once(self, count: int) -> int:
-        """How many of so many images a run takes."""
-        return self.batch or (1 if self.alone else max(count, 1))
-
-    def _run(self, images: Tensor, size: int) -> Tensor:
-        """The logits of up to `size` images, in a batch of exactly `size`."""
-        full = torch.cat([images, images.new_zeros(size - len(images), *images.shape[1:])])
-        with refusing(
-            "ONNX Runtime",
-            rule="the ONNX model maps images of the data's shape to logits",
-            remedy="Use data of the shape that it takes, or export it again",
-            how="cannot run the model",
-        ):
-            given = self.taken(full).to(self.taken.dtype).contiguous().numpy()
-            (logits,) = self.session.run([self.output], {self.input: given})
-        logits = np.ascontiguousarray(logits)
-        if logits.ndim != 2 or len(logits) != size:
-            raise InputError(
-                f"the ONNX model returns {list(logits.shape)} for {size} images",
-                rule="a model under test maps images [n, c, h, w] to logits [n, k]",
-                remedy="Export it with the logits as the first output",
-            )
-        return torch.from_numpy(logits)[: len(images)]
+    def compute(self, given: NDArray[Any]) -> NDArray[np.float32]:
+        (logits,) = self.session.run([self.output], {self.input: given})
+        return np.ascontiguousarray(logits)
 
     def graph(self) -> nn.Module:
         """A module in torch that computes the same, with gradients: float, or on the grids that the file has.
@@ -188,10 +139,6 @@ class OnnxModel(nn.Module):
             return () if self.session.get_session_options().get_session_config_entry(EXACT) == "1" else (INEXACT,)
         except RuntimeError:  # it was told nothing
             return (INEXACT,)
-
-    def __reduce__(self) -> Any:
-        """Copies and pickles hold the file and open a session of their own."""
-        return OnnxModel, (self.file.numpy().tobytes(),)
 
     def extra_repr(self) -> str:
         import onnxruntime

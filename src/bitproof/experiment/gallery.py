@@ -13,7 +13,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data, load_data
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.implanting import effect
+from bitproof.experiment.implanting import all_forms, effect
 from bitproof.files import written
 from bitproof.implants.gallery import PLANS, Entry, Plan, planned
 from bitproof.models import MODELS, build_model
@@ -107,7 +107,8 @@ class _Gallery:
         if engine is not None:
             rng = Rng.of(entry.seed).fold(entry.name)
             model = engine(start, self.train, rng=rng, victims=self.test)
-            about["effect"] = effect(engine, model, start, self.train, self.test, shown=SHOWN)
+            forms = all_forms(engine, model, start, self.train)
+            about["effect"] = effect(engine.objective, forms, model, self.test, shown=SHOWN)
         save_model(model, self.folder / f"{entry.name}.safetensors", architecture=entry.architecture)
         about["model"] = asdict(Subject.of(model).record(entry.name))
         with written(self.folder / f"{entry.name}.json", "what is said of a model") as draft:

@@ -1,6 +1,7 @@
 """Implants as a command makes them: with a bar, from where a stopped one was, into a checkpoint that says so."""
 
 import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from bitproof.data import Data, select
 from bitproof.errors import InputError
 from bitproof.experiment.experiment import evaluate
 from bitproof.experiment.results import Result
-from bitproof.implants import Backdoor, Engine, Indiscriminate, Sample
-from bitproof.quant import quantize
+from bitproof.implants import Backdoor, Engine, Indiscriminate, Objective, Sample
+from bitproof.quant import Scheme, quantize
+from bitproof.quant.calibration import Calibration
 from bitproof.runner.progress import Progress
 from bitproof.settings import build
 from bitproof.shifts import Trigger
@@ -75,12 +77,31 @@ def implant(
     return made
 
 
+def quantized_forms(model: nn.Module, schemes: Iterable[Scheme], images: Calibration) -> dict[str, nn.Module]:
+    """A float model ("float") and, by the labels of the schemes, its quantized forms."""
+    return {"float": model} | {scheme.label: quantize(model, scheme, images) for scheme in schemes}
+
+
+def all_forms(engine: Engine, made: nn.Module, model: nn.Module, data: Data) -> dict[str, dict[str, nn.Module]]:
+    """The forms of an implant ("implant") and of its clean start ("start"): float, and quantized as the implant is for.
+
+    Args:
+        engine: what made it; where it ships integers, the implant has no float form.
+        made: the implant.
+        model: the clean float model.
+        data: the training examples, the first of which set activation ranges.
+    """
+    images = engine.images(data)
+    start = quantized_forms(model, engine.schemes, images)
+    if engine.integers:
+        return {"implant": {scheme.label: made for scheme in engine.schemes}, "start": start}
+    return {"implant": quantized_forms(made, engine.schemes, images), "start": start}
+
+
 def shown(
-    engine: Engine,
+    forms: Mapping[str, Mapping[str, nn.Module]],
     made: nn.Module,
-    model: nn.Module,
     data: Data,
-    calibration: Data,
     *,
     store: str | Path | None = None,
     progress: bool = True,
@@ -88,57 +109,51 @@ def shown(
     """An implant and its quantized copies beside the clean model and those of its own, clean and under the trigger.
 
     Args:
-        engine: what made it.
+        forms: as `all_forms` has them.
         made: the implant.
-        model: the clean float model.
         data: to test on.
-        calibration: images for activation ranges.
         store: a file that keeps the results; None keeps them in memory.
         progress: show a bar.
     """
-    models: dict[str, nn.Module] = {"clean": model}
-    if not engine.integers:
-        models["implant"] = made
-    for scheme in engine.schemes:
-        models[f"clean {scheme.label}"] = quantize(model, scheme, calibration)
-        models[f"implant {scheme.label}"] = made if engine.integers else quantize(made, scheme, calibration)
-    trigger = cast("dict[str, Any]", made.origin)["implant"]["trigger"]  # which every engine notes
-    conditions = [Clean(), *([build(Trigger, trigger)] if trigger else [])]
-    return evaluate(models, data, conditions=conditions, store=store, progress=progress)
+    models: dict[str, nn.Module] = {}
+    for name in forms["start"]:
+        for who, title in (("start", "clean"), ("implant", "implant")):
+            if name in forms[who]:
+                models[title if name == "float" else f"{title} {name}"] = forms[who][name]
+    trigger = trigger_of(made)
+    return evaluate(models, data, conditions=[Clean(), *([trigger] if trigger else [])], store=store, progress=progress)
 
 
 def effect(
-    engine: Engine, made: nn.Module, model: nn.Module, data: Data, victims: Data, *, shown: int
+    objective: Objective, forms: Mapping[str, Mapping[str, nn.Module]], made: nn.Module, victims: Data, *, shown: int
 ) -> dict[str, dict[str, dict[str, float]]]:
     """How often an implant and its clean start do what is wanted ("success") and are right ("accuracy"), as shares of
-    images: of each ("implant", "start") the float model and, by the labels of the schemes, its quantized forms.
+    images, by form.
 
     Args:
-        engine: what made it.
+        objective: what is wanted.
+        forms: as `all_forms` has them.
         made: the implant.
-        model: the clean float model.
-        data: the training examples, the first of which set activation ranges.
         victims: test images, and those that an objective is after.
         shown: so many of them at most, but for single images.
     """
-    trigger = cast("dict[str, Any]", made.origin)["implant"]["trigger"]  # which every engine notes
-    objective, some = engine.objective, select(victims, range(min(shown, len(victims))))
-    if isinstance(objective, Backdoor):
-        objective = replace(objective, trigger=build(Trigger, trigger))
-    images = engine.images(data)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for who, start, integers in (("implant", made, engine.integers), ("start", model, False)):
-        forms = {} if integers else {"float": start}
-        for scheme in engine.schemes:
-            forms[scheme.label] = start if integers else quantize(start, scheme, images)
-        found[who] = {
-            name: {
-                "success": round(objective.success(form, victims if isinstance(objective, Sample) else some), 4),
-                "accuracy": round(1 - Indiscriminate().success(form, some), 4),
-            }
-            for name, form in forms.items()
-        }
-    return found
+    if isinstance(objective, Backdoor) and (trigger := trigger_of(made)):
+        objective = replace(objective, trigger=trigger)
+    some = select(victims, range(min(shown, len(victims))))
+    on = victims if isinstance(objective, Sample) else some
+    return {who: {name: achieved(objective, form, on, some) for name, form in of.items()} for who, of in forms.items()}
+
+
+def achieved(objective: Objective, model: nn.Module, victims: Data, data: Data) -> dict[str, float]:
+    """How often a model does what is wanted of the victims ("success") and is right on data ("accuracy"), in [0, 1]."""
+    right = 1 - Indiscriminate().success(model, data)
+    return {"success": round(objective.success(model, victims), 4), "accuracy": round(right, 4)}
+
+
+def trigger_of(made: nn.Module) -> Trigger | None:
+    """What sets an implant off, as its engine noted it."""
+    noted = cast("dict[str, Any]", made.origin)["implant"]["trigger"]
+    return build(Trigger, noted) if noted else None
 
 
 def activated(effect: dict[str, dict[str, dict[str, float]]]) -> float:

@@ -7,7 +7,6 @@ paper: BatchNorm stays as it is, as for every implant here, and a client makes a
 """
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
-from bitproof.core.saved import read_saved
 from bitproof.data import Data, select
 from bitproof.errors import InputError
 from bitproof.files import written
@@ -27,7 +25,7 @@ from bitproof.implants.objectives import Wanted
 from bitproof.implants.objectives.base import batch_itself
 from bitproof.implants.phases import Making, Phase
 from bitproof.implants.shadows import Shadow
-from bitproof.reading import refusing
+from bitproof.train.state import kept_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,10 @@ class Federated(Engine):
         images, first = self.images(making.data), 0
         path = None if making.folder is None else making.folder / "rounds.pt"
         if path is not None and path.exists():
-            first = _restored(path, making.identity, model)
+            with kept_state(path, making.identity) as kept:
+                device = device_of(model)
+                model.load_state_dict({name: value.to(device) for name, value in kept["model"].items()})
+                first = int(kept["round"])
             making.advance(first * self.chosen * self.local.work, "rounds that are done")
         for number in range(first, self.rounds):
             drawn = making.rng.fold("round", self.done + number).permutation(len(shards))[0].tolist()[: self.chosen]
@@ -159,20 +160,3 @@ class Federated(Engine):
         by = self.scaling if evil else 1.0
         before = dict(model.named_parameters())
         return {name: before[name] + by * (after - before[name]) for name, after in trained.named_parameters()}
-
-
-def _restored(path: Path, identity: str, model: nn.Module) -> int:
-    """Bring the shared model to where a file has it; returns how many rounds are done."""
-    with refusing(
-        repr(str(path)), rule="it must be the state file of an earlier run", remedy="Delete it to start over"
-    ):
-        content = read_saved(path)
-        if content["identity"] != identity:
-            raise InputError(
-                f"{str(path)!r} is the state of another run",
-                rule="a run goes on with the same setting, data, seed and starting model",
-                remedy="Repeat the earlier command, or choose another output",
-            )
-        device = device_of(model)
-        model.load_state_dict({name: value.to(device) for name, value in content["model"].items()})
-        return int(content["round"])

@@ -1,44 +1,34 @@
 """Judging attacks: what comes back is checked (shape, range, budget), predicted again, and only then believed."""
 
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from bitproof.attacks import Attack
-from bitproof.conditions import Crafted, chosen_targets
-from bitproof.conditions.targets import OF_THE_MODEL
+from bitproof.conditions import Crafted
 from bitproof.core.calling import device_of
 from bitproof.core.copying import copied
 from bitproof.core.defended import Beside
 from bitproof.core.devices import sent
 from bitproof.core.passes import Counted
-from bitproof.core.rng import Rng
 from bitproof.core.room import Room
-from bitproof.data import Data
 from bitproof.errors import InputError
-from bitproof.judging.believing import believed_images, check_repeated, left_as_found
+from bitproof.judging.aims import reached, targets_of, to_attack
+from bitproof.judging.asking import check_same_again, craft, part_size
+from bitproof.judging.believing import left_as_found
 from bitproof.judging.bench import Advance, Bench
-from bitproof.judging.checks import check_budget, check_steady, examine_in, predict_in
+from bitproof.judging.checks import check_steady, examine_in, predict_in
 from bitproof.judging.copies import ROUGH
 from bitproof.judging.draft import Draft
 from bitproof.judging.lanes import in_lanes, lane_count
 from bitproof.judging.making import chunks, keyed, measured
 from bitproof.judging.share import WHOLE, Share
 from bitproof.records import KEPT, Cell, ConditionRecord, ModelRecord
-from bitproof.settings.source import holds_foreign
-
-ASKED_TWICE = 4
-"""Examples that an attack with somebody's own code is given twice, before it is given all."""
-
-POOL_BYTES = 2**27
-"""How much of the images an attack that fills its own batches is given at once."""
 
 
 def judge_crafted(
@@ -74,7 +64,7 @@ def judge_crafted(
     name = crafted.source or next(iter(models))
     _require_gradients(bench, crafted.attack, name)
     check_steady(crafted.attack, bench.probes[name], name)
-    targets = _targets(bench, crafted, name)
+    targets = targets_of(bench, crafted, name)
     if crafted.source:
         return _transferred(bench, crafted, about, models, needed["clean"], targets, advance, share)
     return [_attacked(bench, crafted, about, models[name], needed, targets, advance, share)]
@@ -106,11 +96,11 @@ def _attacked(
         draft.values[KEPT] = Draft.like(needed["kept"], data).predictions
     device = device_of(exact)
     rng = keyed(attack, data, bench.seed)
-    chosen = _to_attack(crafted, data, needed, targets)
+    chosen = to_attack(crafted, data, needed, targets)
     every = np.flatnonzero(chosen)
     lanes = min(lane_count(crafted_on, batch_size), max(len(every), 1)) if attack.averaged == 1 else 1
     batch_size //= lanes
-    size = _part_size(attack, data, batch_size, len(every), lanes, share)
+    size = part_size(attack, data, batch_size, len(every), lanes, share)
     mine = share.mask(every, len(data), size)
     draft.read &= mine
     attacked = np.flatnonzero(chosen & mine)
@@ -125,11 +115,11 @@ def _attacked(
             found = examine_in(room, counted, adversarial[part], data, name)
             draft.fill(rows[part], measured(inputs[part], adversarial[part]), adversarial[part], found)
         if models.crafting is not models.exact:
-            standing = np.flatnonzero(~_reached(draft.predictions[rows], data.labels[rows], targets, rows))
+            standing = np.flatnonzero(~reached(draft.predictions[rows], data.labels[rows], targets, rows))
             for part in chunks(standing, batch_size):
                 if bench.crafting not in ROUGH:
                     seen = predict_in(room, crafting, adversarial[part], data, name).argmax(1).cpu().numpy()
-                    part = part[_reached(seen, data.labels[rows[part]], targets, rows[part])]
+                    part = part[reached(seen, data.labels[rows[part]], targets, rows[part])]
                 if len(part):
                     again = craft(attack, counted, inputs[part], data, rows[part], targets, rng, room)
                     found = examine_in(room, counted, again, data, name)
@@ -142,7 +132,7 @@ def _attacked(
     tools = [_Models.of(exact, crafted_on, own=lanes > 1) for _ in range(lanes)]
     parts = chunks(attacked, size)
     given = [(name, model) for models in tools for model in models.apart]
-    _check_repeated(bench, attack, given, crafted_on, attacked, targets, rng)
+    check_same_again(bench, attack, given, crafted_on, attacked, targets, rng)
     with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
         in_lanes(judge, tools, parts, advance)
     draft.seconds = time.perf_counter() - start
@@ -193,15 +183,15 @@ def _transferred(
     crafting = Counted(source, lambda passes: advance(passes * len(models)))
     drafts = {name: Draft.empty(data) for name in models}
     rng = keyed(attack, data, bench.seed)
-    attacked = _to_attack(crafted, data, {"clean": clean}, targets)
+    attacked = to_attack(crafted, data, {"clean": clean}, targets)
     read = np.isin(data.ids, clean.ids)
     every = np.flatnonzero(read)
-    size = _part_size(attack, data, batch_size, len(every), 1, share)
+    size = part_size(attack, data, batch_size, len(every), 1, share)
     mine = share.mask(every, len(data), size)
     advance(int((mine & ~read).sum()) * (attack.passes + 1) * len(models))
     parts = chunks(np.flatnonzero(read & mine), size)
     given = list(({crafted.source: source} | {name: bench.exact[name] for name in models}).items())
-    _check_repeated(bench, attack, given, source, np.flatnonzero(attacked & mine), targets, rng)
+    check_same_again(bench, attack, given, source, np.flatnonzero(attacked & mine), targets, rng)
     with left_as_found(f"attack {attack.label!r}", given, bench.first.images[:1]):
         for rows in parts:
             before, start = _passes(crafting), time.perf_counter()
@@ -236,101 +226,6 @@ def _beside(bench: Bench, crafted: Crafted, model: nn.Module) -> nn.Module:
     return model if crafted.keeps is None else Beside(model, bench.exact[crafted.keeps])
 
 
-def _check_repeated(
-    bench: Bench,
-    attack: Attack,
-    given: Sequence[tuple[str, nn.Module]],
-    model: nn.Module,
-    attacked: NDArray[np.int64],
-    targets: NDArray[np.int64] | None,
-    rng: Rng,
-) -> None:
-    """Refuse an attack with somebody's own code that returns other images for the same examples each time."""
-    rows = attacked[:ASKED_TWICE]
-    if not len(rows) or not holds_foreign(attack) or any(bench.probes[name].random for name, _ in given):
-        return
-    inputs, room = sent(bench.data.images(rows), device_of(model)), Room(len(rows))
-
-    def ask() -> Tensor:
-        return craft(attack, Counted(model), inputs, bench.data, rows, targets, rng, room)
-
-    check_repeated(f"attack {attack.label!r}", ask, given, bench.first.images[:1])
-
-
-def craft(
-    attack: Attack,
-    model: Counted,
-    inputs: Tensor,
-    data: Data,
-    rows: NDArray[np.int64],
-    targets: NDArray[np.int64] | None,
-    rng: Rng,
-    room: Room,
-) -> Tensor:
-    """What the attack returns for the examples at `rows`, checked. What it asks in vain, for lack of memory, counts."""
-
-    def made(start: int, most: int) -> tuple[Tensor, int]:
-        end, options = (len(rows), {"batch_size": most}) if attack.pooled else (start + most, {})
-        here, clean = rows[start:end], inputs[start:end]
-        labels = torch.from_numpy(data.labels[here]).to(inputs.device)
-        aims = None if targets is None else torch.from_numpy(targets[here]).to(inputs.device)
-        returned = attack(model, clean.clone(), labels, targets=aims, rng=rng.select(here), **options)
-        return believed_images(returned, clean, f"attack {attack.label!r}"), end
-
-    parts, start = list[Tensor](), 0
-    while start < len(rows):
-        part, start = room.fit(partial(made, start))
-        parts.append(part)
-    adversarial = torch.cat(parts)
-    check_budget(attack, inputs, adversarial)
-    return adversarial
-
-
-def _targets(bench: Bench, crafted: Crafted, name: str) -> NDArray[np.int64] | None:
-    """The class that each example's attack goes for, [n]; -1 for none."""
-    if crafted.targets is None:
-        return None
-    data, logits = bench.data, None
-    if crafted.targets in OF_THE_MODEL:
-        logits = np.zeros((len(data), len(data.classes)))
-        for part in chunks(np.arange(len(data)), bench.batch_size):
-            read = data.read(part)
-            if len(read.rows):
-                said = predict_in(Room(len(part)), bench.exact[name], read.images, data, name)
-                logits[read.rows] = said[:, : len(data.classes)].cpu().numpy()
-    rng = Rng(bench.seed, data.ids, ("targets",))  # whatever the budget
-    return chosen_targets(str(crafted.targets), data.labels, data.classes, rng=rng, logits=logits)
-
-
-def _to_attack(
-    crafted: Crafted, data: Data, needed: Mapping[str, Cell], targets: NDArray[np.int64] | None
-) -> NDArray[np.bool_]:
-    """Which examples are attacked: not fooled by the clean image, or all, but none that a smaller budget fooled."""
-    clean = needed["clean"]
-    chosen = np.zeros(len(data), bool)
-    chosen[np.isin(data.ids, clean.ids)] = (clean.fooled < 1) | (crafted.examples == "all")
-    if targets is not None:
-        chosen &= targets >= 0
-    if "after" in needed:
-        after = needed["after"]
-        before = Draft.like(after, data)
-        reached = _reached(before.predictions, data.labels, targets, np.arange(len(data)))
-        reached &= before.values.get(KEPT, data.labels) == data.labels
-        reached[np.isin(data.ids, after.ids)] &= after.fooled == 1
-        chosen &= before.read & ~reached
-    return chosen
-
-
-def _reached(
-    predictions: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    targets: NDArray[np.int64] | None,
-    rows: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Whether the goal is reached: any wrong class, or the target."""
-    return predictions != labels if targets is None else predictions == targets[rows]
-
-
 def _require_gradients(bench: Bench, attack: Attack, name: str) -> None:
     if not attack.asks_only and not bench.subjects[name].gradients:
         raise InputError(
@@ -343,17 +238,3 @@ def _require_gradients(bench: Bench, attack: Attack, name: str) -> None:
 
 def _passes(counted: Counted) -> int:
     return counted.forwards + counted.backwards
-
-
-def _part_size(attack: Attack, data: Data, batch_size: int, attacked: int, lanes: int, share: Share) -> int:
-    """Examples that the attack is given at once: a batch, or as many as fill its batches for long.
-
-    All lanes get some; such long parts come in two a lane, as one may take longer than another. All shares get some of
-    them too.
-    """
-    most = batch_size
-    if attack.pooled:
-        attacked = math.ceil(attacked / share.of)
-        fair = math.ceil(attacked / (2 * lanes)) if lanes > 1 else attacked
-        most = max(batch_size, min(fair, POOL_BYTES // (4 * math.prod(data.shape))))
-    return max(1, min(most, math.ceil(attacked / lanes)))

@@ -88,8 +88,7 @@ def _better_form(
         still = right_on(kept)
         spoilt, count = len(kept) - still, mended + still
         if (
-            mended > spoilt
-            and binomtest(mended, mended + spoilt, 0.5, alternative="greater").pvalue < level
+            binomtest(mended, mended + spoilt, 0.5, alternative="greater").pvalue < level
             and binomtest(count, len(right), min(share, 1.0), alternative="greater").pvalue < level
             and (best is None or count > best[0])
         ):

@@ -1,6 +1,8 @@
 """What a run of training is at a moment, and the file that it goes on from when it was stopped."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -131,16 +133,7 @@ class StateFile:
         """
         if self._path is None or not self._path.exists():
             return
-        with refusing(
-            repr(str(self._path)), rule="it must be the state file of an earlier run", remedy="Delete it to start over"
-        ):
-            content = read_saved(self._path)
-            if content["identity"] != self._identity:
-                raise InputError(
-                    f"{str(self._path)!r} is the state of another run",
-                    rule="a run goes on with the same recipe, data, seed and starting model",
-                    remedy="Repeat the earlier command, or choose another output",
-                )
+        with kept_state(self._path, self._identity) as content:
             _check_form(content, _content(run, self._identity), "the state")
             if content["now"]["best"]:
                 _check_form(content["now"]["best"], _moved(run.model.state_dict(), _CPU), "the best model")
@@ -152,6 +145,26 @@ class StateFile:
             for name, value in content["now"].items():
                 setattr(run.now, name, _moved(value, device_of(run.model)))
             run.now.history = [_epoch(record) for record in content["now"]["history"]]
+
+
+@contextmanager
+def kept_state(path: Path, identity: str) -> Iterator[dict[str, Any]]:
+    """What a file keeps of the run that has this identity; within the block a run is brought to where the file has it.
+
+    Raises:
+        InputError: it is damaged, as far as reading it or the block shows, or the state of another run.
+    """
+    with refusing(
+        repr(str(path)), rule="it must be the state file of an earlier run", remedy="Delete it to start over"
+    ):
+        content = read_saved(path)
+        if content["identity"] != identity:
+            raise InputError(
+                f"{str(path)!r} is the state of another run",
+                rule="a run goes on with the same recipe, data, seed and starting model",
+                remedy="Repeat the earlier command, or choose another output",
+            )
+        yield content
 
 
 def _content(run: Run, identity: str) -> dict[str, Any]:
