@@ -33,7 +33,8 @@ Advance = Callable[[int, str], None]
 """Told how many examples are done, and a few words on how it goes."""
 
 OnEpoch = Callable[[list[Epoch], nn.Module], None]
-"""Called after every epoch with the records of all so far and the model as of now, in eval mode."""
+"""Called after every epoch, and for a run that is done already, with the records of all epochs so far and the model as
+of now, in eval mode."""
 
 
 def fit(
@@ -56,6 +57,8 @@ def fit(
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
     advance(len(now.history) * batches.all_seen + batches.seen(now.step), "")
+    if len(now.history) == epochs:  # what the run has written may be gone
+        on_epoch(list(now.history), averaging.averaged(run.model, now.average) if average else run.model.eval())
     with generators_kept(batches.device):
         while len(now.history) < epochs:
             try:
