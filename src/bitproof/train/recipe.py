@@ -176,7 +176,7 @@ class Recipe:
             rng=rng,
             device=device_of(student),
         )
-        run = self._run(student, loss)
+        run = self._run(student, loss, int(data.labels.max()) + 1)
         return fit(
             run,
             batches,
@@ -189,8 +189,8 @@ class Recipe:
             on_epoch=on_epoch,
         )
 
-    def _run(self, model: nn.Module, loss: Loss) -> Run:
-        """A run at its beginning."""
+    def _run(self, model: nn.Module, loss: Loss, classes: int) -> Run:
+        """A run at its beginning, on labels of so many classes."""
         device = device_of(model)
         objective = loss if isinstance(loss, nn.Module) else nn.Module()
         average = {name: value.detach().clone() for name, value in model.named_parameters()} if self.averaging else {}
@@ -200,7 +200,8 @@ class Recipe:
             optimizer=self.optimisation.start(model, objective.parameters()),
             now=Position(
                 loss=torch.zeros((), device=device),
-                correct=torch.zeros((), dtype=torch.int64, device=device),
+                shown=torch.zeros(classes, dtype=torch.int64, device=device),
+                correct=torch.zeros(classes, dtype=torch.int64, device=device),
                 average=average,
             ),
         )
