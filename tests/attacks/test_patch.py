@@ -128,3 +128,23 @@ def test_mistakes_are_explained():
     for shift in (Perturbation(levels=(1,)), Sticker(pixels=(1,), side=2)):
         with pytest.raises(InputError, match="a (perturbation|patch) of 1 values"):
             bp.evaluate(model, data, conditions=[shift], progress=False)
+
+
+class Several(torch.nn.Module):
+    """Gives its logits in a dictionary, and computes in double precision."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model.double()
+
+    def forward(self, images):
+        return {"logits": self.model(images), "mean": images.mean((1, 2, 3))}
+
+
+def test_universal_ones_are_made_on_models_as_people_have_them():
+    data = data_of(linear())
+    for make in (UniversalPerturbation(eps=8 / 255, steps=5), UniversalPatch(side=3, steps=5)):
+        assert make(Several(linear()), data, rng=rng(1)) == make(linear(), data, rng=rng(1))
+    few = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
+    with pytest.raises(InputError, match="the model has 1 outputs, and a label or target is 1"):
+        UniversalPatch(side=3, steps=1)(few, data, rng=rng(1))

@@ -258,7 +258,7 @@ def test_train_keeps_its_files_and_a_second_call_does_nothing_more(run, weights,
     history = pd.read_csv(output / "history.csv")
     assert history.number.tolist() == [1, 2]
     assert history.holdout_accuracy.between(0.5, 1).all()
-    assert out.startswith("number,loss,accuracy,holdout_accuracy,best,seconds,alarm\n1,")
+    assert out.startswith("number,loss,accuracy,balanced_accuracy,holdout_accuracy,best,seconds,alarm\n1,")
     assert (output / "history.png").read_bytes()[1:4] == b"PNG"
     last = (output / "last.safetensors").read_bytes()
     run(*command)

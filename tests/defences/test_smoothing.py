@@ -10,8 +10,8 @@ from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor, nn
 
 import bitproof as bp
-from bitproof.defences import Smoothing, incremental
-from bitproof.defences.certificate import lower_bound, radius, undecided, upper_bound
+from bitproof.defences import Smoothing, certified_rows, incremental
+from bitproof.defences.certificate import fewest, lower_bound, radius, undecided, upper_bound
 from bitproof.errors import InputError
 from closed_form import LinearTwoClass
 
@@ -119,3 +119,25 @@ def test_mistakes_are_explained():
             Smoothing(**fields)
     with pytest.raises(InputError, match="paired is 0"):
         incremental(Smoothing(), linear(), {}, images(), paired=0)
+
+
+def test_so_few_draws_that_nothing_is_ever_answered_are_refused():
+    """All of n draws alike: a two-sided p-value of 2^(1 - n), which has to be alpha at most."""
+    for alpha in (0.001, 0.01, 0.05, 0.3):
+        least = fewest(alpha)
+        assert undecided(np.array([[least - 1, 0], [least, 0]]), alpha).tolist() == [True, False]
+        Smoothing(draws=least, alpha=alpha)
+        with pytest.raises(InputError, match=f"draws={least - 1} with alpha={alpha:g}.*Use {least} or more"):
+            Smoothing(draws=least - 1, alpha=alpha)
+
+
+def test_copies_of_other_classes_and_radii_that_are_none_are_named(model, data):
+    smoothing, images = Smoothing(draws=20, first=2), data.images(range(2))
+    other = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 3)).eval()
+    with pytest.raises(InputError, match=r"models of the classes \d+, 3"):
+        incremental(smoothing, model, {"other": other}, images, paired=5)
+    for radius_ in (-1.0, math.nan, math.inf):
+        with pytest.raises(InputError, match="a radius of .*it is a distance"):
+            certified_rows(smoothing, model, {}, data, radii=(radius_,))
+    with pytest.raises(InputError, match="a copy named 'float'"):
+        certified_rows(smoothing, model, {"float": model}, data)

@@ -8,7 +8,7 @@ from torch import nn
 
 from bitproof.attacks import PGD, Adaptive
 from bitproof.core.rng import Rng
-from bitproof.defences import Squeezing
+from bitproof.defences import Ensemble, RandomPrecision, Smoothing, Squeezing
 from bitproof.defences.squeezing import depth, median
 from bitproof.errors import InputError
 from closed_form import LinearTwoClass
@@ -110,3 +110,24 @@ def test_mistakes_are_explained():
         Squeezing(detector="l1")(linear())
     with pytest.raises(InputError, match="squeezing .* of 2 models: it is made of one model"):
         Squeezing()(linear(), linear())
+
+
+def test_clean_images_are_images():
+    model, defence = linear(), Squeezing(detector="l1")
+    with pytest.raises(InputError, match="clean images range from 0 to 255.*Divide 8-bit images by 255"):
+        defence(model, clean=torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4))
+
+
+def test_a_defence_that_says_more_than_logits_goes_behind_no_other():
+    """Its refusals, draws and counts were dropped without a word."""
+    model = linear()
+    says_more = [
+        Squeezing(detector="label")(model),
+        Ensemble(agreeing=2)(model, model),
+        RandomPrecision()(model, model),
+        Smoothing()(model),
+    ]
+    for inner in says_more:
+        with pytest.raises(InputError, match="not what that takes back, draws or counts"):
+            Squeezing()(inner)
+    Ensemble(agreeing=2)(Squeezing()(model), model)  # a step before the model

@@ -200,7 +200,7 @@ def test_nc_is_kept_and_a_grid_goes_on(digits, network, tmp_path):
 
 
 def test_alarms_out_of_range_are_refused():
-    with pytest.raises(InputError, match="every of the alarm is 0"):
+    with pytest.raises(InputError, match="every is 0"):
         Alarm(every=0)
     assert replace(standard(), alarm=None) == standard(alarm=None) == parse("standard:alarm=none", RECIPES, "recipe")
     assert parse("standard:alarm=alarm(every=20)", RECIPES, "recipe").alarm == Alarm(every=20)

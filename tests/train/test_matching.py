@@ -14,7 +14,7 @@ from bitproof.experiment import made_in
 from bitproof.experiment.li2024 import Grid
 from bitproof.train import RECIPES, Matching, changed, qat, standard
 from bitproof.train.batches import Batch, part, stratified
-from bitproof.train.objectives.matching import features_of
+from bitproof.train.objectives.matching import features_of, last_layer
 from bitproof.train.papers import li2024, xiao2023
 
 RUN = Rng(0, np.zeros(1, np.int64))
@@ -40,11 +40,11 @@ def batch_of(data, count):
 
 def test_features_are_what_the_last_layer_reads(digits, network):
     images = digits.images(range(4))
-    features, logits = features_of(network, images)
+    features, logits = features_of(network, images, last_layer(network, images))
     torch.testing.assert_close(features, network.backbone.features(network.normalize(images)).flatten(1))
     torch.testing.assert_close(network.backbone.linear(features), logits)
     quantized = bp.quantize(network, bp.Scheme.parse("w4a4,last=same"), images)
-    features, _ = features_of(quantized, images)
+    features, _ = features_of(quantized, images, last_layer(quantized, images))
     assert len(features.unique()) > 16  # before the last layer's own quantizer
 
 
@@ -60,7 +60,7 @@ def test_the_cosine_by_hand(digits, network):
     other = bp.load_model("digits_cnn", seed=1)
     batch = batch_of(digits, 16)
     value, _ = Matching(labels=0).start(other)(network, batch, RUN)
-    a, b = (features_of(model, batch.inputs)[0] for model in (network, other))
+    a, b = (features_of(model, batch.inputs, "backbone.linear")[0] for model in (network, other))
     assert value.item() == pytest.approx(-((a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1)).mean().item(), rel=1e-4)
 
 
@@ -70,7 +70,11 @@ def test_matching_brings_features_together(digits, network):
     trained = recipe(network, digits, rng=RUN, teacher=teacher)
 
     def alike(model):
-        return torch.cosine_similarity(features_of(model, images)[0], features_of(teacher, images)[0]).mean().item()
+        return (
+            torch.cosine_similarity(*(features_of(each, images, "backbone.linear")[0] for each in (model, teacher)))
+            .mean()
+            .item()
+        )
 
     assert alike(trained) > alike(network) + 0.1
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bitproof.attacks.goal import Goal
-from bitproof.core.calling import ROUNDING, Model, check_logits, logits_of, module_of
+from bitproof.core.calling import ROUNDING, Model, check_classes, check_logits, logits_of, module_of
 from bitproof.errors import InputError
 from bitproof.subjects import steadiness
 
@@ -66,12 +66,7 @@ def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
     logits = logits_of(model, probes)
     check_logits(logits, probes)
     largest = max(int(classes.max()) for classes in (goal.labels, goal.aims) if classes is not None)
-    if largest >= logits.shape[1]:
-        raise InputError(
-            f"the model has {logits.shape[1]} outputs, and a label or target is {largest}",
-            rule="every class needs an output",
-            remedy="Use a model made for this data set",
-        )
+    check_classes(logits.shape[1], largest)
     if draws > 1:
         return
     random, of_batch = steadiness(partial(logits_of, model), probes)

@@ -19,7 +19,7 @@ from bitproof.attacks.goal import input_gradient
 from bitproof.conditions.targets import class_number
 from bitproof.core import losses
 from bitproof.core.balls import BALLS, check_eps
-from bitproof.core.calling import device_of
+from bitproof.core.calling import check_classes, check_logits, device_of, logits_of
 from bitproof.core.places import PLACES, check_fit, placed, places_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -164,7 +164,9 @@ def _climbed(
         labels = torch.from_numpy(data.labels[rows])
         keyed = Rng(rng.seed, data.ids[rows], (*rng.path, "places", index))
         x = common.to(device).requires_grad_()
-        logits = model(shown(data.images(rows).to(device), x, keyed))
+        logits = logits_of(model, shown(data.images(rows).to(device), x, keyed))
+        check_logits(logits, labels)
+        check_classes(logits.shape[1], int(labels.max()))
         gain = _gain(logits, labels.to(device), number)
         length = FIRST * (1 + (FALL - 1) * index / max(how.steps - 1, 1))
         common = step(common, input_gradient(gain, x).cpu(), length)

@@ -148,6 +148,16 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
         )
 
 
+def check_classes(outputs: int, largest: int) -> None:
+    """Raise `InputError` unless a model of so many outputs has one for the largest label (or target) of a task."""
+    if largest >= outputs:
+        raise InputError(
+            f"the model has {outputs} outputs, and a label or target is {largest}",
+            rule="every class needs an output",
+            remedy="Use a model made for this data set",
+        )
+
+
 def module_of(model: Model) -> nn.Module | None:
     """The module that answers behind wrappers, which keep what they wrap as `model`; None for any other callable."""
     while not isinstance(model, nn.Module):

@@ -98,6 +98,11 @@ class Defended(nn.Module, abc.ABC):
 
     @property
     @abc.abstractmethod
+    def plain(self) -> bool:
+        """Whether its logits are all that it says: it takes nothing back, draws nothing and counts nothing."""
+
+    @property
+    @abc.abstractmethod
     def view(self) -> View | None:
         """How to attack it where attacking `forward` is not enough."""
 

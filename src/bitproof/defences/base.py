@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bitproof.core.calling import device_of, logits_of
+from bitproof.core.calling import ROUNDING, device_of, logits_of
 from bitproof.core.copying import copied
-from bitproof.core.defended import Defended
+from bitproof.core.defended import Defended, defended
 from bitproof.data import Data
-from bitproof.errors import InputError
+from bitproof.errors import InputError, kind_of
 from bitproof.pictures.pixels import digests
 from bitproof.subjects import Subject
 
@@ -64,7 +64,8 @@ def members(defence: Defence, models: Sequence[nn.Module], *, least: int = 1) ->
     """Copies of the models, after a look at them.
 
     Raises:
-        InputError: too few, or several where there may be one; checkpoints that name different classes.
+        InputError: too few, or several where there may be one; one behind a defence whose logits are not all that it
+            says; checkpoints that name different classes.
     """
     if len(models) < least or (len(models) > 1 and not defence.joint):
         asked = f"at least {least} models" if defence.joint else "one model"
@@ -73,10 +74,17 @@ def members(defence: Defence, models: Sequence[nn.Module], *, least: int = 1) ->
             rule=f"it is made of {asked}",
             remedy="Pass each as an argument of its own",
         )
+    inside = [behind for behind in map(defended, models) if behind is not None and not behind.plain]
+    if inside:
+        raise InputError(
+            f"{defence.label} of a {type(inside[0]).__name__} model",
+            rule="a defence sees the logits of what is behind it, and not what that takes back, draws or counts",
+            remedy="Put each defence on the model itself, and test them beside each other",
+        )
     names = [Subject.of(model).class_names for model in models]
     known = [name for name in names if name is not None]
     if any(name != known[0] for name in known):
-        raise _different([str(list(name)[:3]) for name in known])
+        raise different_classes([str(list(name)[:3]) for name in known])
     return nn.ModuleList([copied(model).eval() for model in models])
 
 
@@ -88,7 +96,7 @@ def answers(models: nn.ModuleList, images: Float[Tensor, "n c h w"]) -> Float[Te
     """
     found = [logits_of(model, images) for model in models]
     if len({logits.shape[1] for logits in found}) > 1:
-        raise _different([f"{logits.shape[1]}" for logits in found])
+        raise different_classes([f"{logits.shape[1]}" for logits in found])
     return torch.stack(found)
 
 
@@ -104,14 +112,27 @@ def clean_images(defence: Defence, clean: Clean) -> Float[Tensor, "n c h w"]:
     """The clean images in memory, all that can be read.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, something else, or they do not lie in [0, 1].
     """
     images = torch.cat(list(clean.inputs())) if isinstance(clean, Data) else clean
+    if images is not None and not isinstance(images, Tensor):
+        raise InputError(
+            f"{kind_of(images)} as clean images",
+            rule="they are data, or a tensor [n, c, h, w] in [0, 1]",
+            remedy="Pass clean=bp.load_data(..., split='train', limit=512)",
+        )
     if images is None or not len(images):
         raise InputError(
             f"{defence.label} without clean images",
             rule="its threshold is chosen on clean images, others than those that it is tested on",
             remedy="Pass clean=bp.load_data(..., split='train', limit=512), or name the threshold",
+        )
+    low, high = (value.item() for value in torch.aminmax(images))
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
+        raise InputError(
+            f"clean images range from {low:.4g} to {high:.4g}",
+            rule="images lie in [0, 1]",
+            remedy="Divide 8-bit images by 255; normalisation is the model's first layer",
         )
     return images
 
@@ -128,7 +149,7 @@ def digests_of(images: Float[Tensor, "n c h w"]) -> Int64[np.ndarray, " n"]:
     return digests(images.float()).view(np.int64)
 
 
-def _different(said: Sequence[str]) -> InputError:
+def different_classes(said: Sequence[str]) -> InputError:
     return InputError(
         f"models of the classes {', '.join(dict.fromkeys(said))}",
         rule="models that answer together have the same classes in the same order",

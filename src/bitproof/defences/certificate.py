@@ -5,6 +5,8 @@ that it gives most often is c for all images within sigma Phi^-1(p) in l2. A low
 Pearson 1934) makes it a statement that fails with probability alpha (Algorithm CERTIFY).
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.stats import beta, binomtest, norm
@@ -26,6 +28,16 @@ def upper_bound(successes: Counts, draws: int, alpha: float) -> Float64[np.ndarr
 def radius(probability: Float64[np.ndarray, " n"], sigma: float) -> Float64[np.ndarray, " n"]:
     """The l2 radius that a lower bound of the class's probability certifies; 0 where it is not above 1/2."""
     return np.where(probability > 0.5, sigma * norm.ppf(np.maximum(probability, 0.5)), 0.0)
+
+
+def fewest(alpha: float) -> int:
+    """The least draws of which any are decided: the two-sided p-value of n equal answers is 2^(1 - n).
+
+    Example:
+        >>> fewest(0.001)
+        11
+    """
+    return math.ceil(1 - math.log2(alpha))
 
 
 def undecided(counts: Int64[np.ndarray, "n k"], alpha: float) -> Bool[np.ndarray, " n"]:

@@ -113,6 +113,10 @@ class Voting(Defended):
         return []
 
     @property
+    def plain(self) -> bool:
+        return False
+
+    @property
     def view(self) -> View:
         return View(logits=partial(_agreed, self), refuses=True)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bitproof.core.calling import device_of
 from bitproof.data import Data
+from bitproof.defences.base import different_classes
 from bitproof.defences.certificate import lower_bound, radius, upper_bound
 from bitproof.defences.smoothing import Smoothed, Smoothing
 from bitproof.errors import InputError
@@ -56,7 +57,7 @@ def incremental(
     Warns where noise changes most of the model's answers, as of one that was never trained on it.
 
     Raises:
-        InputError: no paired draw.
+        InputError: no paired draw, or a copy of other classes.
     """
     if paired < 1:
         raise InputError(f"paired is {paired}", rule="each copy is compared on at least one draw", remedy="Use 1000")
@@ -68,11 +69,13 @@ def incremental(
     leading = np.take_along_axis(counted, chosen[:, None], 1)[:, 0]
     own = _certificates(smoothing, chosen, lower_bound(leading, smoothing.draws, smoothing.alpha), smoothing.draws)
     likely = lower_bound(leading, smoothing.draws, half)
-    said, _ = whole.votes(images, "paired", paired)
+    said, classes = whole.votes(images, "paired", paired)
     found = {}
     for name, copy in copies.items():
         behind: Smoothed = smoothing(copy)
-        others, _ = behind.votes(images, "paired", paired)
+        others, own_classes = behind.votes(images, "paired", paired)
+        if own_classes != classes:
+            raise different_classes([str(classes), str(own_classes)])
         zeta = upper_bound((others != said).sum(1), paired, half)
         found[name] = _certificates(smoothing, chosen, likely - zeta, paired)
     return own, found
@@ -98,6 +101,10 @@ def certified_rows(
         Rows with model ("float" for the first), draws an image, certified at each radius (the share whose right class
         is certain within it), and radius, the mean over all examples, 0 where the right class is not certain.
     """
+    if "float" in copies:
+        raise InputError("a copy named 'float'", rule="that is the row of the model itself", remedy="Name it otherwise")
+    if bad := [r for r in radii if not 0 <= r < float("inf")]:
+        raise InputError(f"a radius of {bad[0]:g}", rule="it is a distance in l2", remedy="Use 0, 0.25 or 0.5")
     read = data.read(range(len(data)))
     labels = data.labels[read.rows]
     own, found = incremental(smoothing, model, copies, read.images.to(device_of(model)), paired=paired)

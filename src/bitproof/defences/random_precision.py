@@ -84,6 +84,10 @@ class Drawn(Defended):
         return []
 
     @property
+    def plain(self) -> bool:
+        return False
+
+    @property
     def view(self) -> View:
         return View(logits=partial(expected, self))
 

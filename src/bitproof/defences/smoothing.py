@@ -23,7 +23,7 @@ from bitproof.core.defended import Defended, Examined
 from bitproof.core.rng import Rng
 from bitproof.core.ste import round_ste
 from bitproof.defences.base import Clean, Defence, answers, digests_of, members
-from bitproof.defences.certificate import lower_bound, radius, undecided
+from bitproof.defences.certificate import fewest, lower_bound, radius, undecided
 from bitproof.errors import InputError
 from bitproof.records import RADIUS
 
@@ -74,6 +74,12 @@ class Smoothing(Defence):
                 rule="each counts something, at least one",
                 remedy="Leave them out",
             )
+        if self.draws < (least := fewest(self.alpha)):
+            raise InputError(
+                f"draws={self.draws} with alpha={self.alpha:g}",
+                rule="so few could not decide on an answer though all were alike, and every one would be taken back",
+                remedy=f"Use {least} or more",
+            )
 
     @property
     def label(self) -> str:
@@ -116,6 +122,10 @@ class Smoothed(Defended):
             refused=torch.from_numpy(undecided(counts, self.how.alpha)).to(images.device),
             values={RADIUS: torch.from_numpy(radii).float().to(images.device)},
         )
+
+    @property
+    def plain(self) -> bool:
+        return False
 
     @property
     def view(self) -> None:

@@ -125,6 +125,10 @@ class Squeezed(Defended):
         return []
 
     @property
+    def plain(self) -> bool:
+        return not self._compares
+
+    @property
     def view(self) -> View | None:
         return View(logits=partial(_seen_alike, self), refuses=True) if self._compares else None
 

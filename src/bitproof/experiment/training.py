@@ -61,14 +61,20 @@ def train(
     folder, model = Path(output), moved(model, device)
     teacher = moved(teacher, device) if teacher is not None else None
 
-    def keep(history: list[Epoch], model: nn.Module) -> None:
+    def save(model: nn.Module, path: Path) -> None:
         if not data.open:
             model.class_names = data.classes  # pyright: ignore - what a subject knows of it
+        save_model(model, path, architecture=architecture, classes=classes)
+
+    def keep(history: list[Epoch], model: nn.Module) -> None:
         for name in ["last", "best"] if history[-1].best else ["last"]:
-            save_model(model, folder / f"{name}.safetensors", architecture=architecture, classes=classes)
+            save(model, folder / f"{name}.safetensors")
         plot_training([vars(epoch) for epoch in history], folder / "history.png")
 
-    return train_in(folder, recipe, model, data, seed=seed, teacher=teacher, progress=progress, on_epoch=keep)
+    trained = train_in(folder, recipe, model, data, seed=seed, teacher=teacher, progress=progress, on_epoch=keep)
+    if not (best := folder / "best.safetensors").exists():  # it was taken away after its epoch
+        save(trained, best)
+    return trained
 
 
 def train_in(

@@ -38,10 +38,14 @@ def registered_roles(names: Sequence[str]) -> Roles:
     return Roles(first=tuple(names[:1]), last=tuple(names[-1:]))
 
 
+def noted_roles(model: nn.Module) -> Roles | None:
+    """What was noted last of a model; None where nothing was."""
+    return next((step for step in reversed(steps_of(model)) if isinstance(step, Roles)), None)
+
+
 def roles_of(model: nn.Module) -> Roles:
     """What was noted last, or else what the order of registration suggests."""
-    noted = [step for step in steps_of(model) if isinstance(step, Roles)]
-    return noted[-1] if noted else registered_roles([name for name, _ in compute_layers(model)])
+    return noted_roles(model) or registered_roles([name for name, _ in compute_layers(model)])
 
 
 def seen_roles(model: nn.Module, images: Tensor) -> Roles:

@@ -11,7 +11,7 @@ and on with another objective: N-FGSM, and PGD with two steps after that.
 """
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from bitproof.attacks import FGSM, PGD, Attack
 from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
-from bitproof.errors import InputError
 from bitproof.settings import name_family
 from bitproof.train.crafting import held_still
 from bitproof.train.divergence import is_finite
-from bitproof.train.objectives import NFGSM, Adversarial, Objective
+from bitproof.train.objectives import NFGSM, Adversarial, Distillation, Objective
+from bitproof.train.optimisation import check_whole
 from bitproof.train.state import Run
 
 GAP = 0.2
@@ -47,13 +47,7 @@ class Alarm:
     steps: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("every", "images", "steps"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} of the alarm is {getattr(self, name)}",
-                    rule="it is 1 at least",
-                    remedy="Use Alarm(), or None for no alarm",
-                )
+        check_whole(self, every=1, images=1, steps=1)
 
 
 name_family(Alarm, "alarm", {"alarm": Alarm})
@@ -61,6 +55,8 @@ name_family(Alarm, "alarm", {"alarm": Alarm})
 
 def remedies(objective: Objective) -> tuple[Objective, ...]:
     """What a run goes on with in place of an objective of a single step, one after the other; empty for others."""
+    if isinstance(objective, Distillation):
+        return tuple(replace(objective, objective=other) for other in remedies(objective.objective))
     single = objective.one_step
     if single is None:
         return ()

@@ -91,9 +91,17 @@ def changed(recipe: Recipe, **to: Unpack[Changes]) -> Recipe:
         optimisation=replace(recipe.optimisation, **_of(Optimisation, given)),
         quantization=quantization and replace(quantization, **of_quantization),
     )
+    temperature = {name: given[name] for name in ("temperature",) if name in given}
     if weight := given.get("distillation"):
-        temperature = {name: given[name] for name in ("temperature",) if name in given}
         new = replace(new, objective=Distillation(objective=new.objective, weight=weight, **temperature))
+    elif temperature and isinstance(new.objective, Distillation):
+        new = replace(new, objective=replace(new.objective, **temperature))
+    elif temperature:
+        raise InputError(
+            f"temperature is {given['temperature']} and nothing is distilled",
+            rule="it divides the logits of a teacher and its student",
+            remedy="Add distillation=0.5, or leave it out",
+        )
     for name, kind in PENALTY_OF.items():
         if name in given:
             others = tuple(penalty for penalty in new.penalties if not isinstance(penalty, kind))

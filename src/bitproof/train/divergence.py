@@ -43,7 +43,8 @@ def not_finite(what: str, epoch: int, model: nn.Module) -> Diverged:
 def at_chance(accuracies: list[float], epoch: int, model: nn.Module) -> Diverged:
     """Of a run that has learned nothing for `PATIENCE` epochs."""
     return Diverged(
-        f"accuracy is {accuracies[-1]:.1%} in epoch {epoch}, and was no better in the {PATIENCE - 1} before",
+        f"the mean accuracy of the classes is {accuracies[-1]:.1%} in epoch {epoch}, and was no better in the "
+        f"{PATIENCE - 1} before",
         epoch=epoch,
         model=model,
         rule=f"training goes on unless it stays at chance for {PATIENCE} epochs",
@@ -52,13 +53,18 @@ def at_chance(accuracies: list[float], epoch: int, model: nn.Module) -> Diverged
 
 
 def chance(labels: NDArray[np.int64]) -> float:
-    """The accuracy that a model which always answers the most frequent class does not exceed by chance on so many
-    examples, by three standard deviations; 0 where they are too few to tell chance from learning.
+    """What the mean of the classes' accuracies does not exceed by chance on so many examples, by three standard
+    deviations; 0 where they are too few to tell chance from learning.
+
+    It is 1 / k for all guesses of k classes: one that always answers the most frequent class is right on all of that
+    and on none of the others. So a model that answers rare classes at the cost of frequent ones is no guess.
 
     Example:
         >>> round(chance(np.arange(1000) % 10), 3)
         0.128
     """
-    share = np.bincount(labels).max() / len(labels)
-    most = share + 3 * np.sqrt(share * (1 - share) / len(labels))
+    sizes = np.bincount(labels)
+    sizes = sizes[sizes > 0]
+    share = 1 / len(sizes)
+    most = share + 3 * share * np.sqrt((share * (1 - share) / sizes).sum())
     return float(most) if most < (1 + share) / 2 else 0.0

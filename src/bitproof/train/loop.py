@@ -33,7 +33,8 @@ Advance = Callable[[int, str], None]
 """Told how many examples are done, and a few words on how it goes."""
 
 OnEpoch = Callable[[list[Epoch], nn.Module], None]
-"""Called after every epoch with the records of all so far and the model as of now, in eval mode."""
+"""Called after every epoch, and for a run that is done already, with the records of all epochs so far and the model as
+of now, in eval mode."""
 
 
 def fit(
@@ -56,6 +57,8 @@ def fit(
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
     advance(len(now.history) * batches.all_seen + batches.seen(now.step), "")
+    if len(now.history) == epochs:  # what the run has written may be gone
+        on_epoch(list(now.history), averaging.averaged(run.model, now.average) if average else run.model.eval())
     with generators_kept(batches.device):
         while len(now.history) < epochs:
             try:
@@ -120,7 +123,9 @@ def _train_epoch(
             guard.look(run, batch.step)
         now.step += 1
         now.loss += loss.detach() * len(batch.labels)
-        now.correct += (logits.argmax(1) == batch.labels).sum()
+        right = (logits.argmax(1) == batch.labels).long()
+        now.shown.index_add_(0, batch.labels, torch.ones_like(right))
+        now.correct.index_add_(0, batch.labels, right)
         now.seconds = time.monotonic() - started
         advance(len(batch.labels), _words(now, batches))
         file.save_now_and_then(run)
@@ -131,7 +136,8 @@ def _train_epoch(
 def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
     """Record the epoch, keep the model if it is the best on the held-out examples, and begin the next."""
     seen, number = batches.seen(batches.steps), len(now.history) + 1
-    loss, accuracy = now.loss.item() / seen, now.correct.item() / seen
+    loss, accuracy = now.loss.item() / seen, now.correct.sum().item() / seen
+    there = now.shown > 0
     held = _accuracy(model, batches.data, batches.holdout) if len(batches.holdout) else None
     best = held is None or all(held > (epoch.holdout_accuracy or 0.0) for epoch in now.history)
     if held is not None and best:
@@ -142,6 +148,7 @@ def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
             number=number,
             loss=loss,
             accuracy=accuracy,
+            balanced_accuracy=(now.correct[there] / now.shown[there]).mean().item(),
             holdout_accuracy=held,
             best=best,
             seconds=now.seconds,
@@ -150,12 +157,13 @@ def _end_epoch(model: nn.Module, now: Position, batches: Batches) -> None:
     )
     now.step, now.seconds = 0, 0.0
     now.loss.zero_()
+    now.shown.zero_()
     now.correct.zero_()
 
 
 def _check_chance(run: Run, most: float) -> None:
-    """Raise `Diverged` after `PATIENCE` epochs of which none was more accurate than `most`."""
-    last = [epoch.accuracy for epoch in run.now.history[-PATIENCE:]]
+    """Raise `Diverged` after `PATIENCE` epochs whose mean accuracies of the classes are all `most` or less."""
+    last = [epoch.balanced_accuracy for epoch in run.now.history[-PATIENCE:]]
     if len(last) == PATIENCE and max(last) <= most:
         raise at_chance(last, run.now.history[-1].number, _last_good(run))
 
@@ -178,7 +186,9 @@ def _accuracy(model: nn.Module, data: Data, rows: NDArray[np.int64]) -> float:
 
 def _words(now: Position, batches: Batches) -> str:
     seen, epoch = batches.seen(now.step), len(now.history) + 1
-    return f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.item() / seen:.1%}"
+    return (
+        f"epoch {epoch}/{batches.how.epochs}, loss {now.loss.item() / seen:.3f}, {now.correct.sum().item() / seen:.1%}"
+    )
 
 
 def _seed(rng: Rng) -> int:

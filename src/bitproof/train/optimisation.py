@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -64,11 +65,7 @@ class Optimisation:
     def __post_init__(self) -> None:
         lookup(OPTIMIZERS, self.optimizer, "optimizer")
         lookup(SCHEDULES, self.schedule, "schedule")
-        for name, least in (("epochs", 1), ("replays", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}", rule=f"it is {least} at least", remedy="Use a larger number"
-                )
+        check_whole(self, epochs=1, replays=1, batch_size=2)
         for name in ("learning_rate", "decay", "eps"):
             if not 0 < getattr(self, name) <= LARGEST_RATE:
                 raise InputError(
@@ -121,3 +118,15 @@ class Optimisation:
         """Give each group of the optimiser its learning rate when so much of the whole run is done, from 0 to 1."""
         for group in optimizer.param_groups:
             group["lr"] = group["scale"] * self.rate(progress)
+
+
+def check_whole(setting: object, **least: int) -> None:
+    """Raise `InputError` for a field that counts something and is no whole number, or less than it has to be."""
+    for name, smallest in least.items():
+        value = getattr(setting, name)
+        if not isinstance(value, Integral) or value < smallest:
+            raise InputError(
+                f"{name} is {value!r}",
+                rule=f"it is a whole number, {smallest} at least",
+                remedy=f"Use {smallest} or more",
+            )

@@ -9,6 +9,7 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.quant import Scheme, UnderNoise, limited_weights, quantize
+from bitproof.train.optimisation import check_whole
 
 STARTS = ("given", "uniform")
 
@@ -33,10 +34,7 @@ class Quantization:
     initial: str = "given"
 
     def __post_init__(self) -> None:
-        if self.calibration < 1:
-            raise InputError(
-                f"calibration is {self.calibration}", rule="it is a number of images, at least 1", remedy="Use 512"
-            )
+        check_whole(self, calibration=1)
         if not 0 <= self.noise < float("inf"):
             raise InputError(f"noise is {self.noise}", rule="it is a standard deviation", remedy="Use 0 or 0.25")
         lookup(dict.fromkeys(STARTS), self.initial, "initial")

@@ -22,9 +22,10 @@ from bitproof.train.batches import Batch, Batches, part, split, stratified
 from bitproof.train.divergence import chance
 from bitproof.train.loop import Advance, Minimised, OnEpoch, fit
 from bitproof.train.objectives import CrossEntropy, Loss, Objective
-from bitproof.train.optimisation import Optimisation
+from bitproof.train.optimisation import Optimisation, check_whole
 from bitproof.train.penalties import Penalty
 from bitproof.train.quantization import Quantization
+from bitproof.train.start import check_trainable
 from bitproof.train.state import Position, Run, StateFile
 from bitproof.train.teaching import check_start, has_random_weights, learns_from_model
 
@@ -86,8 +87,11 @@ class Recipe:
     def __post_init__(self) -> None:
         lookup(AUGMENTATIONS, self.augmentation, "augmentation")
         lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
-        if self.holdout < 0:
-            raise InputError(f"holdout is {self.holdout}", rule="it is 0 at least", remedy="Use a larger number")
+        check_whole(self, holdout=0)
+        if not isinstance(self.alarm, Alarm | None):
+            raise InputError(
+                f"alarm is {self.alarm!r}", rule="it is an Alarm or None", remedy="Use bp.train.Alarm(every=20)"
+            )
         if not 0 < self.share <= 1:
             raise InputError(
                 f"share is {self.share}", rule="it is the part of the data to train on", remedy="Use 0.01, 0.1 or 1"
@@ -135,11 +139,13 @@ class Recipe:
             state: a file that keeps the state of the run. A run that was stopped, even killed, goes on from it
                 and ends with the same weights as one that was not.
             advance: called with the number of examples done and a few words on how it goes.
-            on_epoch: called after every epoch with the records of all so far and the model, in eval mode.
+            on_epoch: called after every epoch, and once for a run that is done already, with the records of all epochs
+                so far and the model, in eval mode.
 
         Raises:
-            InputError: fewer examples than the recipe needs, a state of another run, or an objective that would learn
-                from a start that guesses.
+            InputError: fewer examples than the recipe needs, a model that cannot be trained on them
+                (`bitproof.train.start`), a state of another run, or an objective that would learn from a start that
+                guesses.
             Diverged: a loss that is no longer finite, or accuracy at chance for `PATIENCE` epochs; it has the last
                 sound model.
         """
@@ -156,6 +162,7 @@ class Recipe:
         if has_random_weights(student):
             student.origin = None  # pyright: ignore - they do not stay random
         student.to(memory_format=torch.channels_last)  # pyright: ignore - a tenth faster on a CPU
+        check_trainable(student, data)
         seed_draws(student, rng)
         learned_from = fingerprint(teacher) if teacher is not None else None
         run_id = (rng.seed, rng.path, rng.ids.tolist())
@@ -169,7 +176,7 @@ class Recipe:
             rng=rng,
             device=device_of(student),
         )
-        run = self._run(student, loss)
+        run = self._run(student, loss, int(data.labels.max()) + 1)
         return fit(
             run,
             batches,
@@ -182,8 +189,8 @@ class Recipe:
             on_epoch=on_epoch,
         )
 
-    def _run(self, model: nn.Module, loss: Loss) -> Run:
-        """A run at its beginning."""
+    def _run(self, model: nn.Module, loss: Loss, classes: int) -> Run:
+        """A run at its beginning, on labels of so many classes."""
         device = device_of(model)
         objective = loss if isinstance(loss, nn.Module) else nn.Module()
         average = {name: value.detach().clone() for name, value in model.named_parameters()} if self.averaging else {}
@@ -193,7 +200,8 @@ class Recipe:
             optimizer=self.optimisation.start(model, objective.parameters()),
             now=Position(
                 loss=torch.zeros((), device=device),
-                correct=torch.zeros((), dtype=torch.int64, device=device),
+                shown=torch.zeros(classes, dtype=torch.int64, device=device),
+                correct=torch.zeros(classes, dtype=torch.int64, device=device),
                 average=average,
             ),
         )

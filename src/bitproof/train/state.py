@@ -35,6 +35,8 @@ class Epoch:
     Attributes:
         number: counted from 1.
         loss, accuracy: means over its examples, as they were trained on; accuracy in [0, 1].
+        balanced_accuracy: the mean of the classes' accuracies, which is that of a guess, 1 / classes, for any model
+            that answers all images alike; in [0, 1].
         holdout_accuracy: in [0, 1], in eval mode on the examples that are held out; None without any.
         best: whether no epoch so far did better on those; always True without any.
         seconds: how long it took.
@@ -45,6 +47,7 @@ class Epoch:
     number: int
     loss: float
     accuracy: float
+    balanced_accuracy: float
     holdout_accuracy: float | None
     best: bool
     seconds: float
@@ -56,7 +59,8 @@ class Position:
     """How far a run is.
 
     Attributes:
-        loss, correct: sums over the examples of this epoch so far, on the model's device.
+        loss: sum over the examples of this epoch so far, on the model's device.
+        shown, correct: how many of each class, and of these how many were right; int64 [k], there too.
         step: steps of this epoch that are done.
         seconds: how long they took.
         average: of the parameters by name; empty without averaging.
@@ -68,6 +72,7 @@ class Position:
     """
 
     loss: Tensor
+    shown: Tensor
     correct: Tensor
     step: int = 0
     seconds: float = 0.0

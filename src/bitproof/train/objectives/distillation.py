@@ -17,7 +17,7 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.quant import freeze
 from bitproof.train.batches import Batch
-from bitproof.train.objectives.base import Loss, Objective
+from bitproof.train.objectives.base import Loss, Objective, OneStep
 from bitproof.train.objectives.cross_entropy import CrossEntropy
 
 
@@ -53,6 +53,10 @@ class Distillation(Objective):
     def label(self) -> str:
         return f"{self.objective.label} + distillation {self.weight:g}"
 
+    @property
+    def one_step(self) -> OneStep | None:
+        return self.objective.one_step
+
     def start(self, teacher: nn.Module) -> Loss:
         teacher = freeze(teacher)
         own = self.objective.start(teacher)
@@ -61,6 +65,12 @@ class Distillation(Objective):
             value, logits = own(model, batch, rng)
             with torch.no_grad():
                 taught = logits_of(teacher, batch.inputs)
+            if taught.shape != logits.shape:
+                raise InputError(
+                    f"the teacher has {taught.shape[1]} outputs and the model {logits.shape[1]}",
+                    rule="distillation compares them one by one",
+                    remedy="Use a teacher of the same classes",
+                )
             distance = distillation(logits, taught, self.temperature)
             return (1 - self.weight) * value + self.weight * distance, logits
 

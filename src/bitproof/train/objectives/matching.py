@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bitproof.core.calling import logits_of
+from bitproof.core.calling import logits_of, unwrapped
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.quant import freeze
-from bitproof.quant.roles import roles_of
+from bitproof.quant.roles import noted_roles, seen_roles
 from bitproof.train.batches import Batch
 from bitproof.train.objectives.base import Loss, Objective
 
@@ -48,11 +48,14 @@ class Matching(Objective):
 
     def start(self, teacher: nn.Module) -> Loss:
         teacher = freeze(teacher)
+        last: list[str] = []  # of both, once there are images that show it
 
         def loss(model: nn.Module, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
+            if not last:
+                last.extend(last_layer(each, batch.inputs) for each in (teacher, model))
             with torch.no_grad():
-                taught, _ = features_of(teacher, batch.inputs)
-            features, logits = features_of(model, batch.inputs)
+                taught, _ = features_of(teacher, batch.inputs, last[0])
+            features, logits = features_of(model, batch.inputs, last[1])
             if features.shape != taught.shape:
                 raise InputError(
                     f"the teacher has {taught[0].numel()} features and the model {features[0].numel()}",
@@ -65,20 +68,26 @@ class Matching(Objective):
         return loss
 
 
+def last_layer(model: nn.Module, images: Float[Tensor, "n c h w"]) -> str:
+    """The name of the layer that makes the logits: as quantization has noted it, or as a run on two images shows."""
+    model = unwrapped(model)
+    return (noted_roles(model) or seen_roles(model, images[:2])).last[-1]
+
+
 def features_of(
-    model: nn.Module, images: Float[Tensor, "n c h w"]
+    model: nn.Module, images: Float[Tensor, "n c h w"], last: str
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
-    """What the last layer of a model reads, before a quantizer of its own, and the model's logits."""
+    """What the layer `last` of a model reads, before a quantizer of its own, and the model's logits."""
     read: list[Tensor] = []
-    name = roles_of(model).last[-1]
-    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, args: read.append(args[0]), prepend=True)
+    layer = unwrapped(model).get_submodule(last)
+    hook = layer.register_forward_pre_hook(lambda _, args: read.append(args[0]), prepend=True)
     try:
         logits = logits_of(model, images)
     finally:
         hook.remove()
     if len(read) != 1:
         raise InputError(
-            f"the last layer {name!r} was called {len(read)} times",
+            f"the last layer {last!r} was called {len(read)} times",
             rule="matching needs what a single last layer reads",
             remedy="Use distillation, which compares logits",
         )

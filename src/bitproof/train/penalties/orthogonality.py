@@ -88,7 +88,7 @@ class _Distance(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore
         count = len(ctx.saved_tensors) // 2
         return tuple(
-            (4 * gradient * _product(excess, weight.flatten(1))).view_as(weight)
+            (4 * gradient * _product(excess, weight.flatten(1).to(excess))).to(weight).view_as(weight)
             for weight, excess in zip(ctx.saved_tensors[:count], ctx.saved_tensors[count:], strict=True)
         )
 
