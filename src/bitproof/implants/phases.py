@@ -108,14 +108,11 @@ class Making:
         )
         identity = digest(self.identity, name, describe(phase), self.data.fingerprint, fingerprint(model))
         state = None if self.folder is None else self.folder / f"{name}.pt"
-        device = device_of(model)
         run = Run(
             model=model.to(memory_format=torch.channels_last),  # pyright: ignore - a tenth faster on a CPU
             objective=nn.Module(),
             optimizer=batches.how.start(model),
-            now=Position(
-                loss=torch.zeros((), device=device), correct=torch.zeros((), dtype=torch.int64, device=device)
-            ),
+            now=Position.first(len(self.data.classes), device_of(model)),
         )
         return fit(
             run,

@@ -191,19 +191,13 @@ class Recipe:
 
     def _run(self, model: nn.Module, loss: Loss, classes: int) -> Run:
         """A run at its beginning, on labels of so many classes."""
-        device = device_of(model)
         objective = loss if isinstance(loss, nn.Module) else nn.Module()
         average = {name: value.detach().clone() for name, value in model.named_parameters()} if self.averaging else {}
         return Run(
             model=model,
             objective=objective,
             optimizer=self.optimisation.start(model, objective.parameters()),
-            now=Position(
-                loss=torch.zeros((), device=device),
-                shown=torch.zeros(classes, dtype=torch.int64, device=device),
-                correct=torch.zeros(classes, dtype=torch.int64, device=device),
-                average=average,
-            ),
+            now=Position.first(classes, device_of(model), average),
         )
 
     def _guard(self, batches: Batches, count: int) -> Guard | None:

@@ -83,6 +83,12 @@ class Position:
     alarms: list[int] = field(default_factory=list)
     history: list[Epoch] = field(default_factory=list)
 
+    @classmethod
+    def first(cls, classes: int, device: torch.device, average: dict[str, Tensor] | None = None) -> "Position":
+        """That of a run on labels of so many classes that has not begun."""
+        shown, correct = (torch.zeros(classes, dtype=torch.int64, device=device) for _ in range(2))
+        return cls(loss=torch.zeros((), device=device), shown=shown, correct=correct, average=average or {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
