@@ -136,6 +136,17 @@ def test_gradients_are_those_of_the_mean_of_the_members():
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+def test_answers_are_votes_and_one_more_that_is_split_by_probability():
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval() for _ in range(4)]
+    images = torch.rand(64, 1, 2, 2)
+    shares = Ensemble(agreeing=3)(*nets)(images).exp()
+    assert torch.allclose(shares.sum(1), torch.ones(64), atol=1e-6)  # four votes, and one more that is split
+    said = torch.stack([net(images) for net in nets])
+    votes = nn.functional.one_hot(said.argmax(2), 3).sum(0)
+    assert torch.allclose(5 * shares - votes, said.softmax(2).mean(0), atol=1e-5)
+
+
 def test_mistakes_are_explained():
     with pytest.raises(InputError, match="models of the classes 4, 5: .*same classes in the same order"):
         Ensemble(agreeing=2)(Table(0), Table(1, classes=5))(torch.zeros(1, 1, 2, 2))
