@@ -88,6 +88,26 @@ def test_copies_are_certified_from_few_shared_draws():
     assert (own.draws, found["copy"].draws) == (4000, 1000)
 
 
+def test_a_copy_that_answers_alike_loses_only_what_few_draws_cannot_tell():
+    how, model, shown = Smoothing(sigma=0.25, draws=4000), linear(), images()
+    own, found = incremental(how, model, {"same": model}, shown, paired=1000)
+    smoothed = how(model)
+    chosen = smoothed.counts(shown, "first", how.first).argmax(1)
+    leading = smoothed.counts(shown, "counted", 4000)[np.arange(len(shown)), chosen]
+    assert own.radii.tolist() == radius(lower_bound(leading, 4000, how.alpha), 0.25).tolist()
+    unseen = 1 - (how.alpha / 2) ** (1 / 1000)  # the upper bound where none of 1,000 draws differs
+    expected = radius(lower_bound(leading, 4000, how.alpha / 2) - unseen, 0.25)  # each bound fails with alpha / 2
+    assert found["same"].radii.tolist() == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_the_class_that_is_certified_is_chosen_on_draws_of_its_own(monkeypatch):
+    smoothed = Smoothing(sigma=0.25, draws=100, first=10)(linear())
+    given = {"first": np.array([[9, 1], [9, 1]]), "counted": np.array([[99, 1], [1, 99]])}
+    monkeypatch.setattr(type(smoothed), "counts", lambda self, images, purpose, draws: given[purpose])
+    radii = smoothed.examine(images(2)).values["radius"]
+    assert radii[0] > 0 and radii[1] == 0
+
+
 def test_certified_accuracy_is_stored_and_an_attack_inside_the_radius_is_told(model, data):
     smoothed, few = Smoothing(sigma=0.12, draws=100, first=20)(model), data.take(8)
     tested, attack = {"float": model, "behind": smoothed}, ["pgd:norm=l2,eps=0.1,steps=2"]

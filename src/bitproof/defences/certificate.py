@@ -27,7 +27,7 @@ def upper_bound(successes: Counts, draws: int, alpha: float) -> Float64[np.ndarr
 
 def radius(probability: Float64[np.ndarray, " n"], sigma: float) -> Float64[np.ndarray, " n"]:
     """The l2 radius that a lower bound of the class's probability certifies; 0 where it is not above 1/2."""
-    return np.where(probability > 0.5, sigma * norm.ppf(np.maximum(probability, 0.5)), 0.0)
+    return sigma * norm.ppf(np.maximum(probability, 0.5))
 
 
 def fewest(alpha: float) -> int:
