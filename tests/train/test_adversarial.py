@@ -136,6 +136,8 @@ def test_trades_by_hand(model, batch):
     by_hand = F.cross_entropy(logits, batch.labels) + 6 * (p * (p / q).log()).sum(1).mean()
     assert value.item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert divergence(logits, logits).item() == pytest.approx(0, abs=1e-6)
+    sure, even = torch.tensor([[0.9, 0.1]]).log(), torch.zeros(1, 2)
+    assert divergence(sure, even).item() == pytest.approx(0.368, abs=1e-3)  # 0.511 the other way round
 
 
 def test_trades_has_gradients_through_both_answers(model, batch):
