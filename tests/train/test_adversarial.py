@@ -173,6 +173,7 @@ def test_replays_show_each_batch_again():
     assert len(ids) == batches.steps == 4 and ids[0] == ids[1] != ids[2] == ids[3]
     assert [batches.seen(step) for step in range(5)] == [0, 3, 6, 9, 12]
     assert [b.ids.tolist() for b in batches.of_epoch(0, 3)] == ids[3:]
+    assert [b.step for b in batches.of_epoch(2, 1)] == [9, 10, 11]  # of the whole run: what is drawn by it never recurs
 
 
 def test_any_attack_trains_and_goes_to_its_end(model, batch):
