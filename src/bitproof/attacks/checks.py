@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bitproof.attacks.goal import Goal
-from bitproof.core.calling import ROUNDING, Model, check_classes, check_logits, logits_of, module_of
+from bitproof.core.calling import Model, check_classes, check_logits, check_range, logits_of, module_of
 from bitproof.errors import InputError
 from bitproof.subjects import steadiness
 
@@ -38,13 +38,7 @@ def check_task(model: Model, inputs: Tensor, labels: Tensor, targets: Tensor | N
             rule="BatchNorm, dropout and some quantizers would let the examples of a batch, and chance, decide",
             remedy="Call model.eval() first",
         )
-    low, high = (v.item() for v in torch.aminmax(inputs)) if inputs.numel() else (0.0, 0.0)
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
-        raise InputError(
-            f"inputs range from {low:.4g} to {high:.4g}",
-            rule="images lie in [0, 1]",
-            remedy="Divide 8-bit images by 255; normalisation is the model's first layer",
-        )
+    check_range(inputs, "inputs")
     if targets is not None and bool((targets == labels).any()):
         raise InputError(
             f"{int((targets == labels).sum())} of {len(labels)} targets equal their labels",

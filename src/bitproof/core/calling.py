@@ -148,6 +148,17 @@ def check_logits(logits: Tensor, images: Tensor, who: str = "the model") -> None
         )
 
 
+def check_range(images: Tensor, what: str) -> None:
+    """Raise `InputError` for images, called `what`, that leave [0, 1] by more than `ROUNDING`, or hold NaN."""
+    low, high = (value.item() for value in torch.aminmax(images)) if images.numel() else (0.0, 0.0)
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
+        raise InputError(
+            f"{what} range from {low:.4g} to {high:.4g}",
+            rule="images lie in [0, 1]",
+            remedy="Divide 8-bit images by 255; normalisation is the model's first layer",
+        )
+
+
 def check_classes(outputs: int, largest: int) -> None:
     """Raise `InputError` unless a model of so many outputs has one for the largest label (or target) of a task."""
     if largest >= outputs:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from bitproof.core.calling import ROUNDING, device_of, logits_of
+from bitproof.core.calling import check_range, device_of, logits_of
 from bitproof.core.copying import copied
 from bitproof.core.defended import Defended, defended
 from bitproof.data import Data
@@ -127,13 +127,7 @@ def clean_images(defence: Defence, clean: Clean) -> Float[Tensor, "n c h w"]:
             rule="its threshold is chosen on clean images, others than those that it is tested on",
             remedy="Pass clean=bp.load_data(..., split='train', limit=512), or name the threshold",
         )
-    low, high = (value.item() for value in torch.aminmax(images))
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # catches NaN too
-        raise InputError(
-            f"clean images range from {low:.4g} to {high:.4g}",
-            rule="images lie in [0, 1]",
-            remedy="Divide 8-bit images by 255; normalisation is the model's first layer",
-        )
+    check_range(images, "clean images")
     return images
 
 

@@ -35,11 +35,6 @@ STARTS = ("random", "non-robust", "robust")
 WEAK = ("non-robust ptq", "random vanilla", "non-robust vanilla")
 """Rows of Table 1 that are about attacks of at most 2/255; the others are about 8/255."""
 
-_METHOD = {
-    "smoke": Scheme("pact", weight_bits=8, act_bits=8),
-    "reduced": Scheme("lsq", weight_bits=8, act_bits=8),
-    "full": Scheme("pact", weight_bits=8, act_bits=8),
-}
 _EACH = {"vanilla": 2, "adversarial": 16, "matching": 3}
 """Passes that a training image costs: PGD-7 has 8 steps of two, matching asks the teacher too."""
 
@@ -99,6 +94,11 @@ SCALED: dict[str, Conditions] = {
 }
 
 
+def _method(scale: str) -> Scheme:
+    """PACT as in the paper, or LSQ where the network has no BatchNorm; with 8 bits."""
+    return Scheme("lsq" if scale == "reduced" else "pact", weight_bits=8, act_bits=8)
+
+
 def grid_at(scale: str, ways: Sequence[str], starts: Sequence[str], bits: Sequence[int]) -> Grid:
     """The paper's grid, with shorter trainings at small scales."""
     chosen: dict[str, Any] = {"ways": tuple(ways), "starts": tuple(starts), "bits": tuple(bits)}
@@ -109,7 +109,7 @@ def grid_at(scale: str, ways: Sequence[str], starts: Sequence[str], bits: Sequen
     short: dict[str, Any] = {"epochs": 1 if small else 2, "batch_size": 50, "learning_rate": 0.01}
     short["augmentation"] = "none" if small else "crop-flip"
     if not small:
-        short |= {"scheme": _METHOD["reduced"], "penalty": 0}
+        short |= {"scheme": _method(scale), "penalty": 0}
     plain = standard(epochs=4 if small else 6, batch_size=50)
     return Grid(
         **chosen,
@@ -163,7 +163,7 @@ def _alone(scale: str, setting: str) -> Study:
         "float": Trained(recipe=grid.recipe("vanilla", "random", 32), architecture=grid.architecture)
     }
     eight = grid.recipe("vanilla", "random", 8)
-    method = _METHOD[scale]
+    method = _method(scale)
     for bits in (2, 8) if small else (2, 3, 4, 6, 8):
         for part, on in (("activations", (32, bits)), ("weights", (bits, 32))):
             recipe = changed(eight, scheme=replace(method, weight_bits=on[0], act_bits=on[1]))

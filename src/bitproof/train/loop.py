@@ -57,8 +57,12 @@ def fit(
     file.restore(run)
     now, epochs = run.now, batches.how.epochs
     advance(len(now.history) * batches.all_seen + batches.seen(now.step), "")
+
+    def shown() -> nn.Module:
+        return averaging.averaged(run.model, now.average) if average else run.model
+
     if len(now.history) == epochs:  # what the run has written may be gone
-        on_epoch(list(now.history), averaging.averaged(run.model, now.average) if average else run.model.eval())
+        on_epoch(list(now.history), shown().eval())
     with generators_kept(batches.device):
         while len(now.history) < epochs:
             try:
@@ -67,12 +71,12 @@ def fit(
                 raise not_finite(f"loss is {error.value}", len(now.history) + 1, _last_good(run)) from None
             if not is_finite(run.model):
                 raise not_finite("weights are not finite", len(now.history) + 1, _last_good(run))
-            shown = averaging.averaged(run.model, now.average) if average else run.model
-            _end_epoch(shown, now, batches)
+            model = shown()
+            _end_epoch(model, now, batches)
             if stuck is not None:
                 _check_chance(run, stuck)
             keep(run)
-            on_epoch(list(now.history), shown)
+            on_epoch(list(now.history), model)
             file.save(run)
     if now.best:
         run.model.load_state_dict(now.best)
