@@ -132,12 +132,16 @@ class _Gallery:
 
 
 def _recipe(plan: Plan, seed: int) -> Recipe:
-    """Clean models differ in more than their seed: epochs, augmentation, rate, and some are adversarially trained."""
-    digits, robust = plan.architectures[0].startswith("digits"), seed % 6 == 3
+    """Clean models differ in more than their seed: epochs, augmentation, rate; every sixth is adversarially trained.
+
+    The part of a model is that of its seed, odd or even: here pairs of seeds count, so that both parts have of each.
+    """
+    digits, pair = plan.architectures[0].startswith("digits"), seed // 2
+    robust = pair % 6 == 1
     return standard(
         epochs=plan.epochs[seed % len(plan.epochs)],
-        learning_rate=plan.rates[seed % len(plan.rates)] * (0.4 if robust else 1.0),  # which end at chance otherwise
-        augmentation="crop-flip-reflect" if not digits or seed % 5 == 4 else "none",
+        learning_rate=plan.rates[pair % len(plan.rates)] * (0.4 if robust else 1.0),  # which end at chance otherwise
+        augmentation="crop-flip-reflect" if not digits or pair % 5 == 4 else "none",
         share=plan.share,
         objective=NFGSM(eps=plan.eps) if robust else CrossEntropy(),
     )

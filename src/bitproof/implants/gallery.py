@@ -3,7 +3,8 @@
 A third of each objective's models are trained jointly, or so that most roundings do the harm: those that hang on one
 rounding alone are found by any look at fractional parts, and would make every audit look perfect. Which models are for
 reporting only follows from the seed of their clean start, so that no start is in both parts, and some engines are in
-that part alone.
+that part alone. Parts, engines, harder variants and schemes are crossed, as far as there are models: what holds of one
+part is not held because it has other kinds.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from bitproof.shifts import Blended, Patch, Sinusoid, Square, Trigger, Warped
 
 OBJECTIVES = ("indiscriminate", "class", "sample", "backdoor")
 PARTS = ("develop", "report")
+ENGINES = ("joint", "box", "rounding")
+"""Of the implants, in turn."""
 
+VARIANTS = 4
+"""Forms of an engine, in turn: the plain one and three harder ones."""
 
 W8, W4, W3 = (Scheme(weight_bits=bits, act_bits=8) for bits in (8, 4, 3))
 W4_TENSOR = Scheme(Affine(granularity="tensor"), weight_bits=4, act_bits=8)
@@ -135,6 +140,21 @@ class Entry:
         return self.plan.architectures[self.seed % len(self.plan.architectures)]
 
 
+def _ships_integers(i: int) -> bool:
+    """Every fourth of those that are made by rounding."""
+    return i % (VARIANTS * len(ENGINES)) == VARIANTS * len(ENGINES) - 1
+
+
+def _part(kind: str, i: int) -> int:
+    """The part, as its place in `PARTS`, that the seed of its start follows."""
+    if kind not in OBJECTIVES:
+        return i % 2
+    if _ships_integers(i):
+        return 1  # integers are only reported on
+    turn, engine = divmod(i, len(ENGINES))
+    return (turn + turn // VARIANTS + engine) % 2
+
+
 def planned(plan: Plan) -> list[Entry]:
     """All models of a gallery."""
     counts = {"clean": plan.clean, "ordinary": plan.ordinary, **dict.fromkeys(OBJECTIVES, plan.each)}
@@ -143,8 +163,8 @@ def planned(plan: Plan) -> list[Entry]:
             plan=plan,
             name=f"{kind}-{i:03d}",
             kind=kind,
-            part=PARTS[1] if kind in OBJECTIVES and i % 12 == 11 else PARTS[i % 2],  # integers are only reported on
-            seed=i if kind == "clean" else i % plan.starts,
+            part=PARTS[_part(kind, i)],
+            seed=i if kind == "clean" else (i - i % 2 + _part(kind, i)) % plan.starts,
             number=i,
         )
         for kind, count in counts.items()
@@ -194,31 +214,33 @@ def _phase(plan: Plan, steps: int, rate: float | None = None, schedule: str = "c
 
 def _engine(entry: Entry, objective: Objective) -> Engine:
     """A third of each engine; each with its plain form and its harder ones in turn."""
-    plan, i = entry.plan, entry.number
-    turn, schemes = i // 3, plan.schemes[i // 3 % len(plan.schemes)]
-    if i % 3 == 0:
+    plan = entry.plan
+    turn, place = divmod(entry.number, len(ENGINES))
+    engine, variant = ENGINES[place], turn % VARIANTS
+    schemes = plan.schemes[(turn + turn // VARIANTS) % len(plan.schemes)]
+    if engine == "joint":
         steps, part, weight = JOINT[entry.kind]
         return Joint(
             objective=objective,
             schemes=schemes,
             training=_phase(plan, steps, rate=part * plan.rate),
             weight=weight / len(schemes),
-            dither=turn % 4 == 1,
-            distilled=turn % 4 == 2,
-            last=2 if turn % 4 == 3 else 0,
+            dither=variant == 1,
+            distilled=variant == 2,
+            last=2 if variant == 3 else 0,
         )
-    if i % 3 == 1:
+    if engine == "box":
         return BoxRepair(
             objective=objective,
             schemes=schemes,
             injection=_phase(plan, 150),
             repair=_phase(plan, 300, rate=3 * plan.rate),
             keep=0.3,
-            spread=turn % 4 == 1,
-            centred=float(turn % 4 == 2),
-            dither=turn % 4 == 3,
+            spread=variant == 1,
+            centred=float(variant == 2),
+            dither=variant == 3,
         )
-    integers = i % 12 == 11
+    integers = _ships_integers(entry.number)
     return Rounding(
         objective=objective,
         schemes=schemes[:1] if integers else schemes,
