@@ -160,6 +160,14 @@ def test_the_hessian_of_a_linear_model_is_known():
     assert found.backwards == 70 * (1 + 400 + 3 * found.steps)
 
 
+def test_few_images_have_errors_and_one_says_that_its_error_is_unknown():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(72, 3)).eval()
+    look = LossCurvature(draws=4, iterations=5)
+    few, one = (look({"m": model}, d, rng=bp.Rng(0, d.ids), batch_size=50) for d in (pictures(5), pictures(1)))
+    assert 0 < few.trace_image_error < few.trace and 0 < few.top_error < np.inf
+    assert "unknown over images" in one.findings[0] and "inf" not in one.findings[0] + few.findings[0]
+
+
 # ---- sharpness
 
 

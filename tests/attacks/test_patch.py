@@ -86,9 +86,10 @@ def test_a_universal_perturbation_points_against_the_weights(norm):
 
 def test_universal_ones_are_conditions_like_any_other(tmp_path):
     model, other = linear(offset=0.3), linear(offset=0.4)
-    data = data_of(model)
-    noise = UniversalPerturbation(eps=8 / 255, steps=20, batch=16)(model, data, rng=rng(1))
-    patch = UniversalPatch(side=3, place="any", steps=20, target="a", name="float")(model, data, rng=rng(1))
+    data, others = data_of(model), data_of(model, 128)
+    others = bp.data.select(others, range(64, 128))
+    noise = UniversalPerturbation(eps=8 / 255, steps=20, batch=16)(model, others, rng=rng(1))
+    patch = UniversalPatch(side=3, place="any", steps=20, target="a", name="float")(model, others, rng=rng(1))
     conditions = [noise, patch, PGD(eps=8 / 255, steps=5)]
     options = {"conditions": conditions, "store": tmp_path / "s.db", "progress": False}
     result = bp.evaluate({"float": model, "other": other}, data, **options)
@@ -100,6 +101,16 @@ def test_universal_ones_are_conditions_like_any_other(tmp_path):
     assert (stuck.targets == 0).all() and stuck.condition.kind == "universal"
     assert np.array_equal(cells["other", "universal linf 8/255"].linf, moved.linf)
     assert bp.evaluate({"float": model, "other": other}, data, **options).computed == 0
+
+
+@pytest.mark.parametrize("make", [UniversalPerturbation(eps=8 / 255, steps=1), UniversalPatch(side=3, steps=1)])
+def test_they_are_not_tested_on_what_they_were_made_on(make):
+    model = linear(offset=0.3)
+    data = data_of(model, 600)
+    made = make(model, bp.data.select(data, range(500)), rng=rng(1))
+    with pytest.raises(InputError, match="at least 51 of 200 images .* universal .* was made on: no figure"):
+        bp.evaluate(model, bp.data.select(data, range(400, 600)), conditions=[made], progress=False)
+    bp.evaluate(model, bp.data.select(data, range(500, 600)), conditions=[made], progress=False)
 
 
 def test_a_patch_pulls_to_its_target():

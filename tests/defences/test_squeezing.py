@@ -110,6 +110,8 @@ def test_mistakes_are_explained():
         Squeezing(detector="l1")(linear())
     with pytest.raises(InputError, match="squeezing .* of 2 models: it is made of one model"):
         Squeezing()(linear(), linear())
+    with pytest.raises(InputError, match="a window of 9 pixels on images of 8x8: .* lies inside the image"):
+        Squeezing(window=9)(linear())(torch.rand(2, 1, 8, 8))
 
 
 def test_clean_images_are_images():

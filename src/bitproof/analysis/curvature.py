@@ -4,8 +4,8 @@
     top    = lim v' H v         v <- H v / ||H v||
 
 A fixed number of vectors is drawn: a rule that stops when the running mean stands still may stop by chance, and gives
-no standard error. H is the mean over images, so parts of `PART` of them say how far both numbers would be others on
-other images. The model is in eval mode, and all parameters count, those of BatchNorm and biases included. A quantized
+no standard error. H is the mean over images, so parts of them say how far both numbers would be others on other
+images. The model is in eval mode, and all parameters count, those of BatchNorm and biases included. A quantized
 model is looked at with its quantized weights and float activations, as steps have no second derivative.
 """
 
@@ -25,8 +25,8 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.records import Curvature, LayerTrace, ModelRecord
 
-PART = 32
-"""Images whose own Hessian is looked at; not the size of a batch, so that errors do not depend on it."""
+PART, PARTS = 32, 8
+"""Most images whose own Hessian is looked at, and parts that few images make; errors do not depend on the batch."""
 
 CLOSE = 1e-3
 """Relative change of the eigenvalue at which the power iteration stops."""
@@ -66,7 +66,7 @@ class LossCurvature(Explanation):
     def look(self, case: Case) -> dict[str, Any]:
         model = without_steps(case.subjects[0].model)
         parameters = {name: p.requires_grad_() for name, p in model.named_parameters() if p.is_floating_point()}
-        parts = [(inputs, labels) for inputs, labels, _ in case.batches(PART)]
+        parts = [(inputs, labels) for inputs, labels, _ in case.batches(min(PART, -(-len(case.data) // PARTS)))]
         sizes = np.array([len(labels) for _, labels in parts])
         weights = sizes / sizes.sum()
 
@@ -112,7 +112,7 @@ def _layers(parameters: Vector, of_draws: np.ndarray) -> tuple[LayerTrace, ...]:
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Of the mean; infinite for one value."""
+    """Of the mean; infinite for one value, which says nothing of it."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
 
 

@@ -10,6 +10,7 @@ loss as in Shafahi et al. 2020 (1811.11304, Algorithm 2: an image that is lost a
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -24,12 +25,16 @@ from bitproof.core.places import PLACES, check_fit, placed, places_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import digests
 from bitproof.quant import freeze
 from bitproof.settings import parse
 from bitproof.shifts.universal import Perturbation, Sticker
 
 FIRST, FALL = 0.5, 0.05
 """The first step in eps (of a patch, in its range), and what is left of it at the last one."""
+
+SAMPLE = 256
+"""Images by which a change for all images is known to be tested on what it was made on."""
 
 BETA = 9.0
 """The loss from which on an image pulls no more."""
@@ -82,7 +87,12 @@ class UniversalPerturbation:
         delta = _climbed(self, model, data, start, shown, step, Rng.of_run(seed, rng))
         levels = (delta.double() * 255 + 1e-4 * delta.sign()).trunc().flatten()  # towards 0, to stay within eps
         return Perturbation(
-            levels=tuple(levels.int().tolist()), norm=self.norm, eps=self.eps, target=self.target, made_on=self.name
+            levels=tuple(levels.int().tolist()),
+            norm=self.norm,
+            eps=self.eps,
+            target=self.target,
+            made_on=self.name,
+            seen=_seen(data),
         )
 
 
@@ -125,7 +135,14 @@ class UniversalPatch:
 
         patch = _climbed(self, model, data, start, shown, step, Rng.of_run(seed, rng))
         pixels = tuple((patch * 255).round().int().flatten().tolist())
-        return Sticker(pixels=pixels, side=self.side, place=self.place, target=self.target, made_on=self.name)
+        return Sticker(
+            pixels=pixels,
+            side=self.side,
+            place=self.place,
+            target=self.target,
+            made_on=self.name,
+            seen=_seen(data),
+        )
 
 
 UNIVERSAL: dict[str, Callable[..., UniversalPerturbation | UniversalPatch]] = {
@@ -140,6 +157,12 @@ def parse_universal(text: str) -> UniversalPerturbation | UniversalPatch:
     found = parse(text, UNIVERSAL, "universal perturbation or patch")
     assert isinstance(found, (UniversalPerturbation, UniversalPatch))
     return found
+
+
+def _seen(data: Data) -> tuple[int, ...]:
+    """Digests of a sample of the images: of all data, even where few steps do not come to all of them."""
+    rows = np.unique(np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).astype(np.int64))
+    return tuple(digests(data.images(rows)).view(np.int64).tolist())
 
 
 def _climbed(

@@ -146,6 +146,12 @@ class Squeezed(Defended):
         shallow = depth(images, self.how.bits)
         if self.how.window == 1:
             return [shallow]
+        if self.how.window > min(images.shape[2:]):
+            raise InputError(
+                f"a window of {self.how.window} pixels on images of {'x'.join(map(str, images.shape[2:]))}",
+                rule="a median's window lies inside the image",
+                remedy="Use window=2, as the paper does",
+            )
         if self.how.detector == "l1":
             return [shallow, median(images, self.how.window)]
         return [median(shallow, self.how.window)]

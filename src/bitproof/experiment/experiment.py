@@ -27,9 +27,10 @@ from bitproof.experiment.apart import told_apart
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, first_look, look_behind
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, check_unseen, first_look, look_behind
 from bitproof.records import ConditionRecord, ModelRecord, Record, cell_key, name_conditions
 from bitproof.settings import describe, digest
+from bitproof.shifts.universal import Perturbation, Sticker
 from bitproof.store import Store
 from bitproof.subjects import Subject
 
@@ -263,8 +264,13 @@ class Experiment:
         What was quantized here gets the images that its float model gets.
 
         Raises:
-            InputError: a defence whose thresholds were chosen on these images.
+            InputError: a defence whose thresholds were chosen on these images, or a change for all images that was
+                made on them.
         """
+        for condition in self.all_conditions:
+            if isinstance(condition, (Perturbation, Sticker)):
+                remedy = "Make it on other images, such as bp.load_data(..., split='train')"
+                check_unseen(np.array(condition.seen, np.int64), self.data, f"{condition.label} was made on", remedy)
         for name, model in models.items():
             if (behind := defended(bench.exact[name])) and store.missing([self.key(model, Clean(), models)]):
                 for finding in look_behind(behind, self.data, name):

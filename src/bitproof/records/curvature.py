@@ -1,5 +1,6 @@
 """The curvature of the loss over the weights: trace and largest eigenvalue of its Hessian. Needs no torch."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -66,9 +67,9 @@ class Curvature(Explained):
     def findings(self) -> list[str]:
         steep = max(self.layers, key=lambda layer: layer.trace / layer.parameters)
         return [
-            f"The trace is {self.trace:.4g} (standard error {self.trace_error:.2g} over vectors, "
-            f"{self.trace_image_error:.2g} over images), the largest eigenvalue {self.top:.4g} "
-            f"({self.top_error:.2g} over images{'' if self.converged else '; not converged'}), n = {self.count:,}.",
+            f"The trace is {self.trace:.4g} (standard error {_words(self.trace_error)} over vectors, "
+            f"{_words(self.trace_image_error)} over images), the largest eigenvalue {self.top:.4g} "
+            f"({_words(self.top_error)} over images{'' if self.converged else '; not converged'}), n = {self.count:,}.",
             f"Steepest for each parameter is {steep.name} ({steep.trace / steep.parameters:.3g}).",
         ]
 
@@ -86,3 +87,7 @@ class Curvature(Explained):
             for layer in self.layers
         ]
         return pd.DataFrame(rows)
+
+
+def _words(error: float) -> str:
+    return f"{error:.2g}" if math.isfinite(error) else "unknown"

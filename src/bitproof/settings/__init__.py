@@ -4,7 +4,7 @@ Every attack, shift, scheme and recipe is such a value. From its fields follow i
 each result), its digest (part of the cell's key) and its text form (`grammar`).
 """
 
-from bitproof.settings.describing import build, describe, digest
+from bitproof.settings.describing import FUNCTIONS, build, describe, digest
 from bitproof.settings.extending import Table
 from bitproof.settings.grammar import Call, call, name_family, parse
 from bitproof.settings.importing import failed, failed_in_own_code, imported, is_importable
@@ -12,6 +12,7 @@ from bitproof.settings.installed import Plugin, distributions, plugins
 from bitproof.settings.source import source_of, values_of
 
 __all__ = [
+    "FUNCTIONS",
     "Call",
     "Plugin",
     "Table",

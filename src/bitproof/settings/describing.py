@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 _INIT_ONLY = dataclasses._FIELD_INITVAR  # pyright: ignore - the module has no public name for it
 
+FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, functools.partial)
+"""What a field of a setting can hold as a function. Other callables fit as the function of a partial."""
+
 _PLAIN = {bool: (bool,), int: (int,), float: (float, int), str: (str,)}
 """Which types a description has for a field of a plain type."""
 
@@ -142,7 +145,7 @@ def _plain(value: Any, what: str, sources: bool) -> Any:
         return {key: _plain(v, what, sources) for key, v in value.items()}
     if isinstance(value, Path):
         return value.as_posix()
-    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, functools.partial)):
+    if isinstance(value, FUNCTIONS):
         name = getattr(value, "__qualname__", "partial")
         return f"{value.__module__}:{name}" + (f" {source_of(value)[:12]}" if sources else "")
     if isinstance(value, float) and math.isnan(value):

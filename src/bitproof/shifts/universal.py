@@ -28,6 +28,7 @@ class Perturbation(Shift):
         norm, eps: its budget, in [0, 1] pixel units.
         target: the class that it was made to be taken for, by name or number; None = any wrong one.
         made_on: what it was made on, for people.
+        seen: digests of a sample of the images that it was made on, on which it is not tested.
     """
 
     levels: tuple[int, ...]
@@ -35,6 +36,7 @@ class Perturbation(Shift):
     eps: float = 8 / 255
     target: str | None = None
     made_on: str = ""
+    seen: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         size = BALLS[self.norm].norm(torch.tensor([self.levels], dtype=torch.float64) / 255).item()
@@ -82,7 +84,7 @@ class Sticker(Shift):
         pixels: its values 0 to 255, channel by channel and row by row.
         side: in pixels.
         place: where it lies, a name in `core.places.PLACES`.
-        target, made_on: as of `Perturbation`.
+        target, made_on, seen: as of `Perturbation`.
     """
 
     pixels: tuple[int, ...]
@@ -90,6 +92,7 @@ class Sticker(Shift):
     place: str = PLACES[0]
     target: str | None = None
     made_on: str = ""
+    seen: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(PLACES), self.place, "place of a patch")

@@ -1,10 +1,11 @@
 """What training minimises, one file each."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bitproof.errors import InputError
-from bitproof.settings import name_family, parse
+from bitproof.settings import FUNCTIONS, name_family, parse
 from bitproof.train.objectives.adversarial import Adversarial, fgsm, pgd, r_fgsm, rs_fgsm
 from bitproof.train.objectives.base import Loss, Objective
 from bitproof.train.objectives.criterion import Criterion
@@ -59,7 +60,7 @@ __all__ = [
 
 
 def as_objective(given: Any) -> Objective:
-    """An objective, its text, or a function of logits and labels, as an objective.
+    """An objective, its text, or a function of logits and labels (torch's losses, too), as an objective.
 
     Raises:
         InputError: something else.
@@ -69,7 +70,7 @@ def as_objective(given: Any) -> Objective:
     if isinstance(given, Objective):
         return given
     if callable(given):
-        return Criterion(function=given)
+        return Criterion(function=given if isinstance(given, FUNCTIONS) else partial(given))
     raise InputError(
         f"{given!r} as an objective",
         rule="training minimises an objective, or a function of logits and labels",

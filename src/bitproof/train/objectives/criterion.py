@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -22,7 +23,10 @@ class Criterion(Objective):
 
     @property
     def label(self) -> str:
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        named = self.function
+        while isinstance(named, partial):
+            named = named.func
+        return getattr(named, "__name__", type(named).__name__)
 
     def start(self, teacher: nn.Module) -> Loss:
         return of_logits(self.function)
