@@ -11,6 +11,7 @@ from bitproof.conditions import Clean
 from bitproof.defences import Smoothing, incremental
 from bitproof.errors import InputError
 from bitproof.experiment import Experiment
+from bitproof.ptq import MixedSearch, PostTraining
 from bitproof.quant import UnderNoise
 from bitproof.quant.attached import input_quantizer
 from bitproof.settings import describe, parse
@@ -126,3 +127,20 @@ def test_a_radius_of_a_model_that_never_saw_noise_is_warned_of(model, data):
         experiment._look(bench, {"smoothed": bench.subjects["smoothed"].record("smoothed")}, store)
     with pytest.warns(UserWarning, match="noise of 3 changes the answer to .* of 10 images"):
         incremental(smoothing, model, {}, few.images(np.arange(10)))
+
+
+def test_pipelines_and_mixed_precision_take_images_under_noise():
+    """Red: what they hand on was held to [0, 1] again."""
+    data, network = bp.load_data("digits", split="train", limit=64), bp.load_model("digits_cnn")
+    noisy = UnderNoise(images=data, sigma=0.25)
+    wide, plain, clean = (
+        next(grid for layer in model.modules() if (grid := input_quantizer(layer)) is not None).state_dict()
+        for model in (
+            PostTraining(scheme=bp.Scheme())(network, noisy),
+            bp.quantize(network, bp.Scheme(), noisy),
+            PostTraining(scheme=bp.Scheme())(network, data),
+        )
+    )
+    assert all(torch.equal(wide[name], plain[name]) for name in plain)
+    assert not all(torch.equal(wide[name], clean[name]) for name in plain)
+    assert MixedSearch(agreement=0.5)(network, noisy).held_back == 32

@@ -18,7 +18,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.metrics import wilson
 from bitproof.metrics.intervals import Estimate
 from bitproof.quant import LayerRule, Scheme, coverage, freeze, quantize
-from bitproof.quant.calibration import Calibration, images_of
+from bitproof.quant.calibration import Calibration, Checked, images_of
 from bitproof.records import Part
 
 COSTS = {
@@ -132,7 +132,7 @@ class _Search:
 
     def made(self, scheme: Scheme) -> nn.Module:
         """The frozen model of a scheme."""
-        return freeze(quantize(self.model, scheme, self.images))
+        return freeze(quantize(self.model, scheme, Checked(images=self.images)))
 
     def layers(self, model: nn.Module) -> Iterator[Part]:
         """The quantized layers of a model."""

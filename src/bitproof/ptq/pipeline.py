@@ -14,7 +14,7 @@ from bitproof.ptq.equalization import equalize
 from bitproof.ptq.folding import fold_batch_norm
 from bitproof.ptq.reconstruction import Reconstruction
 from bitproof.ptq.reestimation import reestimate_batch_norm
-from bitproof.quant.calibration import Calibration, images_of
+from bitproof.quant.calibration import Calibration, Checked, images_of
 from bitproof.quant.convert import quantize
 from bitproof.quant.scheme import Scheme
 
@@ -92,7 +92,7 @@ class PostTraining:
         reference = fold_batch_norm(model, images[:SHOWN]) if self.fold else model
         if self.equalize:
             reference = equalize(reference, images[:SHOWN])
-        quantized = quantize(reference, self.scheme, images.split(128), seed=rng.seed)
+        quantized = quantize(reference, self.scheme, Checked(images=images), seed=rng.seed)
         if learn := ROUNDINGS[self.rounding]:
             learn = replace(learn, iterations=self.iterations, fisher=self.fisher)
             quantized = learn(quantized, reference, images, rng=rng)

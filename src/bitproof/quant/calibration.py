@@ -69,6 +69,18 @@ class UnderNoise:
             yield batch + self.sigma * noise.to(batch)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checked:
+    """Images as `images_of` gave them, or some of these, which are not asked about again: under noise they may leave
+    [0, 1]."""
+
+    images: Float[Tensor, "n ..."]
+
+    def inputs(self) -> Iterator[Float[Tensor, "n ..."]]:
+        """The images, batch by batch."""
+        yield from self.images.split(BATCH)
+
+
 def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, "n ..."]]]:
     """What gives the images anew at each call: float tensors in [0, 1], batch by batch, all of one shape.
 
@@ -83,7 +95,7 @@ def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, 
             remedy="Pass a few hundred training images (--data, --calibration-data), or leave activations float: "
             "act_bits=32, in text w8a32",
         )
-    if isinstance(calibration, UnderNoise):
+    if isinstance(calibration, (UnderNoise, Checked)):
         return calibration.inputs
     if isinstance(calibration, Images):
         return lambda: _checked(_batch(batch) for batch in calibration.inputs())
@@ -92,7 +104,7 @@ def batches_of(calibration: Calibration) -> Callable[[], Iterator[Float[Tensor, 
 
 
 def images_of(calibration: Calibration) -> Float[Tensor, "n ..."]:
-    """All the images as one tensor; see `batches_of`."""
+    """All the images as one tensor; see `batches_of`. They are handed on as `Checked`."""
     return torch.cat(list(batches_of(calibration)()))
 
 
