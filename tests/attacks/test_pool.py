@@ -140,7 +140,7 @@ def test_bad_input_is_refused(rng):
 
     with pytest.raises(InputError, match=re.escape("eps is 8 under linf: images lie in [0, 1]")):
         AutoAttack(eps=8)
-    with pytest.raises(InputError, match="queries is 0: Square needs at least 1"):
+    with pytest.raises(InputError, match="queries is 0: Square takes a whole number, 1 at least"):
         Square(queries=0)
     with pytest.raises(InputError, match="unknown version of AutoAttack 'standart'.*Did you mean 'standard'"):
         AutoAttack(version="standart")

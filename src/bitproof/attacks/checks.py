@@ -3,6 +3,7 @@
 import math
 import warnings
 from functools import partial
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -78,13 +79,14 @@ def check_answers(model: Model, inputs: Tensor, goal: Goal, draws: int) -> None:
         )
 
 
-def check_counts(attack: object, *names: str, least: int = 1) -> None:
-    """Raise `InputError` for a field that counts something and is less than `least`."""
+def check_counts(setting: object, *names: str, least: int = 1) -> None:
+    """Raise `InputError` for a field that counts something and is no whole number, or less than `least`."""
     for name in names:
-        if getattr(attack, name) < least:
+        value = getattr(setting, name)
+        if not isinstance(value, Integral) or value < least:
             raise InputError(
-                f"{name} is {getattr(attack, name)}",
-                rule=f"{type(attack).__name__} needs at least {least}",
+                f"{name} is {value!r}",
+                rule=f"{type(setting).__name__} takes a whole number, {least} at least",
                 remedy=f"Use {least} or more, or leave it out",
             )
 

@@ -19,13 +19,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bitproof.attacks import FGSM, PGD, Attack
+from bitproof.attacks.checks import check_counts
 from bitproof.core.calling import logits_of
 from bitproof.core.rng import Rng
 from bitproof.settings import name_family
 from bitproof.train.crafting import held_still
 from bitproof.train.divergence import is_finite
 from bitproof.train.objectives import NFGSM, Adversarial, Distillation, Objective
-from bitproof.train.optimisation import check_whole
 from bitproof.train.state import Run
 
 GAP = 0.2
@@ -47,7 +47,7 @@ class Alarm:
     steps: int = 10
 
     def __post_init__(self) -> None:
-        check_whole(self, every=1, images=1, steps=1)
+        check_counts(self, "every", "images", "steps")
 
 
 name_family(Alarm, "alarm", {"alarm": Alarm})

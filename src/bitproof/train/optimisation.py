@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
+from bitproof.attacks.checks import check_counts
 from bitproof.errors import InputError, lookup
 from bitproof.quant import limited_weights, quantizer_parameters
 from bitproof.quant.binaryconnect import glorot_coefficient
@@ -65,7 +65,8 @@ class Optimisation:
     def __post_init__(self) -> None:
         lookup(OPTIMIZERS, self.optimizer, "optimizer")
         lookup(SCHEDULES, self.schedule, "schedule")
-        check_whole(self, epochs=1, replays=1, batch_size=2)
+        check_counts(self, "epochs", "replays")
+        check_counts(self, "batch_size", least=2)
         for name in ("learning_rate", "decay", "eps"):
             if not 0 < getattr(self, name) <= LARGEST_RATE:
                 raise InputError(
@@ -118,15 +119,3 @@ class Optimisation:
         """Give each group of the optimiser its learning rate when so much of the whole run is done, from 0 to 1."""
         for group in optimizer.param_groups:
             group["lr"] = group["scale"] * self.rate(progress)
-
-
-def check_whole(setting: object, **least: int) -> None:
-    """Raise `InputError` for a field that counts something and is no whole number, or less than it has to be."""
-    for name, smallest in least.items():
-        value = getattr(setting, name)
-        if not isinstance(value, Integral) or value < smallest:
-            raise InputError(
-                f"{name} is {value!r}",
-                rule=f"it is a whole number, {smallest} at least",
-                remedy=f"Use {smallest} or more",
-            )

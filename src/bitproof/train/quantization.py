@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bitproof.attacks.checks import check_counts
 from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError, lookup
 from bitproof.quant import Scheme, UnderNoise, limited_weights, quantize
-from bitproof.train.optimisation import check_whole
 
 STARTS = ("given", "uniform")
 
@@ -34,7 +34,7 @@ class Quantization:
     initial: str = "given"
 
     def __post_init__(self) -> None:
-        check_whole(self, calibration=1)
+        check_counts(self, "calibration")
         if not 0 <= self.noise < float("inf"):
             raise InputError(f"noise is {self.noise}", rule="it is a standard deviation", remedy="Use 0 or 0.25")
         lookup(dict.fromkeys(STARTS), self.initial, "initial")

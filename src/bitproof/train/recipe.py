@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from bitproof.attacks.checks import check_counts
 from bitproof.core.calling import device_of, plain_context
 from bitproof.core.copying import copied, moved
 from bitproof.core.rng import Rng
@@ -22,7 +23,7 @@ from bitproof.train.batches import Batch, Batches, part, split, stratified
 from bitproof.train.divergence import chance
 from bitproof.train.loop import Advance, Minimised, OnEpoch, fit
 from bitproof.train.objectives import CrossEntropy, Loss, Objective
-from bitproof.train.optimisation import Optimisation, check_whole
+from bitproof.train.optimisation import Optimisation
 from bitproof.train.penalties import Penalty
 from bitproof.train.quantization import Quantization
 from bitproof.train.start import check_trainable
@@ -87,7 +88,7 @@ class Recipe:
     def __post_init__(self) -> None:
         lookup(AUGMENTATIONS, self.augmentation, "augmentation")
         lookup(dict.fromkeys(PRECISIONS), self.precision, "precision")
-        check_whole(self, holdout=0)
+        check_counts(self, "holdout", least=0)
         if not isinstance(self.alarm, Alarm | None):
             raise InputError(
                 f"alarm is {self.alarm!r}", rule="it is an Alarm or None", remedy="Use bp.train.Alarm(every=20)"
