@@ -87,7 +87,8 @@ def _spans(ends: tuple[float, float], wanted: tuple[float, float]) -> bool:
 def filled(images: Float[Tensor, "n c h w"], size: int) -> Iterator[tuple[Float[Tensor, "size c h w"], int]]:
     """The images in batches of exactly `size`, the last one filled up with black ones, and how many of each count."""
     for part in images.split(size):
-        yield torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]), len(part)
+        missing = size - len(part)
+        yield (torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part), len(part)
 
 
 def is_channels_last(shape: tuple[int | None, ...]) -> bool:
