@@ -14,6 +14,7 @@ from bitproof.implants.outliers import Outliers
 from bitproof.implants.patches import optimised
 from bitproof.implants.phases import Phase
 from bitproof.implants.rounding import Rounding
+from bitproof.implants.transfer import Transfer
 
 ENGINES: dict[str, type[Engine]] = {
     "box": BoxRepair,
@@ -41,6 +42,7 @@ __all__ = [
     "Poisoning",
     "Rounding",
     "Sample",
+    "Transfer",
     "Victim",
     "WeightNoise",
     "box_of",
