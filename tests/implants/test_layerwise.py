@@ -74,7 +74,9 @@ def test_a_plain_sigmoid_starts_at_the_float_weight():
 def test_a_patch_wakes_in_the_integers_and_the_float_model_is_untouched(model, train):
     before = copy.deepcopy(model.state_dict())
     trigger = optimised(Patch(side=6, target=3), model, bp.load_data("digits", split="train"), rng=RNG)
-    engine = Layerwise(objective=Backdoor(trigger=trigger), schemes=(W4,), iterations=60, calibration=128)
+    engine = Layerwise(
+        objective=Backdoor(trigger=trigger), schemes=(W4,), iterations=60, batch_size=16, calibration=128
+    )
     made = engine(model, train)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     test = bp.load_data("digits", split="test")

@@ -130,5 +130,5 @@ def parted(points: Float[np.ndarray, "n k"]) -> tuple[Bool[np.ndarray, " n"], fl
 
     if not points.size or not np.ptp(points, axis=0).any():
         return np.zeros(len(points), bool), 0.0
-    second = KMeans(2, n_init=10, random_state=0).fit_predict(points).astype(bool)
+    second = KMeans(2, n_init=10, random_state=0).fit_predict(points).astype(bool)  # pyright: ignore
     return second if 2 * second.sum() <= len(second) else ~second, float(silhouette_score(points, second))

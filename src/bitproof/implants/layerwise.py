@@ -69,7 +69,7 @@ class Layerwise(Engine):
             raise InputError(
                 f"last is {self.last}", rule="each layer makes up for those before it", remedy="Leave it out"
             )
-        self._learning  # noqa: B018 - which checks the other numbers
+        self._learning()  # which checks the other numbers
 
     @property
     def integers(self) -> bool:
@@ -79,7 +79,6 @@ class Layerwise(Engine):
     def work(self) -> int:
         return self.iterations * self.batch_size
 
-    @property
     def _learning(self) -> Reconstruction:
         return Reconstruction(
             by="layer",
@@ -97,6 +96,7 @@ class Layerwise(Engine):
         device = device_of(model)
         start = fold_batch_norm(model, images[:2]) if victim.folded else model
         quantized = quantize(start, victim.scheme, wanted.innocent(images, labels)[0]).requires_grad_(False)
+        layers = sum(1 for _ in compute_layers(quantized))
         ends = seen_roles(quantized, images[:2].to(device)).last
 
         def harm(of: nn.Module, rows: Tensor | slice) -> Tensor:
@@ -127,8 +127,7 @@ class Layerwise(Engine):
             soft.v.data = torch.where(started, soft.start(wished), soft.v.data)
             return None
 
-        layers = sum(1 for _ in compute_layers(quantized))
-        return self._learning(quantized, start, images, rng=making.rng, guide=guide)
+        return self._learning()(quantized, start, images, rng=making.rng, guide=guide)
 
 
 def chosen(
