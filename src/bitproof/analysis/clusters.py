@@ -36,14 +36,15 @@ class ActivationClusters(Explanation):
 
     Attributes:
         trigger: on a part of the images of other classes than its target; None = images as they are.
-        share: of these images that bear it, drawn for each by itself.
+        share: of these images that bear it, drawn for each by itself; of ten classes 0.02 is about a seventh of those
+            that a backdoor gives the target.
         dimensions: to which activations are reduced.
     """
 
     record: ClassVar = Clusters
 
     trigger: Trigger | None = None
-    share: float = 0.1
+    share: float = 0.02
     dimensions: int = 10
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class ActivationClusters(Explanation):
             raise InputError(
                 f"share is {self.share} and dimensions {self.dimensions}",
                 rule="some images bear the trigger and some do not, and activations keep at least one dimension",
-                remedy="Use share=0.1 and dimensions=10",
+                remedy="Use share=0.02 and dimensions=10",
             )
 
     def groups(self, models: Sequence[ModelRecord]) -> list[tuple[ModelRecord, ...]]:
