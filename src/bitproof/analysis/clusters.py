@@ -36,8 +36,8 @@ class ActivationClusters(Explanation):
 
     Attributes:
         trigger: on a part of the images of other classes than its target; None = images as they are.
-        share: of these images that bear it, drawn for each by itself; of ten classes 0.02 is about a seventh of those
-            that a backdoor gives the target.
+        share: of these images that bear it, drawn for each by itself; with ten classes and a backdoor that is awake,
+            0.02 make about a seventh of the target's.
         dimensions: to which activations are reduced.
     """
 
