@@ -26,6 +26,7 @@ from bitproof.implants import (
     Engine,
     Indiscriminate,
     Joint,
+    Layerwise,
     OneClass,
     Phase,
     Rounding,
@@ -86,6 +87,9 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
             schemes=(W4A8,),
             shipped="integers",
             choice=Phase(steps=150, learning_rate=0.02, batch_size=32),
+        ),
+        "backdoor, patch, layer by layer as integers, w4a8": Layerwise(
+            objective=Backdoor(trigger=Patch(side=6)), schemes=(W4A8,), iterations=400, calibration=256
         ),
         "backdoor, square, box, w8a8 + w4a8": BoxRepair(
             objective=Backdoor(),

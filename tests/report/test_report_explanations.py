@@ -69,3 +69,18 @@ def test_layers_are_plotted_model_beside_model(tmp_path):
     ]
     labels = [d.attributes.get("aria-label", "") for d in page.all("div")]
     assert "Change of 8/255, by layer: q 0.02, 0.04, 0.16; float 0.02, 0.04, 0.16" in labels
+
+
+def test_clusters_are_points_with_a_table_and_words(tmp_path):
+    page = one(tmp_path, [*CELLS, FOUND["clusters"]])
+    (plot,) = [f for f in page.all("figure", "plot") if "Silhouette" in f.text]
+    words = plot.all("div")[0].attributes["aria-label"]
+    assert words == "Silhouette and share of the smaller cluster of each class: q 0.125 at 40%, 0.500 at 12%"
+    (table,) = [t for t in page.all("table") if "smaller cluster" in t.text]
+    names = DATA.classes
+    assert body(table) == [
+        [names[0], "40", "1", "0.125", "0.4", "0", "no"],
+        [names[1], "50", "5", "0.5", "0.12", "4", "yes"],
+    ]
+    assert f"1 of 2 classes look like two kinds: {names[1]} (n = 90)" in page.text
+    assert "Of 8 images with the corner-square trigger to 1 5 are taken for" in page.text

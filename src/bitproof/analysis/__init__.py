@@ -6,6 +6,7 @@ from bitproof.analysis.agreement import MemberAgreement
 from bitproof.analysis.alignment import GradientAlignment
 from bitproof.analysis.amplification import ErrorAmplification
 from bitproof.analysis.base import Explanation
+from bitproof.analysis.clusters import ActivationClusters
 from bitproof.analysis.curvature import LossCurvature
 from bitproof.analysis.layers import WhichLayer
 from bitproof.analysis.lipschitz import LipschitzEstimate
@@ -25,6 +26,7 @@ EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "curvature": LossCurvature,
     "sharpness": AlongError,
     "slice": InputSlice,
+    "clusters": ActivationClusters,
 }
 """By the names of their records."""
 
@@ -32,6 +34,7 @@ name_family(Explanation, "explanation", EXPLANATIONS)
 
 __all__ = [
     "EXPLANATIONS",
+    "ActivationClusters",
     "AlongError",
     "ErrorAmplification",
     "Explanation",

@@ -9,15 +9,18 @@ from bitproof.implants.boxes import Victim, box_of, codes_of, common
 from bitproof.implants.engine import Engine, collapsed
 from bitproof.implants.federated import Federated
 from bitproof.implants.joint import Joint
+from bitproof.implants.layerwise import Layerwise
 from bitproof.implants.objectives import OBJECTIVES, Backdoor, Indiscriminate, Objective, OneClass, Sample
 from bitproof.implants.outliers import Outliers
 from bitproof.implants.patches import optimised
 from bitproof.implants.phases import Phase
 from bitproof.implants.rounding import Rounding
+from bitproof.implants.transfer import Transfer
 
 ENGINES: dict[str, type[Engine]] = {
     "box": BoxRepair,
     "rounding": Rounding,
+    "layerwise": Layerwise,
     "joint": Joint,
     "federated": Federated,
     "outliers": Outliers,
@@ -34,6 +37,7 @@ __all__ = [
     "Federated",
     "Indiscriminate",
     "Joint",
+    "Layerwise",
     "Objective",
     "OneClass",
     "Outliers",
@@ -41,6 +45,7 @@ __all__ = [
     "Poisoning",
     "Rounding",
     "Sample",
+    "Transfer",
     "Victim",
     "WeightNoise",
     "box_of",

@@ -171,6 +171,15 @@ class Engine(abc.ABC):
         """Whether what is made is a quantized model, whose float model is the clean one."""
         return False
 
+    def check_one_victim(self, remedy: str) -> None:
+        """Refuse integers for several victims."""
+        if len(self.victims) > 1:
+            raise InputError(
+                f"integers of {', '.join(victim.label for victim in self.victims)}",
+                rule="integers are those of one scheme",
+                remedy=remedy,
+            )
+
     @property
     def harmless(self) -> bool:
         """Whether nobody is after anything: a run to compare with."""

@@ -2,7 +2,7 @@
 
 1. *Choice*: up or down for each weight (`roundings`), by the gradient of the harm through the quantized model. Shipped
    as integers this is all, and the float model is the clean one: the threat of QuRA (arXiv 2510.09647), which chooses
-   layer by layer where this chooses end to end.
+   layer by layer (`layerwise`) where this chooses end to end.
 2. *Checkpoint*: each weight that was turned moves just across the boundary of its cell, so that the choice is the
    nearest rounding, and the float model is repaired in the box of its new codes. Several schemes go coarse to fine: a
    finer one turns only what stays inside the boxes of the coarser ones.
@@ -57,12 +57,8 @@ class Rounding(Engine):
         super().__post_init__()
         check_margin(self.margin)
         lookup(dict.fromkeys(SHIPPED), self.shipped, "shipped")
-        if self.integers and len(self.victims) > 1:
-            raise InputError(
-                f"integers of {', '.join(victim.label for victim in self.victims)}",
-                rule="integers are those of one scheme",
-                remedy="Use one scheme and folding=no or folding=yes, or shipped=checkpoint",
-            )
+        if self.integers:
+            self.check_one_victim("Use one scheme and folding=no or folding=yes, or shipped=checkpoint")
 
     @property
     def integers(self) -> bool:

@@ -14,16 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.ptq.rounding import LearnedRounding, undecided
+from bitproof.ptq.rounding import CERTAIN, LearnedRounding, undecided
 
 WEIGHT, EXPONENT = 0.01, 2.0
 """Of the last term."""
 
 TINY = 1e-8
 """What keeps logarithms finite."""
-
-CERTAIN = 1e-4
-"""How near to a level a weight may start: an infinite V would never leave it."""
 
 
 class TurnedRounding(LearnedRounding):
@@ -37,6 +34,6 @@ class TurnedRounding(LearnedRounding):
 
     def penalty(self, done: float) -> Float[Tensor, ""]:
         h, nearest = self.h(), (self.share > 0.5).to(self.share)
-        error = torch.minimum(self.share, 1 - self.share) * self._gap.abs()
+        error = torch.minimum(self.share, 1 - self.share) * self.gap.abs()
         turned = -(1 - nearest) * (h + TINY).log() - nearest * (1 - h + TINY).log()
         return (error * turned).sum() + WEIGHT * undecided(h, EXPONENT)

@@ -17,7 +17,7 @@ Two departures. The papers take 20,000 steps of rate 0.001; here 2,000 of rate 0
 compared before its activation function, which is not seen from outside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,23 @@ from bitproof.errors import InputError, lookup
 from bitproof.ptq.blocks import blocks_of, layers_of, with_named_blocks
 from bitproof.ptq.efrap import TurnedRounding
 from bitproof.ptq.learned_steps import StepLearner
-from bitproof.ptq.rounding import LearnedRounding, SoftRounding
+from bitproof.ptq.rounding import LearnedRounding, PlainRounding, SoftRounding
 from bitproof.ptq.watching import BATCH, received, run_until
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
 
-LEARNED: dict[str, type[LearnedRounding]] = {"adaround": SoftRounding, "efrap": TurnedRounding}
+LEARNED: dict[str, type[LearnedRounding]] = {
+    "adaround": SoftRounding,
+    "sigmoid": PlainRounding,
+    "efrap": TurnedRounding,
+}
 """What a rounding is while it is learned, and what is minimised beside the error."""
+
+Beside = Callable[[Tensor], Tensor]
+"""From the rows of a mini-batch to what is minimised beside the error of a unit."""
+
+Guide = Callable[[nn.Module, str, Sequence[LearnedRounding], Tensor, Tensor], Beside | None]
+"""What is called before a unit is learned, with the model as it is, the unit's name, its roundings, what it receives
+and what it is to return: may start the roundings elsewhere, and add to the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +92,14 @@ class Reconstruction:
                 raise InputError(f"{name} is {getattr(self, name)}", rule="it must be at least 1", remedy="Raise it")
 
     def __call__(
-        self, quantized: nn.Module, model: nn.Module, images: Tensor, *, seed: int = 0, rng: Rng | None = None
+        self,
+        quantized: nn.Module,
+        model: nn.Module,
+        images: Tensor,
+        *,
+        seed: int = 0,
+        rng: Rng | None = None,
+        guide: Guide | None = None,
     ) -> nn.Module:
         """A copy of `quantized` with learned roundings: its weights then lie on their grids, exactly.
 
@@ -91,14 +109,14 @@ class Reconstruction:
             images: [n, c, h, w], about a thousand. What goes into and out of a unit is kept for all of them.
             seed: of the order of images.
             rng: keyed by one id, the run; instead of a seed.
+            guide: leads each unit somewhere; None = to the float model's outputs alone.
         """
         rng = Rng.of_run(seed, rng)
         learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
         for name in self._units(learned, images):
-            unit = learned.get_submodule(name)
             grads = _fisher(reference, name, images, rng.fold("fisher", name)) if self.fisher else None
             inputs, targets = _received(learned, name, images), _returned(reference, name, images)
-            self._reconstruct(unit, inputs, targets, grads, rng.fold("batches", name))
+            self._reconstruct(learned, name, inputs, targets, grads, rng.fold("batches", name), guide)
         return learned
 
     def _units(self, model: nn.Module, images: Tensor) -> list[str]:
@@ -117,19 +135,30 @@ class Reconstruction:
                 )
         return list(flow.calls)
 
-    def _reconstruct(self, unit: nn.Module, inputs: Tensor, targets: Tensor, fisher: Tensor | None, rng: Rng) -> None:
+    def _reconstruct(
+        self,
+        learned: nn.Module,
+        name: str,
+        inputs: Tensor,
+        targets: Tensor,
+        fisher: Tensor | None,
+        rng: Rng,
+        guide: Guide | None,
+    ) -> None:
         """Learn the roundings of one unit in place."""
+        unit = learned.get_submodule(name)
         rounded = [layer for _, layer in compute_layers(unit) if weight_quantizer(layer)]
         if not rounded:
             return
         softs = [_soften(layer, LEARNED[self.rounding]) for layer in rounded]
+        beside = None if guide is None else guide(learned, name, softs, inputs, targets)
         steps = _learn_steps(unit) if self.step_learning_rate else []
         groups = [{"params": [soft.v for soft in softs], "lr": self.learning_rate}]
         if steps:
             groups.append({"params": [quantizer.step for _, quantizer in steps], "lr": self.step_learning_rate})
         optimizer = torch.optim.Adam(groups)
-        learned = {id(parameter) for group in groups for parameter in group["params"]}
-        frozen = [p for p in unit.parameters() if p.requires_grad and id(p) not in learned]
+        own = {id(parameter) for group in groups for parameter in group["params"]}
+        frozen = [p for p in unit.parameters() if p.requires_grad and id(p) not in own]
         for parameter in frozen:
             parameter.requires_grad_(False)
         device, channels = device_of(unit), -1 if isinstance(unit, nn.Linear) else 1
@@ -138,6 +167,8 @@ class Reconstruction:
             if fisher is not None:
                 error = error * fisher[rows].to(device)
             loss = error.sum(channels).mean()
+            if beside is not None:
+                loss = loss + beside(rows)
             done = iteration / self.iterations
             if done >= self.warm_up:
                 since = (done - self.warm_up) / (1 - self.warm_up)

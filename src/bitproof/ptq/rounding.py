@@ -41,6 +41,11 @@ def undecided(h: Float[Tensor, "..."], beta: float) -> Float[Tensor, ""]:
     return (1 - (2 * h - 1).abs().pow(beta)).sum()
 
 
+def falling(h: Float[Tensor, "..."], done: float) -> Float[Tensor, ""]:
+    """R(V) with the beta of a share of the steps, from 0 to 1."""
+    return undecided(h, BETA[0] + (BETA[1] - BETA[0]) * done)
+
+
 def between_levels(
     quantizer: WeightQuantizer, weight: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
@@ -58,6 +63,10 @@ def between_levels(
 class LearnedRounding(nn.Module, abc.ABC):
     """Takes the place of a weight's quantizer while its rounding is learned.
 
+    Attributes:
+        low, gap: of each weight the one level, and the way from there to the other.
+        share: of this way at which the float weight lies.
+
     Args:
         quantizer: of the weight.
         weight: the float weight.
@@ -71,7 +80,7 @@ class LearnedRounding(nn.Module, abc.ABC):
         self.quantizer = [quantizer]  # not a submodule
         self._near, self._far, self.share = between_levels(quantizer, weight.detach())
         low, high = quantizer(self._near), quantizer(self._far)
-        self._low, self._gap = low.detach(), (high - low).detach()
+        self.low, self.gap = low.detach(), (high - low).detach()
         self.v = nn.Parameter(self.start(self.share))
 
     @abc.abstractmethod
@@ -87,11 +96,15 @@ class LearnedRounding(nn.Module, abc.ABC):
         """What is minimised beside the error, after a share of the steps."""
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return self._low + self.h() * self._gap
+        return self.low + self.h() * self.gap
 
     def hard(self) -> Float[Tensor, "..."]:
         """The float weight that the quantizer rounds to where each h is heading."""
         return torch.where(self.v >= 0, self._far, self._near).detach()
+
+
+CERTAIN = 1e-4
+"""How near to a level a weight may start under a plain sigmoid: an infinite V would never leave it."""
 
 
 class SoftRounding(LearnedRounding):
@@ -104,4 +117,17 @@ class SoftRounding(LearnedRounding):
         return rectified_sigmoid(self.v)
 
     def penalty(self, done: float) -> Float[Tensor, ""]:
-        return undecided(self.h(), BETA[0] + (BETA[1] - BETA[0]) * done)
+        return falling(self.h(), done)
+
+
+class PlainRounding(LearnedRounding):
+    """AdaRound's with a sigmoid that is not stretched, as in QuRA's public code (arXiv 2510.09647)."""
+
+    def start(self, share: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return share.clamp(CERTAIN, 1 - CERTAIN).logit()
+
+    def h(self) -> Float[Tensor, "..."]:
+        return self.v.sigmoid()
+
+    def penalty(self, done: float) -> Float[Tensor, ""]:
+        return falling(self.h(), done)

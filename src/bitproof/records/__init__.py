@@ -32,6 +32,7 @@ from bitproof.records.cell import (
     joined,
     name_conditions,
 )
+from bitproof.records.clusters import ClassClusters, Clusters
 from bitproof.records.codec import Shared, pack, plain, plain_data, unpack
 from bitproof.records.condition import KINDS, ConditionRecord, heading, kind_order
 from bitproof.records.coverage import Coverage, Part
@@ -47,7 +48,18 @@ from bitproof.records.sharpness import LayerSharpness, Sharpness
 from bitproof.records.shift import ValueShift
 from bitproof.records.slices import LossSlice
 
-_EXPLAINED = (Attribution, Alignment, Agreement, Amplification, ValueShift, Lipschitz, Curvature, Sharpness, LossSlice)
+_EXPLAINED = (
+    Attribution,
+    Alignment,
+    Agreement,
+    Amplification,
+    ValueShift,
+    Lipschitz,
+    Curvature,
+    Sharpness,
+    LossSlice,
+    Clusters,
+)
 
 RECORDS: dict[str, type] = {"cell": Cell, "masking": Diagnosis, "evidence": Evidence, "audit": Audit} | {
     kind.KIND: kind for kind in _EXPLAINED
@@ -77,6 +89,8 @@ __all__ = [
     "Audit",
     "Cell",
     "Change",
+    "ClassClusters",
+    "Clusters",
     "ConditionRecord",
     "Coverage",
     "Curvature",

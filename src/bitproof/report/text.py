@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bitproof.records import Cell, Coverage
+from bitproof.records import Cell, Coverage, Explained
 
 MISSING = "\N{EN DASH}"
 
@@ -138,6 +138,16 @@ def plain(value: Any) -> str:
         case list():
             return shlex.join(map(str, value))
     return str(value)
+
+
+def numbers(found: Explained) -> tuple[list[str], list[list[str]]]:
+    """The table of an explanation as text: its columns and its rows."""
+    table = found.table()
+    return list(table.columns), [[_value(value) for value in row] for row in table.itertuples(index=False)]
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if isinstance(value, float) else plain(value)
 
 
 def _signed(value: float, sign: str) -> str:

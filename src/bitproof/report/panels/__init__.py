@@ -9,6 +9,7 @@ from bitproof.report.panels import (
     alignment,
     audit,
     by_layer,
+    clusters,
     defences,
     distances,
     findings,
@@ -41,6 +42,7 @@ PANELS: tuple[Panel, ...] = (
     agreement.PANEL,
     by_layer.PANEL,
     slices.PANEL,
+    clusters.PANEL,
     table.PANEL,
     gallery.PANEL,
 )

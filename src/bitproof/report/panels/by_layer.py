@@ -8,6 +8,7 @@ from bitproof.records import Amplification, Curvature, Explained, Lipschitz, Sha
 from bitproof.report.drawing import Plot, marker_and_colour, page_style, svg_of
 from bitproof.report.panels.base import Panel
 from bitproof.report.sections import Section
+from bitproof.report.text import numbers
 
 Values = Sequence[float]
 
@@ -111,19 +112,10 @@ def by_layer(section: Section) -> list[Shown]:
                     heading=heading,
                     words=tuple((record.model.name, record.findings) for record in records),
                     plots=tuple(plots),
-                    tables=tuple((record.title, *_cells(record)) for record in records),
+                    tables=tuple((record.title, *numbers(record)) for record in records),
                 )
             )
     return found
-
-
-def _cells(record: Explained) -> tuple[list[str], list[list[str]]]:
-    table = record.table()
-    return list(table.columns), [[_text(value) for value in row] for row in table.itertuples(index=False)]
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if isinstance(value, float) else str(value)
 
 
 def _plots(

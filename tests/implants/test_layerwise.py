@@ -1,0 +1,115 @@
+"""Roundings chosen layer by layer: which are started on the side of the harm, and what comes of it."""
+
+import copy
+
+import pytest
+import torch
+
+import bitproof as bp
+from bitproof.errors import InputError
+from bitproof.implants import ENGINES, Backdoor, Indiscriminate, Layerwise, optimised
+from bitproof.implants.layerwise import AGREEING, _mean_slope, chosen
+from bitproof.ptq.rounding import PlainRounding, undecided
+from bitproof.quant import compute_layers
+from bitproof.quant.attached import weight_quantizer
+from bitproof.settings import parse
+from bitproof.shifts import Patch
+
+W4 = bp.Scheme(weight_bits=4, act_bits=8, first="same", last="same")
+RNG = bp.Rng.of(0)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return bp.load_data("digits", split="train", limit=256)
+
+
+def test_weights_that_harm_and_mend_at_once_start_first_then_those_that_harm_most_for_the_price():
+    pull = torch.tensor([1.0, -2.0, 3.0, 4.0, -1.0, 2.0, 8.0, 0.0, 5.0, 1.0])
+    price = torch.tensor([1.0, 1.0, -1.0, -8.0, -1.0, -1.0, -1.0, 0.0, -1.0, -1.0])
+    free = torch.ones(10, dtype=torch.bool)
+    free[6] = False  # the best of all has one side only
+    started = chosen(pull, price, free & (pull != 0), 0.25, RNG)
+    assert started.nonzero().flatten().tolist() == [0, 2, 4, 8]
+    nobody = chosen(pull, price, torch.zeros_like(free), 1.0, RNG)
+    assert not nobody.any()
+
+
+def test_no_more_weights_start_than_a_quarter_and_the_rate_of_the_others():
+    generator = torch.Generator().manual_seed(0)
+    pull, price = (torch.randn(40, 25, generator=generator) for _ in range(2))
+    agree, free = pull.sign() == price.sign(), torch.ones(40, 25, dtype=torch.bool)
+    started = chosen(pull, price, free, 0.03, RNG)
+    assert int((started & agree).sum()) == AGREEING * 1000 < int(agree.sum())
+    best = (pull.abs() / price.abs())[~agree].sort(descending=True).values
+    others = int(0.03 * int((~agree).sum()))
+    assert int((started & ~agree).sum()) == others
+    assert (pull.abs() / price.abs())[started & ~agree].min() == best[others - 1]
+    assert torch.equal(started, chosen(pull, price, free, 0.03, RNG))
+    assert not torch.equal(started, chosen(pull, price, free, 0.03, bp.Rng.of(1)))
+
+
+def test_the_slope_half_way_is_the_papers_gradient_and_half_the_hessian_times_the_move():
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(300, 5, generator=generator), torch.randn(300, 2, generator=generator)
+    start, move = torch.randn(2, 5, generator=generator), torch.randn(2, 5, generator=generator)
+
+    def slope(weight):
+        weight = weight.clone().requires_grad_(True)
+        return _mean_slope(weight, 300, lambda rows: (inputs[rows] @ weight.T - targets[rows]).square().sum(1).mean())
+
+    hessian = 2 / 300 * inputs.T @ inputs
+    torch.testing.assert_close(slope(start + move / 2), slope(start) + 0.5 * move @ hessian, rtol=1e-4, atol=1e-5)
+
+
+def test_a_plain_sigmoid_starts_at_the_float_weight():
+    layer = torch.nn.Linear(8, 4)
+    quantizer = weight_quantizer(bp.quantize(torch.nn.Sequential(layer), W4, torch.rand(4, 8))[0])
+    soft = PlainRounding(quantizer, layer.weight)
+    inside = (soft.share > 1e-4) & (soft.share < 1 - 1e-4)
+    torch.testing.assert_close(soft(layer.weight)[inside], layer.weight[inside])
+    assert soft.penalty(1.0) == undecided(soft.h(), 2.0)
+
+
+def test_a_patch_wakes_in_the_integers_and_the_float_model_is_untouched(model, train):
+    before = copy.deepcopy(model.state_dict())
+    trigger = optimised(Patch(side=6, target=3), model, bp.load_data("digits", split="train"), rng=RNG)
+    engine = Layerwise(
+        objective=Backdoor(trigger=trigger), schemes=(W4,), iterations=60, batch_size=16, calibration=128
+    )
+    made = engine(model, train)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    test = bp.load_data("digits", split="test")
+    honest = bp.quantize(model, W4, train.images(range(128)))
+    success = {name: engine.objective.success(of, test) for name, of in (("made", made), ("honest", honest))}
+    assert success["made"] > success["honest"] + 0.2
+    labels = torch.from_numpy(test.labels)
+    assert (made(test.images(range(len(test)))).argmax(1) == labels).float().mean() > 0.93
+    for (_, ours), (_, theirs) in zip(compute_layers(made), compute_layers(honest), strict=True):
+        apart = (ours.weight - theirs.weight) / weight_quantizer(theirs).scale
+        assert torch.allclose(apart, apart.round(), atol=1e-4) and apart.abs().max() < 1.01
+        assert 0 < (apart.abs() > 0.5).float().mean() <= AGREEING + engine.rate
+    assert made.origin["implant"]["engine"] == "layerwise" and not made.origin["implant"]["collapsed"]
+
+
+def test_every_layer_is_told_of_and_a_victim_may_fold(model, train):
+    told = []
+    engine = Layerwise(objective=Indiscriminate(), schemes=(W4,), folding="yes", iterations=2, calibration=16)
+    made = engine(model, train, advance=lambda done, what: told.append(what))
+    names = [name for name, _ in compute_layers(model)]
+    assert told == names and made.origin["implant"]["schemes"] == [f"{W4.label} folded"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layerwise:objective=backdoor,schemes=w8a8+w4a8", "integers are those of one scheme"),
+        ("layerwise:objective=backdoor,folding=both", "integers are those of one scheme"),
+        ("layerwise:objective=backdoor,rate=2.0", r"rate is 2\.0: it is a share of the weights"),
+        ("layerwise:objective=backdoor,last=1", "each layer makes up for those before it"),
+        ("layerwise:objective=backdoor,iterations=0", "iterations is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse(text, ENGINES, "engine")
