@@ -3,8 +3,9 @@
 python benchmarks/catastrophic.py [EPS [CIFAR10]]
 
 The digits network, or ResNet-4B on CIFAR-10 where its folder is given; FGSM from the image at EPS (0.3), 8 epochs of
-AdamW on all training images but 128 that the alarm looks at, every 20 steps. Accuracy is that on the first 100 test images, after each epoch, under the FGSM that is
-trained on and under PGD-20 at the same eps. Collapse: FGSM's goes up, PGD's stays at or falls to 0.
+AdamW on all training images but 128 that the alarm looks at, every 20 steps. Accuracy is that on the first 100 test
+images, after each epoch, under the FGSM that is trained on and under PGD-20 at the same eps. Collapse: FGSM's goes up,
+PGD's stays at or falls to 0.
 """
 
 import sys
