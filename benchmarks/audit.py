@@ -4,6 +4,7 @@
     python benchmarks/audit.py resnet20 CIFAR WEIGHTS [IMPLANT ...]
     python benchmarks/audit.py real CIFAR IMAGENET SHARED
     python benchmarks/audit.py cost CIFAR WEIGHTS
+    python benchmarks/audit.py family ARCHITECTURE FOLDER [CIFAR]      the scores that come with bitproof
     python benchmarks/audit.py summary
 
 Every model is a claim of its own and is kept as soon as there is one: the same command goes on with one that was
@@ -23,7 +24,8 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.audit import QUICK, Case, Disparity, Inquiry, Meter, Pair, Phases, Specialness
+from bitproof.audit import QUICK, Case, Disparity, Inquiry, Meter, Pair, Phases, Specialness, family_of, scores
+from bitproof.audit.families import FOLDER, write
 from bitproof.audit.nulls import flip_inputs
 from bitproof.audit.verdict import conformal
 from bitproof.core.memory import keep_freed_memory
@@ -172,6 +174,23 @@ def cost(root: str, weights: str) -> None:
     kept(NAME, "cost of quick, resnet20, 12 schemes, 500 images", row, {"threads": 1})
 
 
+def family(architecture: str, folder: Path, root: str | None) -> None:
+    """What the clean models of a gallery score under --quick, for the package: those of the part that is developed on,
+    so that the other one may show how often clean models are called suspicious."""
+    name = "digits" if root is None else "cifar10"
+    data, train = bp.load_data(name, root=root, limit=500), bp.load_data(name, root=root, split="train", limit=512)
+    about = [json.loads(file.read_text()) for file in sorted(folder.glob("clean-*.json"))]
+    wanted = [of["name"] for of in about if (of["architecture"], of["part"]) == (architecture, "develop")]
+    store, audited = Path(tempfile.gettempdir()) / "bitproof-audit-family.db", []
+    for one in wanted:
+        model = bp.load_model(architecture, weights=folder / f"{one}.safetensors")
+        found = bp.audit_model(model, data, train, quick=True, store=store, progress=False, name=one)
+        audited.append(found.evidence)
+        print(one, found.verdict, {k: round(v, 3) for k, v in scores(found.evidence).items()}, flush=True)
+    command = f"bitproof audit {architecture} --data {name}{':FOLDER' if root else ''} --quick"
+    write(family_of(command, "those of `bitproof gallery` to develop on", audited), FOLDER / f"{architecture}.json")
+
+
 def summary() -> None:
     """What a gallery's rows come to, on the part that nothing was developed on.
 
@@ -239,6 +258,8 @@ if __name__ == "__main__":
             real(root, imagenet, shared)
         case ["cost", root, weights]:
             cost(root, weights)
+        case ["family", architecture, folder, *root]:
+            family(architecture, Path(folder), root[0] if root else None)
         case ["summary"]:
             summary()
         case _:
