@@ -79,7 +79,9 @@ def test_one_that_is_asked_otherwise_is_uncalibrated_and_told_why(family, own, w
     clean, said = built_in([own], [family])
     assert not clean and words in said and "`bitproof audit net --quick` asks the same" in said
     found = judged([own], clean=clean, family=said)
-    assert found.probability is None and verdicts.basis(found).startswith(f"Uncalibrated: {said}, so the verdict")
+    words = verdicts.basis(found)
+    assert found.probability is None and words.startswith(f"Uncalibrated: {said}, so the verdict")
+    assert ("--calibrate FOLDER" in words) == (own.deployed is None)  # which an audit of a pair does not take
 
 
 @pytest.mark.parametrize("architecture", ["other", None])

@@ -39,7 +39,8 @@ def basis(audit: Audit) -> str:
             if n
             else audit.family or "there are no clean models to compare with"
         )
-        return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone."
+        own = "" if n or audit.deployed else "; `--calibrate FOLDER` ranks it among clean ones of your own"
+        return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone{own}."
     return (
         f"Calibrated: {audit.probability:.1%} of clean models look at least as suspicious, by "
         f"{audit.family or f'{n} of the same family'}. Of clean models like those 5% are called suspicious for it on "
