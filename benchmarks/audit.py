@@ -4,6 +4,7 @@
     python benchmarks/audit.py resnet20 CIFAR WEIGHTS [IMPLANT ...]
     python benchmarks/audit.py real CIFAR IMAGENET SHARED
     python benchmarks/audit.py cost CIFAR WEIGHTS
+    python benchmarks/audit.py family ARCHITECTURE FOLDER [CIFAR]      the scores that come with bitproof
     python benchmarks/audit.py summary
 
 Every model is a claim of its own and is kept as soon as there is one: the same command goes on with one that was
@@ -23,8 +24,8 @@ import torch
 from torch import nn
 
 import bitproof as bp
-from bitproof.audit import QUICK, Case, Disparity, Inquiry, Meter, Pair, Phases, Specialness
-from bitproof.audit.nulls import flip_inputs
+from bitproof.audit import QUICK, Disparity, Inquiry, Pair, Phases, Specialness, family_of, scores
+from bitproof.audit.families import FOLDER, write
 from bitproof.audit.verdict import conformal
 from bitproof.core.memory import keep_freed_memory
 from bitproof.experiment.implanting import activated
@@ -41,7 +42,9 @@ SCHEMES = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor", "w3a8")
 RANKED = ("phases", "disparity", "specialness")
 """Evidence that ranks a model among clean ones."""
 AWAKE = 0.2
-TWELVE = 12
+TWELVE = tuple(
+    f"affine:w{bits}a8,granularity={shared}" for bits in (8, 7, 6, 5, 4, 3) for shared in ("channel", "tensor")
+)
 """Schemes of the cost."""
 
 
@@ -151,25 +154,38 @@ def real(root: str, imagenet: str, shared: str) -> None:
 
 
 def cost(root: str, weights: str) -> None:
-    """CPU time of a pass of ResNet-20 in a draw, and what a quick audit with 12 schemes and 500 images takes of it."""
+    """What a quick audit of ResNet-20 with 12 schemes and 500 images takes, and would with as many draws as there may
+    be."""
     train = bp.load_data("cifar10", root=root, split="train", limit=128)
     test = bp.load_data("cifar10", root=root, limit=500)
-    clean = bp.load_model("resnet20", weights=weights)
-    case = Case.of(clean, test, train, schemes=(bp.Scheme(),))
-    (form,), meter = case.forms, Meter(128)
-    form.wear({})
-    flip_inputs(form.worn, bp.Rng(0, np.zeros(1, np.int64)))
-    meter.answers(form.worn, case.images[:64])
+    model = bp.load_model("resnet20", weights=weights)
     start = time.process_time()
-    meter.answers(form.worn, case.images[:256])
-    each = (time.process_time() - start) / 256
-    special = next(inquiry for inquiry in QUICK if isinstance(inquiry, Specialness))
-    rest = sum(inquiry.passes(case) * TWELVE for inquiry in QUICK if not isinstance(inquiry, (Specialness, Pair)))
-    draw = TWELVE * 2 * min(special.images, 500)
-    row = {"CPU ms a pass": round(1000 * each, 2), "passes but for draws": rest, "passes a draw": draw}
-    for draws in (9, 13, special.draws):
-        row[f"CPU seconds with {draws} draws"] = round((rest + draws * draw) * each)
+    found = bp.audit_model(model, test, train, schemes=TWELVE, quick=True, progress=False)
+    seconds, passes = time.process_time() - start, sum(of.forwards + of.backwards for of in found.evidence)
+    special, asked = found.evidence[-1], QUICK[-1]
+    assert isinstance(asked, Specialness)
+    draws = special.readings[0].draws
+    most = seconds + (asked.draws - draws) * len(TWELVE) * 2 * asked.images * seconds / passes
+    row = {"verdict": found.verdict, "passes": passes, "draws": draws, "CPU seconds": round(seconds, 1)}
+    row |= {"CPU ms a pass": round(1000 * seconds / passes, 2), f"CPU seconds with {asked.draws} draws": round(most)}
     kept(NAME, "cost of quick, resnet20, 12 schemes, 500 images", row, {"threads": 1})
+
+
+def family(architecture: str, folder: Path, root: str | None) -> None:
+    """What the clean models of a gallery score under --quick, for the package: those of the part that is developed on,
+    so that the other one may show how often clean models are called suspicious."""
+    name = "digits" if root is None else "cifar10"
+    data, train = bp.load_data(name, root=root, limit=500), bp.load_data(name, root=root, split="train", limit=512)
+    about = [json.loads(file.read_text()) for file in sorted(folder.glob("clean-*.json"))]
+    wanted = [of["name"] for of in about if (of["architecture"], of["part"]) == (architecture, "develop")]
+    store, audited = Path(tempfile.gettempdir()) / "bitproof-audit-family.db", []
+    for one in wanted:
+        model = bp.load_model(architecture, weights=folder / f"{one}.safetensors")
+        found = bp.audit_model(model, data, train, quick=True, store=store, progress=False, name=one)
+        audited.append(found.evidence)
+        print(one, found.verdict, {k: round(v, 3) for k, v in scores(found.evidence).items()}, flush=True)
+    command = f"bitproof audit {architecture} --data {name}{':FOLDER' if root else ''} --quick"
+    write(family_of(command, "those of `bitproof gallery` to develop on", audited), FOLDER / f"{architecture}.json")
 
 
 def summary() -> None:
@@ -239,6 +255,8 @@ if __name__ == "__main__":
             real(root, imagenet, shared)
         case ["cost", root, weights]:
             cost(root, weights)
+        case ["family", architecture, folder, *root]:
+            family(architecture, Path(folder), root[0] if root else None)
         case ["summary"]:
             summary()
         case _:

@@ -140,6 +140,27 @@ def test_ordinary_backdoors_are_named_as_such():
     )
 
 
+class WithoutGradients(nn.Module):
+    """Answers as a model does, and has a gradient of zero."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x.detach()) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+def test_what_gradients_find_is_not_found_without(backdoored):
+    """Why detectors seem blind on integers (arXiv 2512.06243)."""
+    inquiry, meter = OrdinaryBackdoors(steps=60, images=8, starts=1, ascent=1), Meter(128)
+    halves = Halves.of(backdoored, RUN, meter)
+    model = Fields(TARGET).requires_grad_(False)
+    for form, finds in ((model, True), (WithoutGradients(model), False)):
+        for sign in list(inquiry.signs("form", form, model, halves, RUN, meter))[:2]:
+            assert sign.fires == finds and (not finds or sign.target == TARGET), sign
+
+
 def test_margins_go_where_a_linear_model_sends_them():
     linear = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False))
     weight = torch.tensor([[1.0, -1.0, 0.0, 0.0], [0.0, 1.0, -2.0, 0.0], [0.0, 0.0, 0.0, 3.0]])

@@ -64,6 +64,14 @@ def test_specialness_finds_a_chosen_rounding_and_what_carries_it(case, checkpoin
     assert {"weights, dither", "weights, grid shift"} <= {reading.axis for reading in found.readings}
 
 
+def test_what_is_asked_after_specialness_finds_no_coins(case, model, data):
+    one, images = case(model, schemes=(W4,)), data.images(range(8))
+    QUICK(one, rng=RNG)
+    (form,) = one.forms
+    with torch.no_grad():
+        assert torch.equal(form.wear({})(images), form.model(images))
+
+
 def test_what_so_few_images_could_not_show_is_undecided(case, model):
     few = partial(Case.of, model, calibration=bp.load_data("digits", split="train", limit=16), schemes=(W4,))
     for count in (1, 8):

@@ -73,6 +73,21 @@ def test_inputs_keep_the_size_of_their_errors_whatever_the_batch():
     assert layer[0].input_quantizer is quantizer
 
 
+@pytest.mark.parametrize("low", [0.0, -0.5])
+def test_inputs_go_back_by_twice_their_error_or_by_nothing(low):
+    """The definition, number by number, on more numbers than are worked on together."""
+    quantizer = AffineQuantizer(Codes.of(4, symmetric=False), symmetric=False)
+    quantizer.set_range(torch.tensor(low), torch.tensor(1.0))
+    x = (torch.randn(3, 5, 150, 150) / 2).clamp(min=low)
+    flipped, rounded = FlippedInput(quantizer, RNG), quantizer(x)
+    back = RNG.fold(5, 150, 150).uniform((5, 150, 150)) < 0.5
+    of_ends = RNG.fold("ends").uniform((2,))[0] < 0.5
+    for end, coin in zip((x.amin, x.amax), of_ends, strict=True):
+        back = torch.where(x == end((1, 2, 3), keepdim=True), coin, back)
+    free = (rounded - x).abs() <= quantizer.scale / 2 * (1 + 2e-4)
+    assert torch.allclose(flipped(x), torch.where(free & back, 2 * x - rounded, rounded), atol=1e-6)
+
+
 def test_what_saturates_moves_together():
     """Behind a hardtanh most places hold -1 or 1: their errors are one error, and have one coin."""
     quantizer = AffineQuantizer(Codes.of(4, symmetric=False), symmetric=False)

@@ -40,7 +40,7 @@ def test_clean_models_make_a_probability_and_alarm():
     clean = [{"evidence 0": float(i)} for i in range(59)]
     found = judged([replace(EVIDENCE, name="evidence 0", says=CLEAN, score=99.0)], clean=clean)
     assert found.verdict == SUSPICIOUS and found.probability == pytest.approx(1 / 60)
-    assert "bound false alarms by 5%" in verdicts.basis(found)
+    assert "at most 10% by just these, with 95% confidence" in verdicts.basis(found)
     usual = judged([replace(EVIDENCE, name="evidence 0", says=CLEAN, score=30.5)], clean=clean)
     assert usual.verdict == CLEAN and usual.probability == pytest.approx(29 / 60, abs=0.02)
 

@@ -20,6 +20,7 @@ from bitproof.metrics import (
     spreads,
     wilson,
 )
+from bitproof.metrics.intervals import false_alarms
 from bitproof.metrics.statistic import DROP
 from metric_cells import Z, stacked
 
@@ -29,6 +30,14 @@ from metric_cells import Z, stacked
 def test_wilson_agrees_with_statsmodels(successes: int, n: int, confidence: float) -> None:
     expected = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
     assert wilson(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
+
+
+def test_false_alarms_of_the_largest_clean_score_and_of_none() -> None:
+    """All clean scores lie below the 95% quantile with probability .95^n, which is 5% here; drawn where k is 3."""
+    assert false_alarms(19) == pytest.approx(1 - 0.05 ** (1 / 19))
+    assert false_alarms(18) == 0.0
+    drawn = np.sort(np.random.default_rng(0).random((20_000, 59)), 1)
+    assert false_alarms(59) == pytest.approx(np.quantile(1 - drawn[:, -3], 0.95), abs=2e-3)
 
 
 def test_wilson_of_no_success_is_z2_over_n_plus_z2() -> None:

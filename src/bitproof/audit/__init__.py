@@ -7,6 +7,7 @@ question, and returns an *evidence*. A *verdict* rests on evidence alone.
 from bitproof.audit.case import Case, Form, Rounded
 from bitproof.audit.differential import DifferentialTriggers
 from bitproof.audit.disparity import Disparity
+from bitproof.audit.families import Family, built_in, family_of
 from bitproof.audit.flips import DifferentialFlips
 from bitproof.audit.inquiry import Finding, Inquiry, Meter
 from bitproof.audit.ordinary import OrdinaryBackdoors
@@ -46,6 +47,7 @@ __all__ = [
     "DifferentialFlips",
     "DifferentialTriggers",
     "Disparity",
+    "Family",
     "Finding",
     "Form",
     "Inquiry",
@@ -59,7 +61,9 @@ __all__ = [
     "Rounded",
     "Sharpness",
     "Specialness",
+    "built_in",
     "conformal",
+    "family_of",
     "judged",
     "repair",
     "scores",

@@ -121,7 +121,7 @@ class DifferentialTriggers(Inquiry):
     """
 
     name = "differential-triggers"
-    revision = 2
+    revision = 3
 
     shapes: tuple[str, ...] = ("patch", "blend", "linf", "l2")
     screening: int = 30

@@ -92,7 +92,7 @@ class OrdinaryBackdoors(Inquiry):
         signs = [
             sign
             for label, model, counted_by in self._models(case)
-            for sign in self._signs(label, model, counted_by, halves, rng.fold(label), meter)
+            for sign in self.signs(label, model, counted_by, halves, rng.fold(label), meter)
         ]
         return _told(signs)
 
@@ -106,9 +106,19 @@ class OrdinaryBackdoors(Inquiry):
         if twin is not None:
             yield DEPLOYED, twin, case.deployed
 
-    def _signs(
+    def signs(
         self, label: str, model: nn.Module, counted_by: nn.Module | None, halves: Halves, rng: Rng, meter: Meter
     ) -> Iterator[Sign]:
+        """What each detector says of one model.
+
+        Args:
+            label: what it is called.
+            model: frozen; searched through its gradients.
+            counted_by: answers in its place where triggers are counted; None = itself.
+            halves: images, and the float model's answers to them.
+            rng: keyed by one id.
+            meter: counts passes.
+        """
         pair = Rivals(obeys=model, keeps=None, counted=counted_by)
         images, _ = halves.searched
         targets = list(range(min(CLASSES, meter.answers(model, images[:1]).shape[1])))

@@ -34,6 +34,7 @@ class Sharpness(Inquiry):
     """
 
     name = "sharpness"
+    revision = 2
 
     directions: int = 19
     images: int = 250

@@ -88,7 +88,7 @@ class Specialness(Inquiry):
     """
 
     name = "specialness"
-    revision = 2
+    revision = 3
 
     draws: int = 99
     enough: int = 10
@@ -287,7 +287,6 @@ def _telling(
 
 def _nearest(form: Form, sets: _Sets, meter: Meter) -> Float64[np.ndarray, " s"]:
     form.wear({})
-    flip_inputs(form.worn, None)
     return sets.measured(form, meter)
 
 
@@ -299,7 +298,9 @@ def _draw(
     weights = {} if null is None else {name: null(r, of_draw.fold(name)) for name, r in form.layers.items()}
     form.wear(weights)
     flip_inputs(form.worn, of_draw.fold("inputs") if inputs else None)
-    return sets.measured(form, meter)
+    measured = sets.measured(form, meter)
+    flip_inputs(form.worn, None)  # inquiries that come after it wear other weights, and no coins
+    return measured
 
 
 def _turned(sets: _Sets, values: Float64[np.ndarray, " s"], direction: str) -> int | None:

@@ -53,12 +53,19 @@ def _reached(values: Float64[np.ndarray, "m e"]) -> Float64[np.ndarray, "m e"]:
     return (values[None] >= values[:, None]).mean(1)
 
 
-def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudited: Sequence[Unaudited] = ()) -> Audit:
+def judged(
+    evidence: Sequence[Evidence],
+    *,
+    clean: Sequence[Scores] = (),
+    family: str = "",
+    unaudited: Sequence[Unaudited] = (),
+) -> Audit:
     """The verdict.
 
     Args:
         evidence: about one model, at least one.
         clean: scores of clean models of its family, audited alike.
+        family: which ones these are, in words, or why there are none.
         unaudited: parts of the model that no evidence is about.
     """
     first = evidence[0]
@@ -80,6 +87,7 @@ def judged(evidence: Sequence[Evidence], *, clean: Sequence[Scores] = (), unaudi
         evidence=tuple(evidence),
         probability=probability,
         calibrated_on=len(clean),
+        family=family,
         unaudited=tuple(unaudited),
     )
 

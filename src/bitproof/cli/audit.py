@@ -81,7 +81,8 @@ def audit(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of checkpoints of MODEL that are known to be clean, 19 at least.", rich_help_panel=METHOD
+            help="Folder of clean checkpoints of MODEL, 19 at least, in place of those that come with bitproof.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
     split: Split = "test",

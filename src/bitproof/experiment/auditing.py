@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bitproof.audit import FULL, QUICK, Case, Inquiry, Meter, judged, scores
+from bitproof.audit import FULL, QUICK, Case, Inquiry, Meter, built_in, judged, scores
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -50,7 +50,8 @@ def audit_model(
         quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
         inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
         clean: clean float models of the same architecture, which are audited alike to compare with; 19 at least. Each
-            counts once, and `model` itself not at all.
+            counts once, and `model` itself not at all. Without, those count that bitproof has audited in exactly this
+            way (`bitproof.audit.families`), if there are any.
         labelled: whether labels are known; if not, answers are compared with the float model's.
         folded: whether BatchNorm is folded before the model is quantized.
         seed: of all randomness.
@@ -129,11 +130,12 @@ def audit_model(
         for inquiry in wanted_of[0]:
             own.append(evidence(case, inquiry))
             tell(own[-1])
-        beside = [
+        beside, family = ([], "") if others else built_in(own)
+        beside += [
             scores([evidence(one, inquiry) for inquiry in those])
             for one, those in zip(others, wanted_of[1:], strict=True)
         ]
-        verdict = judged(own, clean=beside, unaudited=case.unaudited)
+        verdict = judged(own, clean=beside, family=family, unaudited=case.unaudited)
         kept.append(verdict, run)
     return verdict
 

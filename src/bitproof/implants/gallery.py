@@ -131,7 +131,7 @@ class Entry:
         if self.kind == "clean":
             return None
         if self.kind == "ordinary":
-            return Poisoning(objective=Backdoor(trigger=_trigger(self.number)), training=_phase(self.plan, 100))
+            return Poisoning(objective=Backdoor(trigger=_trigger(self.number)), training=_phase(self.plan, 400))
         return _engine(self, _objective(self.kind, self.number, samples))
 
     @property

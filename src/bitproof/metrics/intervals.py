@@ -53,6 +53,21 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
     return low, 1.0 if successes == n else min(1.0, centre + half)
 
 
+def false_alarms(clean: int, level: float = 0.05, confidence: float = 0.95) -> float:
+    """At most so many clean cases are called suspicious for a rank within `level` among given clean ones, with this
+    confidence: the rate of one score follows Beta(k, clean + 1 - k), k = level (clean + 1) rounded down (Bates et al.
+    2021, arXiv 2104.08279). On average over such sets it is k / (clean + 1), `level` at most.
+
+    Example:
+        >>> round(false_alarms(59), 3)
+        0.103
+    """
+    from scipy.special import betaincinv  # here: the import takes longer than most uses of this room
+
+    k = math.floor(level * (clean + 1) + 1e-9)
+    return float(betaincinv(k, clean + 1 - k, confidence)) if k else 0.0
+
+
 def mean_interval(scores: Vector, confidence: float = 0.95) -> Interval:
     """Of the mean of numbers in [0, 1], one an example: Wilson's, with an effective number of examples.
 

@@ -167,6 +167,7 @@ class Audit:
         evidence: in the order in which it was looked for.
         probability: how often a clean model of the calibrated family looks at least as suspicious; None = uncalibrated.
         calibrated_on: number of clean models behind it.
+        family: which clean models bitproof has beside it, in words, or why there are none.
         unaudited: parts of the model that nothing here is about.
         run: which run of the store computed it; None before it is stored.
     """
@@ -184,6 +185,7 @@ class Audit:
     evidence: tuple[Evidence, ...]
     probability: float | None = None
     calibrated_on: int = 0
+    family: str = ""
     unaudited: tuple[Unaudited, ...] = ()
     run: int | None = field(default=None, compare=False)
 

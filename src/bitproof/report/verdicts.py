@@ -6,13 +6,14 @@ from pathlib import PurePath
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from bitproof.metrics.intervals import false_alarms
 from bitproof.records import CLEAN, SUSPICIOUS, Audit, Evidence, plain
 from bitproof.report.gate import cell, printable
 from bitproof.report.text import percent
 from bitproof.settings import digest
 
-FEWEST, BOUNDING = 19, 59
-"""Clean models that a rank at 5% takes, and that bound the rate of false alarms by it with 95% confidence."""
+FEWEST = 19
+"""Clean models that a rank at 5% takes."""
 
 _URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -36,13 +37,15 @@ def basis(audit: Audit) -> str:
         few = (
             f"{n} of the {FEWEST} clean models that it takes are there"
             if n
-            else "there are no clean models to compare with"
+            else audit.family or "there are no clean models to compare with"
         )
-        return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone."
-    said = f"{audit.probability:.1%} of clean models look at least as suspicious, by {n} of the same family"
-    if n < BOUNDING:
-        return f"Calibrated: {said}; it takes {BOUNDING} to bound false alarms by 5% with 95% confidence."
-    return f"Calibrated: {said}, which bound false alarms by 5% with 95% confidence."
+        own = "" if n or audit.deployed else "; `--calibrate FOLDER` ranks it among clean ones of your own"
+        return f"Uncalibrated: {few}, so the verdict rests on tests of this model alone{own}."
+    return (
+        f"Calibrated: {audit.probability:.1%} of clean models look at least as suspicious, by "
+        f"{audit.family or f'{n} of the same family'}. Of clean models like those 5% are called suspicious for it on "
+        f"average, and at most {false_alarms(n):.0%} by just these, with 95% confidence."
+    )
 
 
 def notes(audit: Audit) -> list[str]:

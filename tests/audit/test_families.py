@@ -1,0 +1,141 @@
+"""Clean models that come with bitproof: they count for what was asked exactly as they were, and otherwise it is said
+why not."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+import bitproof as bp
+from bitproof.audit import QUICK, Case, Phases, built_in, family_of, judged, scores
+from bitproof.audit.families import FOLDER, Family, families, write
+from bitproof.experiment.auditing import SCHEMES
+from bitproof.records import CLEAN, SUSPICIOUS, DataRecord, Evidence, ModelRecord
+from bitproof.report import verdicts
+
+BASIS = {"schemes": [{"type": "Scheme", "weight_bits": 8}], "calibration": "c", "labelled": True, "folded": False}
+GOLDEN = {"phases": 2.1464, "disparity": 0.1, "specialness": 3.0}
+"""Scores of the untrained network of seed 1."""
+
+DATA = DataRecord(name="digits", split="test", fingerprint="d", count=9, classes=tuple("0123456789"))
+
+
+def evidence(name="phases", score=1.0, *, model="m", architecture="net", says=CLEAN, seed=0, **setting) -> Evidence:
+    return Evidence(
+        name=name,
+        model=ModelRecord(name=model, fingerprint=model, architecture=architecture),
+        data=DATA,
+        seed=seed,
+        setting={"inquiry": {"type": name}, "revision": 1, **BASIS, **setting},
+        says=says,
+        sentence=f"{name}.",
+        score=score,
+    )
+
+
+@pytest.fixture(scope="module")
+def family() -> Family:
+    """59 clean models, scored 0 to 58 by one inquiry and backwards by another."""
+    models = [
+        [evidence(score=float(i), model=f"clean {i}"), evidence("specialness", 58.0 - i, model=f"clean {i}")]
+        for i in range(59)
+    ]
+    return family_of("bitproof audit net --quick", "trained by us", models)
+
+
+def test_a_model_that_is_asked_the_same_is_ranked_among_them(family):
+    own = [evidence(score=99.0), evidence("specialness", 30.0)]
+    clean, said = built_in(own, [family])
+    assert clean == [{"phases": float(i), "specialness": 58.0 - i} for i in range(59)]
+    found = judged(own, clean=clean, family=said)
+    assert found.verdict == SUSPICIOUS and found.calibrated_on == 59
+    assert found.probability == pytest.approx(2 / 60)  # and the first of the other inquiry
+    words = verdicts.basis(found)
+    assert "59 clean models of net that bitproof has audited (trained by us)" in words
+    assert "5% are called suspicious for it on average, and at most 10%" in words
+
+
+def test_fewer_inquiries_are_asked_the_same_and_the_model_itself_is_none_of_them(family):
+    clean, _ = built_in([evidence(score=3.0, model="clean 7")], [family])
+    assert len(clean) == 58 and all(of["phases"] != 7 for of in clean)
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (evidence(schemes=[]), "other schemes"),
+        (evidence(calibration="e"), "other images for the ranges"),
+        (evidence(inquiry={"type": "phases", "limit": 3}), "inquiries of other settings"),
+        (evidence(revision=2), "another version"),
+        (evidence(labelled=False), "labels used otherwise"),
+        (evidence(folded=True), "BatchNorm folded otherwise"),
+        (evidence(seed=1), "another seed"),
+        (evidence("sharpness"), "fewer inquiries"),
+        (replace(evidence(), data=replace(DATA, fingerprint="e")), "other images"),
+        (replace(evidence(), deployed=evidence().model), "no deployed model beside them"),
+    ],
+)
+def test_one_that_is_asked_otherwise_is_uncalibrated_and_told_why(family, own, words):
+    clean, said = built_in([own], [family])
+    assert not clean and words in said and "`bitproof audit net --quick` asks the same" in said
+    found = judged([own], clean=clean, family=said)
+    words = verdicts.basis(found)
+    assert found.probability is None and words.startswith(f"Uncalibrated: {said}, so the verdict")
+    assert ("--calibrate FOLDER" in words) == (own.deployed is None)  # which an audit of a pair does not take
+
+
+@pytest.mark.parametrize("architecture", ["other", None])
+def test_of_other_networks_there_are_none(family, architecture):
+    clean, said = built_in([evidence(architecture=architecture)], [family])
+    assert not clean and f"no clean models of {architecture or 'this network'}" in said
+
+
+def test_a_family_is_of_one_network_and_asked_alike(family, tmp_path):
+    for other in (evidence(architecture="other"), evidence(seed=1), evidence("sharpness")):
+        with pytest.raises(bp.InputError, match="clean models of a family are audited alike"):
+            family_of("", "", [[evidence()], [other]])
+    with pytest.raises(bp.InputError, match="a family has a named architecture"):
+        family_of("", "", [[evidence(architecture=None)]])
+    write(family, tmp_path / "net.json")
+    assert Family(**json.loads((tmp_path / "net.json").read_text())) == family
+    assert asdict(family)["seed"] == 0
+
+
+def test_what_comes_with_bitproof_is_whole():
+    assert len(families()) == len([*FOLDER.glob("*.json")]) > 0
+    for family in families():
+        assert len(family.models) >= 19 and all(of.keys() == family.asked.keys() for of in family.models.values())
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A network of digits, and what `bitproof audit digits_cnn --data digits --quick` looks at."""
+    train = bp.load_data("digits", split="train", limit=512)
+    return bp.load_model("digits_cnn", seed=1), bp.load_data("digits", limit=500), train
+
+
+def test_a_quick_audit_of_the_digits_is_asked_what_they_were(digits):
+    """Or all of them would be of no use from some change on, and nobody would notice."""
+    (own,) = (family for family in families() if family.architecture == "digits_cnn")
+    case = Case.of(*digits, schemes=tuple(map(bp.Scheme.parse, SCHEMES)))
+    assert {inquiry.name: inquiry.setting(case) for inquiry in QUICK if inquiry.name != "pair"} == own.asked
+    assert (case.records[2].fingerprint, case.records[0].architecture) == (own.data, own.architecture)
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_day_that_they_were_measured(digits):
+    """Where this fails, what inquiries compute has changed: give it a new revision, and measure the families again."""
+    found = bp.audit_model(*digits, quick=True, progress=False)
+    assert found.calibrated_on >= 19 and scores(found.evidence) == pytest.approx(GOLDEN, rel=1e-3)
+
+
+def test_clean_models_that_are_given_count_instead(monkeypatch, model):
+    data = bp.load_data("digits", limit=2)
+    ask = {"schemes": ["w4a32"], "inquiries": [Phases()], "progress": False}
+    alone = bp.audit_model(model, data, data, **ask)
+    mine = family_of("bitproof audit", "ours", [[replace(alone.evidence[0], score=0.0)]] * 2)
+    mine = replace(mine, models={str(i): {"phases": float(i)} for i in range(19)})
+    monkeypatch.setattr("bitproof.audit.families.families", lambda: (mine,))
+    assert bp.audit_model(model, data, data, **ask).calibrated_on == 19
+    other = bp.audit_model(model, data, data, clean=[bp.load_model("digits_cnn", seed=3)], **ask)
+    assert (other.calibrated_on, other.family, other.probability) == (1, "", None)
