@@ -23,7 +23,7 @@ EPS = 2 / 255
 def main(cifar10: str, folder: str, epochs: int, count: int) -> None:
     train, test = (bp.load_data("cifar10", root=cifar10, split=split) for split in ("train", "test"))
     recipe = standard(
-        objective=NFGSM(eps=EPS), epochs=epochs, batch_size=128, learning_rate=3e-3, weight_decay=5e-4,
+        objective=NFGSM(eps=EPS, noise=1.0), epochs=epochs, batch_size=128, learning_rate=4e-3, weight_decay=5e-4,
         augmentation="crop-flip", averaging=0.999,
     )  # fmt: skip
     model = make(recipe, bp.load_model("resnet4b"), train, architecture="resnet4b", folder=folder)
@@ -48,6 +48,6 @@ def main(cifar10: str, folder: str, epochs: int, count: int) -> None:
 if __name__ == "__main__":
     main(
         *sys.argv[1:3],
-        int(sys.argv[3]) if len(sys.argv) > 3 else 30,
+        int(sys.argv[3]) if len(sys.argv) > 3 else 40,
         int(sys.argv[4]) if len(sys.argv) > 4 else 1000,
     )
