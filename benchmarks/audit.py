@@ -141,16 +141,16 @@ def resnet20(root: str, weights: str, implants: Sequence[str]) -> None:
 
 def real(root: str, imagenet: str, shared: str) -> None:
     """Networks that nobody here made."""
-    train = bp.load_data("cifar10", root=root, split="train", limit=64)
-    test = bp.load_data("cifar10", root=root, limit=16)
-    common = {"inquiries": SMALLEST, "schemes": ("w8a8",), "about": {"kind": "clean"}}
+    train = bp.load_data("cifar10", root=root, split="train", limit=256)
+    test = bp.data.select(bp.load_data("cifar10", root=root), range(100, 300))
+    common = {"inquiries": SMALL, "about": {"kind": "clean"}}
     robust = bp.load_model("resnet4b", weights=f"{shared}/cifar10_resnet4b_adv2.safetensors")
-    measure("resnet4b", robust, test, train, **common)
-    images = bp.load_data("imagenet", root=imagenet, limit=16)
-    ranges, shown = (bp.data.select(images, range(start, start + 8)) for start in (0, 8))
+    measure("resnet4b", robust, test, train, schemes=SCHEMES, **common)
+    images = bp.load_data("imagenet", root=imagenet)
+    ranges, shown = (bp.data.select(images, range(start, start + 100)) for start in (0, 100))
     for name in ("squeezenet1_0", "mobilenet_v2"):
         model = bp.load_model(name, weights=f"{shared}/imagenet_{name}.safetensors")
-        measure(name, model, shown, ranges, **common)
+        measure(name, model, shown, ranges, schemes=("w8a8",), **common)
 
 
 def cost(root: str, weights: str) -> None:
