@@ -284,6 +284,10 @@ def test_train_makes_float_models_too(run, tmp_path):
     ("arguments", "words"),
     [
         (["standard", "digits_cnn", "--scheme", "w4a4"], "only quantization-aware recipes have a scheme"),
+        (
+            ["standard", "digits_cnn", "--teacher", "t.safetensors"],
+            "only objectives that learn from a model",
+        ),
         (["lsqq", "digits_cnn"], "unknown recipe 'lsqq'.*Did you mean 'lsq'"),
         (["qat:epoch=3", "digits_cnn"], "unknown field of qat 'epoch'.*'epochs'"),
         (["qat:milestones=0.3+x", "digits_cnn"], "milestones of qat is 'x'"),

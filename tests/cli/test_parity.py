@@ -136,6 +136,17 @@ def test_json_is_all_that_is_printed_and_quiet_prints_nothing(run, tmp_path):
     assert (code, out) == (0, "") and "100%" not in err and (tmp_path / "r.html").exists()
 
 
+def test_json_has_what_analyses_and_defences_found(run):
+    code, out, err = run(*EVALUATE, "--analysis", "lipschitz", "--defence", "squeezing:detector=label", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    explained = found["explanations"][0]
+    assert explained["analysis"] == "lipschitz" and explained["model"] == "float"
+    assert explained["findings"] and {row["layer"] for row in explained["table"]}
+    row = found["defences"][0]
+    assert row["condition"] == "clean" and 0 <= row["answered"] <= 1
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(run, tmp_path):
     command = [*EVALUATE, "--condition", "pgd:eps=0.1,steps=5", "--store", tmp_path / "s.db"]
     code, out, _ = run(*command, "--dry-run")

@@ -1,6 +1,9 @@
 """Explanations on the page and in a terminal: words, plots and numbers."""
 
+import re
 from dataclasses import replace
+
+import pytest
 
 from bitproof.records import RECORDS
 from bitproof.report.terminal import tables
@@ -84,3 +87,16 @@ def test_clusters_are_points_with_a_table_and_words(tmp_path):
     ]
     assert f"1 of 2 classes look like two kinds: {names[1]} (n = 90)" in page.text
     assert "Of 8 images with the corner-square trigger to 1 5 are taken for" in page.text
+
+
+@pytest.mark.parametrize(("values", "ticks"), [((2.2, 7.0, 3.1, 2.4), 3), ((0.02, 0.25, 0.04, 0.03), 2)])
+def test_axes_are_in_whole_layers_and_have_numbers(tmp_path, values, ticks):
+    record = FOUND["lipschitz"]
+    layers = tuple(
+        replace(record.layers[0], name=f"l{i}", folded=v, operator=v, matrix=v) for i, v in enumerate(values)
+    )
+    page = one(tmp_path, [*CELLS, replace(record, layers=layers)])
+    (plot,) = [f for f in page.all("figure", "plot") if "amplification" in f.text]
+    numbers = [text.text.strip() for text in plot.all("text") if re.fullmatch(r"\s*[\d.]+\s*", text.text)]
+    assert numbers[:4] == ["1", "2", "3", "4"]
+    assert len(numbers[4:]) >= ticks

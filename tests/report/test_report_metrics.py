@@ -70,3 +70,19 @@ def test_a_metric_of_ones_own_is_shown_everywhere(tmp_path, monkeypatch):
     assert [row[0] for row in body(page.all("table", "metrics")[0])] == ["MINE ↑"]
     assert "what I measure" in page.all("dl")[-1].text
     assert "MINE ↑" in printed(tables(tested, "float")) and "0.7500" in printed(tables(tested, "float"))
+
+
+def test_what_is_no_share_is_not_in_percent(tmp_path, monkeypatch):
+    radius = replace(
+        metrics.METRICS["accuracy"],
+        name="radius",
+        symbol="RADIUS",
+        bounds=(0.0, np.inf),
+        scores=lambda chosen: 0.0567 + chosen.cells[0].correct[None] * 0.0,
+    )
+    monkeypatch.setitem(metrics.METRICS, "radius", radius)
+    page = one(tmp_path, [cell(model("float"), CLEAN, 10), cell(model("q", 4), CLEAN, 10)])
+    shown = {row[0]: row[1:] for row in body(page.all("table", "metrics")[0])}
+    assert [entry.split()[0] for entry in shown["RADIUS ↑"]] == ["0.057", "0.057"]
+    assert shown["RADIUS ↑"][1].split()[-1] == "0.000"
+    assert shown["ACC ↑"][0].startswith("75.0")

@@ -347,9 +347,20 @@ def print_json(result: Any) -> None:
     from bitproof.records import Cell
     from bitproof.report import terminal, text
 
+    cells = [record for record in result.records if isinstance(record, Cell)]
     tables = {name: json.loads(getattr(result, name)().to_json(orient="records")) for name in ("table", "summary")}
-    remarks = text.remarks(record for record in result.records if isinstance(record, Cell))
-    notes = [*terminal.notes(result.records), *remarks]
+    tables["defences"] = bitproof.metrics.defences(cells)
+    tables["explanations"] = [
+        {
+            "analysis": found.KIND,
+            "title": found.title,
+            "model": found.model.name,
+            "findings": found.findings,
+            "table": json.loads(found.table().to_json(orient="records")),
+        }
+        for found in result.explanations
+    ]
+    notes = [*terminal.notes(result.records), *text.remarks(cells)]
     print(json.dumps({**tables, "notes": notes, "computed": result.computed, "reused": result.reused}, indent=2))
 
 

@@ -59,6 +59,7 @@ def train(
     Without --weights it starts from random weights. The same command goes on with a run that was stopped.
     """
     from bitproof.settings import parse
+    from bitproof.train.teaching import learns_from_model
 
     how = parse(recipe, bitproof.train.RECIPES, "recipe")
     if scheme is not None:
@@ -70,6 +71,12 @@ def train(
             )
         wanted = bitproof.Scheme.parse(scheme)
         how = dataclasses.replace(how, quantization=dataclasses.replace(how.quantization, scheme=wanted))
+    if teacher is not None and not learns_from_model(how.objective):
+        raise InputError(
+            f"recipe {recipe!r} with --teacher {teacher}",
+            rule="only objectives that learn from a model have a teacher, and this one would never be asked",
+            remedy="Use distillation=0.9 or li2024-matching, or leave --teacher out",
+        )
     check_run_folder(output, weights)
     device = chosen_device(device)
     examples = load_examples(data, "train", limit, model=model, input_size=input_size)

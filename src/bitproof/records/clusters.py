@@ -86,7 +86,7 @@ class Clusters(Explained):
             return [*said, f"Too few images are taken for {name}, the target, to be clustered."]
         return [
             *said,
-            f"Of {self.shown:,} images with the {self.trigger} {of.marked:,} are taken for {name}, where they are "
+            f"Of {self.shown:,} images with the {self.trigger}, {of.marked:,} are taken for {name}, where they are "
             f"{of.marked / of.count:.1%}: silhouette {of.silhouette:.3f}, smaller cluster {of.share:.1%}, with "
             f"{of.caught:,} of them.",
         ]

@@ -69,7 +69,8 @@ def world(*further: str) -> "jinja2.Environment":
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks", "change")
+    filters = ("percent", "points", "interval", "distance", "p_value", "same_pixels", "remarks")
+    filters += ("value", "difference", "change")
     found.filters |= {name: getattr(text, name) for name in filters} | {"costs": _costs}
     found.globals |= {"bits": text.bits, "level": SIGNIFICANT}
     found.filters |= {"basis": basis, "notes": notes}

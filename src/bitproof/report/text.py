@@ -28,18 +28,26 @@ def unsigned_points(difference: float) -> str:
     return "less than 0.1" if 0 < abs(difference) < 0.0005 else percent(abs(difference))
 
 
-def interval(row: dict[str, Any]) -> str:
-    """The interval of a row's value, in percent."""
-    return MISSING if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+def value(number: float, share: bool) -> str:
+    """A metric: a share in percent, anything else, such as a loss or a radius, with three decimals as it is."""
+    return percent(number) if share else _signed(number, "", 3)
 
 
-def change(row: dict[str, Any]) -> str:
+def difference(number: float, share: bool) -> str:
+    """A difference of `value`s with its sign: of shares in points."""
+    return points(number) if share else _signed(number, "+", 3)
+
+
+def interval(row: dict[str, Any], share: bool = True) -> str:
+    """The interval of a row's value, in percent if it is a share."""
+    return MISSING if row["low"] is None else f"{value(row['low'], share)} to {value(row['high'], share)}"
+
+
+def change(row: dict[str, Any], share: bool) -> str:
     """How sure the difference of a metric is."""
-    sure = (
-        ""
-        if row["diff_low"] is None
-        else f"difference {points(row['diff_low'])} to {points(row['diff_high'])} points, "
-    )
+    low, high = row["diff_low"], row["diff_high"]
+    unit = " points" if share else ""
+    sure = "" if low is None else f"difference {difference(low, share)} to {difference(high, share)}{unit}, "
     return f"{sure}p {p_value(row['p_value'])}, not corrected"
 
 
@@ -150,6 +158,6 @@ def _value(value: Any) -> str:
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if isinstance(value, float) else plain(value)
 
 
-def _signed(value: float, sign: str) -> str:
-    text = f"{value:{sign}.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+def _signed(value: float, sign: str, decimals: int = 1) -> str:
+    text = f"{value:{sign}.{decimals}f}"
+    return f"{0:.{decimals}f}" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

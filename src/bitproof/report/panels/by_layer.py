@@ -131,6 +131,7 @@ def _plots(
 
 def _plot(section: Section, title: str, lines: list[tuple[str, Curve]], prefix: str) -> Plot:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     first = lines[0][1]
     figure = Figure(figsize=(3.4, 2.4), layout="constrained")
@@ -142,10 +143,14 @@ def _plot(section: Section, title: str, lines: list[tuple[str, Curve]], prefix: 
         axes.plot(places[: len(curve.control)], curve.control, "--", color=colour, linewidth=1)
     if first.ticks:
         axes.set_xticks(range(1, len(first.ticks) + 1), first.ticks)
-    if first.log and all(value > 0 for _, curve in lines for value in (*curve.values, *curve.control)):
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half layers
+    values = [value for _, curve in lines for value in (*curve.values, *curve.control)]
+    if first.log and min(values) > 0 and max(values) >= 10 * min(values):  # less than a decade may hold no tick
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the usual one writes mathematics
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("eps in 255ths" if first.ticks else "layer, in the order of the table")
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -24,6 +24,11 @@ class Line:
     condition: str
     entries: tuple[Entry | None, ...]
 
+    @property
+    def share(self) -> bool:
+        """Whether values are shares, which are written in percent; losses, radii and counts are not."""
+        return self.metric.bounds[1] <= 1
+
 
 def metric_lines(section: Section) -> list[Line]:
     """The summary turned: metrics in the order of their table, conditions in that of the section, then parts."""
