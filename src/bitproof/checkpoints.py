@@ -175,7 +175,7 @@ def _loaded(
         raise InputError(
             f"{str(weights)!r} holds a {about.architecture}",
             rule=f"the model to load is {name}",
-            remedy=f"Load it as {about.architecture!r}",
+            remedy=f"Load it as {about.architecture!r}, or give a file of {name}",
         )
     if classes is None and (about.classes or 0) > _FEW_CLASSES:
         _check_classes(about, weights, _numbers_in(weights))

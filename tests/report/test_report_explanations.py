@@ -86,7 +86,7 @@ def test_clusters_are_points_with_a_table_and_words(tmp_path):
         [names[1], "50", "5", "0.5", "0.12", "4", "yes"],
     ]
     assert f"1 of 2 classes look like two kinds: {names[1]} (n = 90)" in page.text
-    assert "Of 8 images with the corner-square trigger to 1 5 are taken for" in page.text
+    assert "Of 8 images with the corner-square trigger to 1, 5 are taken for" in page.text
 
 
 @pytest.mark.parametrize(("values", "ticks"), [((2.2, 7.0, 3.1, 2.4), 3), ((0.02, 0.25, 0.04, 0.03), 2)])

@@ -26,6 +26,9 @@ from bitproof.settings.importing import failed, imported, is_importable
 DEEPEST, LONGEST = 50, 10_000
 """Brackets and letters of a text that is read at all."""
 
+_IN_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "a switch"}
+"""Plain types as messages name them."""
+
 _FAMILIES: dict[type, tuple[str, Mapping[str, Callable[..., Any]]]] = {}
 
 
@@ -192,7 +195,7 @@ def _read(text: str, hint: Any, what: str) -> Any:
         pass
     raise InputError(
         f"{what} is {text!r}",
-        rule=f"it must be a {getattr(hint, '__name__', hint)}",
+        rule=f"it is {_IN_WORDS.get(hint, hint)}",
         remedy="Write numbers like 4, 0.5, 8/255 or 0.5/255, and switches as true or false",
     )
 
