@@ -149,7 +149,7 @@ def real(root: str, imagenet: str, shared: str) -> None:
     images = bp.load_data("imagenet", root=imagenet)
     ranges, shown = (bp.data.select(images, range(start, start + 100)) for start in (0, 100))
     for name in ("squeezenet1_0", "mobilenet_v2"):
-        model = bp.load_model(name, weights=f"{shared}/imagenet_{name}.safetensors")
+        model = bp.load_model(f"torchvision:{name}", weights=f"{shared}/imagenet_{name}.safetensors")
         measure(name, model, shown, ranges, schemes=("w8a8",), **common)
 
 

@@ -70,7 +70,7 @@ def test_text_takes_fractions_none_and_switches():
         ("pdg", "unknown attack 'pdg'.*Did you mean 'pgd'"),
         ("pgd:epz=1", "unknown field of pgd 'epz'.*Did you mean 'eps'"),
         ("pgd:eps", "field=value"),
-        ("pgd:steps=many", "steps of pgd is 'many'.*int"),
+        ("pgd:steps=many", "steps of pgd is 'many': it is a whole number"),
         ("pgd:eps=1/0", "eps of pgd is '1/0'"),
         ("pgd:start=perhaps", "unknown start .perhaps."),
         ("pgd:norm=l3", "unknown norm 'l3'"),
