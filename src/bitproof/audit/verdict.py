@@ -34,6 +34,9 @@ def scores(evidence: Sequence[Evidence]) -> dict[str, float]:
 def conformal(found: Scores, clean: Sequence[Scores]) -> float | None:
     """How often a clean model looks at least as suspicious: its rank among clean ones, uniform if it is one of them.
 
+    A model is as suspicious as what it stands out in most; where several stand out as far, in one evidence each, the
+    next most counts, and so on. Any order in which all models are treated alike has uniform ranks.
+
     None with fewer than `FEWEST` of them, or where they have no evidence in common.
 
     Example:
@@ -44,8 +47,8 @@ def conformal(found: Scores, clean: Sequence[Scores]) -> float | None:
     if len(clean) < FEWEST or not names:
         return None
     table = np.array([[of[name] for name in names] for of in (found, *clean)])
-    striking = _reached(table).min(1)
-    return float((striking <= striking[0]).mean())
+    striking = [tuple(row) for row in np.sort(_reached(table), axis=1).tolist()]
+    return sum(row <= striking[0] for row in striking) / len(striking)
 
 
 def _reached(values: Float64[np.ndarray, "m e"]) -> Float64[np.ndarray, "m e"]:
