@@ -58,11 +58,11 @@ def test_a_clean_model_is_called_unlike_them_no_more_often_than_the_level():
 
 
 def test_what_stands_out_twice_is_before_what_stands_out_once():
-    """Red: one clean model that leads in an evidence of its own ranked level with a model that leads in the two others."""
+    """Red: a clean model that leads in an evidence of its own was level with one that leads in the two others."""
     clean = [{"phases": float(i), "disparity": float(-i), "specialness": 0.0} for i in range(30)]
     leads_twice = {"phases": 99.0, "disparity": -15.0, "specialness": 9.0}
     assert conformal(leads_twice, clean) == pytest.approx(1 / 31)
-    leads_once = {"phases": 99.0, "disparity": -15.0, "specialness": -1.0}
+    leads_once = {"phases": 99.0, "disparity": -99.0, "specialness": -1.0}
     assert conformal(leads_once, clean) == pytest.approx(2 / 31)  # beside the clean one that leads in disparity
 
 
