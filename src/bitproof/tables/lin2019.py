@@ -1,7 +1,7 @@
 """The tables of Lin, Gan & Han 2019 (arXiv 1904.08444): activations on few bits, with and without their regulariser.
 
     smoke      digits, a small network, 3 epochs on 500 images, eps 25/255 for 8/255
-    reduced    CIFAR-10, ResNet20 (with convex sums for DQ), 6 epochs on 20,000 images
+    reduced    CIFAR-10, ResNet20 (with convex sums for DQ), 4 epochs on 10,000 images
     full       CIFAR-10, the paper's Wide ResNet and epochs
 
 "DQ" is the regulariser and the convex sums together. Beside FGSM, which gradients of few bits mislead, stands APGD, and

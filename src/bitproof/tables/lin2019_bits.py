@@ -25,7 +25,7 @@ BETAS = {"3e-4": 3e-4, "6e-4": 6e-4, "1e-3": 1e-3}
 
 SHORT: dict[str, dict[str, Any]] = {
     "smoke": {"epochs": 3, "batch_size": 50, "augmentation": "none", "learning_rate": 0.05},
-    "reduced": {"epochs": 6, "batch_size": 64},
+    "reduced": {"epochs": 4, "batch_size": 64},
     "full": {},
 }
 NETWORKS = {
@@ -39,7 +39,7 @@ SUBSTITUTE = {"smoke": "digits_cnn_hardtanh", "reduced": "resnet8", "full": "vgg
 """What black-box images are made on."""
 
 EPS = {"smoke": 25 / 255, "reduced": 8 / 255, "full": 8 / 255}
-TRAINED_ON = {"smoke": 500, "reduced": 20_000}
+TRAINED_ON = {"smoke": 500, "reduced": 10_000}
 
 
 def recipe_of(scale: str, scheme: Scheme | None, beta: float, **changes: Any) -> Recipe:
