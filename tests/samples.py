@@ -128,5 +128,6 @@ def make_audit(model: ModelRecord, data: DataRecord, *, seed: int = 0) -> Audit:
         advice="Do not deploy it.",
         evidence=(first, second),
         calibrated_on=5,
+        family="5 clean models of net",
         unaudited=(Unaudited(name="memory", weights=9, share=0.5, reason="a recurrent layer", schemes=("w4a8",)),),
     )

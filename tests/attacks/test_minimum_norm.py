@@ -282,7 +282,7 @@ def test_eot_follows_the_expectation(linear, inputs, keys):
     ("build", "fields", "words"),
     [
         (CW, {"kappa": -1.0}, "kappa is -1"),
-        (CW, {"steps": 0}, "steps is 0.*at least 1"),
+        (CW, {"steps": 0}, "steps is 0: CW takes a whole number, 1 at least"),
         (CW, {"eps": -0.1}, "eps is -0.1"),
         (CW, {"learning_rate": 0.0}, "learning_rate is 0.*positive"),
         (DDN, {"gamma": 1.5}, "gamma is 1.5"),

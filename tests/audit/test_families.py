@@ -49,7 +49,7 @@ def test_a_model_that_is_asked_the_same_is_ranked_among_them(family):
     assert clean == [{"phases": float(i), "specialness": 58.0 - i} for i in range(59)]
     found = judged(own, clean=clean, family=said)
     assert found.verdict == SUSPICIOUS and found.calibrated_on == 59
-    assert found.probability == pytest.approx(2 / 60)  # and the first of the other inquiry
+    assert found.probability == pytest.approx(1 / 60)  # the first of the other inquiry is far behind in this one
     words = verdicts.basis(found)
     assert "59 clean models of net that bitproof has audited (trained by us)" in words
     assert "5% are called suspicious for it on average, and at most 10%" in words
