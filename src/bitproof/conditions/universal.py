@@ -24,6 +24,7 @@ from bitproof.core.calling import check_classes, check_logits, device_of, logits
 from bitproof.core.places import PLACES, check_fit, placed, places_of
 from bitproof.core.rng import Rng
 from bitproof.data import Data
+from bitproof.data.base import spread
 from bitproof.errors import InputError, lookup
 from bitproof.pictures.pixels import digests
 from bitproof.quant import freeze
@@ -161,8 +162,7 @@ def parse_universal(text: str) -> UniversalPerturbation | UniversalPatch:
 
 def _seen(data: Data) -> tuple[int, ...]:
     """Digests of a sample of the images: of all data, even where few steps do not come to all of them."""
-    rows = np.unique(np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).astype(np.int64))
-    return tuple(digests(data.images(rows)).view(np.int64).tolist())
+    return tuple(digests(data.images(spread(len(data), SAMPLE))).view(np.int64).tolist())
 
 
 def _climbed(

@@ -215,6 +215,11 @@ class Selected(Data):
         yield np.ascontiguousarray(self.rows, "<i8").data
 
 
+def spread(count: int, most: int) -> Int64[np.ndarray, " k"]:
+    """At most so many of `count` rows, evenly over all of them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+
+
 def select(data: Data, rows: Any) -> Selected:
     """The examples at `rows`, which keep their numbers, so that results stay paired with those of the whole.
 

@@ -267,8 +267,8 @@ class Experiment:
             InputError: a defence whose thresholds were chosen on these images, or a change for all images that was
                 made on them.
         """
-        for condition in self.all_conditions:
-            if isinstance(condition, (Perturbation, Sticker)):
+        for condition in (c for c in self.all_conditions if isinstance(c, (Perturbation, Sticker))):
+            if store.missing([self.key(model, condition, models) for model in models.values()]):
                 remedy = "Make it on other images, such as bp.load_data(..., split='train')"
                 check_unseen(np.array(condition.seen, np.int64), self.data, f"{condition.label} was made on", remedy)
         for name, model in models.items():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bitproof.core.calling import device_of, forward
 from bitproof.data import Data
+from bitproof.data.base import spread
 from bitproof.errors import InputError
 from bitproof.models.forms import Form, forms
 
@@ -41,7 +42,7 @@ def first_look(model: nn.Module, data: Data, name: str, *, batch_size: int = COU
         batch_size: images a pass; 100 images are shown once, and those of them that the model gets wrong again, of
             other colours, or up to ten times where it gets most of them wrong.
     """
-    rows = np.unique(np.linspace(0, len(data) - 1, min(COUNT, len(data))).astype(np.int64))
+    rows = spread(len(data), COUNT)
     read = data.read(rows)
     if not len(read.rows):
         return []

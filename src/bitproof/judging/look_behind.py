@@ -6,6 +6,7 @@ from jaxtyping import Int64
 from bitproof.core.calling import device_of
 from bitproof.core.defended import Defended
 from bitproof.data import Data
+from bitproof.data.base import spread
 from bitproof.errors import InputError
 from bitproof.pictures.pixels import digests
 
@@ -49,5 +50,5 @@ def look_behind(model: Defended, data: Data, name: str) -> list[str]:
     what = f"the threshold of model {name!r} was chosen on"
     remedy = "Choose it on other images, such as clean=bp.load_data(..., split='train')"
     check_unseen(model.tuned_on.cpu().numpy(), data, what, remedy)
-    rows = np.unique(np.linspace(0, len(data) - 1, min(COUNT, len(data))).astype(np.int64))
+    rows = spread(len(data), COUNT)
     return model.doubts(data.read(rows).images.to(device_of(model)))

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bitproof.ptq.rounding import CERTAIN, LearnedRounding, undecided
+from bitproof.ptq.rounding import PlainRounding, undecided
 
 WEIGHT, EXPONENT = 0.01, 2.0
 """Of the last term."""
@@ -23,14 +23,8 @@ TINY = 1e-8
 """What keeps logarithms finite."""
 
 
-class TurnedRounding(LearnedRounding):
+class TurnedRounding(PlainRounding):
     """EFRAP's: a plain sigmoid, drawn away from the nearest level by the error that rounding to it makes."""
-
-    def start(self, share: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return share.clamp(CERTAIN, 1 - CERTAIN).logit()
-
-    def h(self) -> Float[Tensor, "..."]:
-        return self.v.sigmoid()
 
     def penalty(self, done: float) -> Float[Tensor, ""]:
         h, nearest = self.h(), (self.share > 0.5).to(self.share)

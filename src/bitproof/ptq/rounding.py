@@ -41,11 +41,6 @@ def undecided(h: Float[Tensor, "..."], beta: float) -> Float[Tensor, ""]:
     return (1 - (2 * h - 1).abs().pow(beta)).sum()
 
 
-def falling(h: Float[Tensor, "..."], done: float) -> Float[Tensor, ""]:
-    """R(V) with the beta of a share of the steps, from 0 to 1."""
-    return undecided(h, BETA[0] + (BETA[1] - BETA[0]) * done)
-
-
 def between_levels(
     quantizer: WeightQuantizer, weight: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
@@ -117,10 +112,10 @@ class SoftRounding(LearnedRounding):
         return rectified_sigmoid(self.v)
 
     def penalty(self, done: float) -> Float[Tensor, ""]:
-        return falling(self.h(), done)
+        return undecided(self.h(), BETA[0] + (BETA[1] - BETA[0]) * done)
 
 
-class PlainRounding(LearnedRounding):
+class PlainRounding(SoftRounding):
     """AdaRound's with a sigmoid that is not stretched, as in QuRA's public code (arXiv 2510.09647)."""
 
     def start(self, share: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -128,6 +123,3 @@ class PlainRounding(LearnedRounding):
 
     def h(self) -> Float[Tensor, "..."]:
         return self.v.sigmoid()
-
-    def penalty(self, done: float) -> Float[Tensor, ""]:
-        return falling(self.h(), done)

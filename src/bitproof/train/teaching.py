@@ -7,6 +7,7 @@ from torch import nn
 
 from bitproof.core.calling import answer
 from bitproof.data import Data
+from bitproof.data.base import spread
 from bitproof.errors import InputError
 from bitproof.train.objectives import Objective
 
@@ -47,7 +48,7 @@ def check_start(model: nn.Module, data: Data, rows: NDArray[np.int64], learner: 
     if has_random_weights(model):
         what = "random weights"
     elif len(rows) >= FEWEST:
-        looked = rows[np.unique(np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(np.int64))]
+        looked = rows[spread(len(rows), LOOKED_AT)]
         right, labels = _right(model, data, looked), data.labels[looked]
         share = np.bincount(labels).max() / len(labels)
         if right.mean() <= min(2 * share, (1 + share) / 2):
