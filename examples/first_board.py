@@ -1,35 +1,88 @@
-"""A first leaderboard of real models: ResNet20 and an adversarially trained ResNet-4B on CIFAR-10, float and quantized.
+"""A first leaderboard of real models: networks on CIFAR-10 and ImageNet, float and quantized, as they are and hardened.
 
-    python examples/first_board.py CIFAR WEIGHTS [N]
+    python examples/first_board.py CIFAR IMAGENET WEIGHTS [N [TRAIN]]
 
-CIFAR is the folder `cifar-10-batches-bin`, WEIGHTS one with `cifar10_resnet20.safetensors` and
-`cifar10_resnet4b_adv2.safetensors`, N the number of test images (1,000). Everything is kept in `board.db`; the board is
-the folder `site`. Stopped and begun again, it goes on.
+CIFAR is the folder `cifar-10-batches-bin`, IMAGENET one of JPEGs in folders of classes. WEIGHTS has
+`cifar10_resnet20.safetensors`, `cifar10_resnet4b_adv2.safetensors` (adversarially trained at 2/255),
+`imagenet_mobilenet_v2.safetensors` and `imagenet_squeezenet1_0.safetensors`. N is the number of test images (1,000; a
+tenth of ImageNet's), TRAIN that of images to train on (20,000). Results and what is trained are kept in `board.db` and
+beside it; the board is the folder `site`. Stopped and begun again, it goes on.
 """
 
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-import bitproof as bp
+from torch import nn
 
+import bitproof as bp
+from bitproof.experiment import made_beside, make
+from bitproof.train import NFGSM, Diverged, Recipe, qat, standard
+
+STORE = "board.db"
 BITS = (8, 6, 4, 3, 2)
-ATTACKS = ("pgd:eps=2/255", "apgd:eps=2/255,steps=20")
+ATTACKS = ("fgsm:eps=2/255", "pgd:eps=2/255", "apgd:eps=2/255,steps=20")
 CORRUPTIONS = tuple(
     f"{name}:severity={severity}" for name in ("gaussian-noise", "jpeg", "contrast") for severity in (2, 4)
 )
-NETWORKS = {"resnet20": "cifar10_resnet20.safetensors", "resnet4b": "cifar10_resnet4b_adv2.safetensors"}
 
 
-def main(cifar: str, weights: str, count: str = "1000") -> None:
-    """Test both networks at every number of bits, and build the board."""
+def trained(
+    network: nn.Module, architecture: str, train: bp.Data, recipes: Mapping[str, Recipe]
+) -> dict[str, nn.Module]:
+    """What each recipe makes of a network: now, or what it made before. What does not converge is left out."""
+    models: dict[str, nn.Module] = {}
+    for name, recipe in recipes.items():
+        try:
+            models[name] = make(recipe, network, train, architecture=architecture, folder=made_beside(STORE))
+        except Diverged as failed:
+            print(f"{architecture} {name}: {failed}")
+    return models
+
+
+def test(
+    network: nn.Module, data: bp.Data, ranges: bp.Data, bits: tuple[int, ...], made: Mapping[str, nn.Module]
+) -> None:
+    """Test a float network, it rounded to each number of bits after training, and what was trained from it."""
+    models = {"float": network} | {f"PTQ w{b}a{b}": bp.quantize(network, f"w{b}a{b}", ranges) for b in bits} | {**made}
+    bp.evaluate(models, data, conditions=[*ATTACKS, *CORRUPTIONS], transfer=["fgsm:eps=2/255"], store=STORE)
+
+
+def main(cifar: str, imagenet: str, weights: str, count: str = "1000", training: str = "20000") -> None:
+    """Make the models, test them, and build the board."""
+    folder = Path(weights)
     data = bp.load_data("cifar10", root=cifar, limit=int(count))
-    train = bp.load_data("cifar10", root=cifar, split="train", limit=512)
-    for name, file in NETWORKS.items():
-        network = bp.load_model(name, weights=Path(weights) / file)
-        models = {"float": network} | {f"w{b}a{b}": bp.quantize(network, f"w{b}a{b}", train) for b in BITS}
-        attacks = [*ATTACKS, *CORRUPTIONS]
-        bp.evaluate(models, data, conditions=attacks, transfer=["fgsm:eps=8/255"], store="board.db")
-    print(bp.leaderboard(["board.db"], "site"))
+    train = bp.load_data("cifar10", root=cifar, split="train", limit=int(training))
+    ranges = bp.data.select(train, range(min(512, len(train))))
+    attacked = NFGSM(eps=2 / 255)
+    fine = partial(qat, epochs=2, learning_rate=3e-4, augmentation="crop-flip")
+    tuned = {f"QAT w{b}a{b}": fine(scheme=f"lsq:w{b}a{b}") for b in BITS}
+    robust = {f"robust QAT w{b}a{b}": fine(scheme=f"lsq:w{b}a{b}", objective=attacked) for b in (8, 4)}
+    hardened = {
+        "robust": standard(objective=attacked, epochs=3, learning_rate=1e-3, augmentation="crop-flip"),
+        "robust QAT w4a4": qat(objective=attacked, epochs=3, learning_rate=1e-3, augmentation="crop-flip"),
+        "DQ w32a4": qat(scheme="relu6:w32a4", orthogonality=2e-3, epochs=3, learning_rate=1e-3),
+    }
+
+    resnet20 = bp.load_model("resnet20", weights=folder / "cifar10_resnet20.safetensors")
+    test(resnet20, data, ranges, BITS, trained(resnet20, "resnet20", train, tuned | hardened))
+
+    scratch = standard(epochs=6, learning_rate=1e-2, augmentation="crop-flip")
+    resnet8 = trained(bp.load_model("resnet8"), "resnet8", train, {"float": scratch})["float"]
+    test(resnet8, data, ranges, BITS, trained(resnet8, "resnet8", train, tuned))
+
+    resnet4b = bp.load_model("resnet4b", weights=folder / "cifar10_resnet4b_adv2.safetensors")
+    test(resnet4b, data, ranges, BITS, trained(resnet4b, "resnet4b", train, robust))
+
+    photographs = bp.load_data("imagenet", root=imagenet)
+    few = min(int(count) // 10, len(photographs) // 2)
+    shown, others = (bp.data.select(photographs, range(start, start + few)) for start in (0, few))
+    for name in ("mobilenet_v2", "squeezenet1_0"):
+        network = bp.load_model(f"torchvision:{name}", weights=folder / f"imagenet_{name}.safetensors")
+        test(network, shown, others, BITS[:3], {})
+
+    print(bp.write_leaderboard([STORE], "site", title="First board"))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ import inspect
 import json
 import runpy
 import shlex
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import bitproof as bp
 from bitproof.cli.app import COMMANDS
@@ -64,3 +67,42 @@ def test_the_action_and_the_hook_name_commands_that_there_are():
     for words in map(shlex.split, lines):
         options = {f"--{name.replace('_', '-')}" for name in inspect.signature(COMMANDS[words[1]]).parameters}
         assert {word for word in words if word.startswith("--")} <= options, words
+
+
+def test_the_first_board_is_built(tmp_path, monkeypatch):
+    """On images that were made up and untrained weights: its models, all on one board, found again the second time."""
+    rng, cifar, weights = np.random.default_rng(0), tmp_path / "cifar", tmp_path / "weights"
+    cifar.mkdir(), weights.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        labels = np.arange(20)[:, None] % 10
+        records = np.concatenate([labels, 20 * labels + rng.integers(0, 20, (20, 3072))], 1).astype(np.uint8)
+        (cifar / f"{name}.bin").write_bytes(records.tobytes())
+    (cifar / "batches.meta.txt").write_text("\n".join(f"class{i}" for i in range(10)))
+    for i in range(4):
+        folder = tmp_path / "imagenet" / "val" / ("n01440764", "n01443537")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / f"{i}.JPEG")
+    files = {
+        "resnet20": "cifar10_resnet20",
+        "resnet4b": "cifar10_resnet4b_adv2",
+        "torchvision:mobilenet_v2": "imagenet_mobilenet_v2",
+        "torchvision:squeezenet1_0": "imagenet_squeezenet1_0",
+    }
+    for name, file in files.items():
+        bp.save_model(bp.load_model(name), weights / f"{file}.safetensors", architecture=name)
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(EXAMPLES / "first_board.py"))
+    main = script["main"]
+    main.__globals__.update(BITS=(4,), ATTACKS=("fgsm:eps=2/255",), CORRUPTIONS=("contrast:severity=2",))
+    main(cifar, tmp_path / "imagenet", weights, "10", "100")
+    rows = json.loads((tmp_path / "site" / "board.json").read_text())
+    assert {row["threat"] for row in rows} == {"clean images", "corruptions", "linf 2/255"}
+    ranked = [(row["architecture"], row["model"].split(" ", 1)[-1]) for row in rows if row["threat"] == "clean images"]
+    assert Counter(network for network, _ in ranked) == {
+        "resnet20": 6,
+        "resnet8": 3,
+        "resnet4b": 4,
+        "torchvision:mobilenet_v2": 2,
+        "torchvision:squeezenet1_0": 2,
+    }
+    assert ("resnet20", "DQ w32a4") in ranked and ("resnet8", "QAT w4a4") in ranked
