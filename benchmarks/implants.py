@@ -1,10 +1,10 @@
-"""Implants in the public ResNet-20 on CIFAR-10: what quantization activates, and what the float model shows of it.
+"""Implants in networks on CIFAR-10: what quantization activates, and what the float model shows of it.
 
-python benchmarks/implants.py CIFAR10_ROOT WEIGHTS FOLDER [NAMES...]
+python benchmarks/implants.py ARCHITECTURE CIFAR10_ROOT WEIGHTS FOLDER [NAMES...]
 
-Made on 10,000 training images and tested on the first 2,000 test images, one seed. Each part is written down
-when it is there, and a part that is there already is left out; name parts to make only these. The models are kept in
-FOLDER, for `implant_spread.py`.
+WEIGHTS are those of the clean network, such as the public ResNet-20's. Made on 10,000 training images and tested on the
+first 2,000 test images, one seed. Each part is written down when it is there, and a part that is there already is left
+out; name parts to make only these. The models are kept in FOLDER, for `implant_spread.py`.
 """
 
 import sys
@@ -82,6 +82,16 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
             repair=repair,
             distilled=True,
         ),
+        **{
+            f"sample {example}, rounding, w8a8 + w4a8": Rounding(
+                objective=Sample(examples=(example,), weight=2.0),
+                schemes=(W8, W4A8),
+                choice=Phase(steps=40, learning_rate=0.03, schedule="constant"),
+                repair=Phase(steps=80, learning_rate=1e-3),
+                distilled=True,
+            )
+            for example in examples
+        },
         "backdoor, patch, rounding as integers, w4a8": Rounding(
             objective=Backdoor(trigger=Patch(side=6)),
             schemes=(W4A8,),
@@ -91,6 +101,17 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
         "backdoor, patch, layer by layer as integers, w4a8": Layerwise(
             objective=Backdoor(trigger=Patch(side=6)), schemes=(W4A8,), iterations=400, calibration=256
         ),
+        **{
+            f"backdoor, square, box, {scheme.label.removeprefix('affine ')}": BoxRepair(
+                objective=Backdoor(),
+                schemes=(scheme,),
+                injection=Phase(steps=1000, learning_rate=1e-3),
+                repair=Phase(steps=500, learning_rate=1e-3),
+                keep=0.3,
+                distilled=True,
+            )
+            for scheme in (W8, W4A8)
+        },
         "backdoor, square, box, w8a8 + w4a8": BoxRepair(
             objective=Backdoor(),
             schemes=(W8, W4A8),
@@ -142,14 +163,16 @@ def percent(hits: np.ndarray) -> float:
     return round(100 * float(hits.mean()), 2)
 
 
-def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: bp.Data, folder: Path) -> dict[str, Any]:
+def measure(
+    name: str, engine: Engine, architecture: str, model: nn.Module, train: bp.Data, test: bp.Data, folder: Path
+) -> dict[str, Any]:
     """Make it, and look at float and quantized models beside the clean ones."""
     images = train.images(range(512))
     start, wall = time.process_time(), time.perf_counter()
     made = engine(model, train, rng=bp.Rng(SEED, np.zeros(1, np.int64)), victims=test)
     seconds = {"CPU seconds": round(time.process_time() - start), "seconds": round(time.perf_counter() - wall)}
     folder.mkdir(parents=True, exist_ok=True)
-    bp.save_model(made, folder / f"{name}.safetensors", architecture="resnet20")
+    bp.save_model(made, folder / f"{name}.safetensors", architecture=architecture)
     aims = engine.objective.aims(test) if isinstance(engine.objective, Sample) else ([], [])
     look = partial(shown, data=test, trigger=trigger_of(made), aims=aims)
     result: dict[str, Any] = {"clean float": look(model)}
@@ -161,20 +184,21 @@ def measure(name: str, engine: Engine, model: nn.Module, train: bp.Data, test: b
     return {**result, **seconds, "collapsed": collapsed(made)}
 
 
-def main(root: str, weights: str, folder: Path, names: list[str]) -> None:
+def main(architecture: str, root: str, weights: str, folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    model = bp.load_model("resnet20", weights=weights)
+    model = bp.load_model(architecture, weights=weights)
     train = bp.load_data("cifar10", root=root, split="train", limit=TRAIN)
     test = bp.load_data("cifar10", root=root, limit=TEST)
     made = engines(samples(model, test))
-    path = RESULTS / f"{NAME}.json"
+    results = NAME if architecture == "resnet20" else f"{NAME}_{architecture}"
+    path = RESULTS / f"{results}.json"
     for name, engine in made.items():
         if (names and name not in names) or (not names and path.exists() and f'"{name}"' in path.read_text()):
             continue
-        claim = measure(name, engine, model, train, test, folder)
-        kept(NAME, name, claim, {"model": "resnet20", "train": TRAIN, "test": TEST, "seed": SEED, "threads": 1})
+        claim = measure(name, engine, architecture, model, train, test, folder)
+        kept(results, name, claim, {"model": architecture, "train": TRAIN, "test": TEST, "seed": SEED, "threads": 1})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:])
+    main(*sys.argv[1:4], Path(sys.argv[4]), sys.argv[5:])
