@@ -201,4 +201,4 @@ def main(architecture: str, root: str, weights: str, folder: Path, names: list[s
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], Path(sys.argv[4]), sys.argv[5:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]), sys.argv[5:])
