@@ -10,7 +10,6 @@ loss as in Shafahi et al. 2020 (1811.11304, Algorithm 2: an image that is lost a
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.data.base import spread
 from bitproof.errors import InputError, lookup
-from bitproof.pictures.pixels import digests
+from bitproof.pictures.pixels import ids
 from bitproof.quant import freeze
 from bitproof.settings import parse
 from bitproof.shifts.universal import Perturbation, Sticker
@@ -162,7 +161,7 @@ def parse_universal(text: str) -> UniversalPerturbation | UniversalPatch:
 
 def _seen(data: Data) -> tuple[int, ...]:
     """Digests of a sample of the images: of all data, even where few steps do not come to all of them."""
-    return tuple(digests(data.images(spread(len(data), SAMPLE))).view(np.int64).tolist())
+    return tuple(ids(data.images(spread(len(data), SAMPLE))).tolist())
 
 
 def _climbed(

@@ -4,9 +4,8 @@ import abc
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.calling import check_range, device_of, logits_of
@@ -14,7 +13,6 @@ from bitproof.core.copying import copied
 from bitproof.core.defended import Defended, defended
 from bitproof.data import Data
 from bitproof.errors import InputError, kind_of
-from bitproof.pictures.pixels import digests
 from bitproof.subjects import Subject
 
 BATCH = 128
@@ -136,11 +134,6 @@ def in_batches(module: nn.Module, method: str, images: Float[Tensor, "n c h w"])
     """What a method of a module gives for many images."""
     device = device_of(module)
     return torch.cat([getattr(module, method)(part.to(device)) for part in images.split(BATCH)]).cpu()
-
-
-def digests_of(images: Float[Tensor, "n c h w"]) -> Int64[np.ndarray, " n"]:
-    """A number for the pixels of each image, equal for equal ones."""
-    return digests(images.float()).view(np.int64)
 
 
 def different_classes(said: Sequence[str]) -> InputError:

@@ -21,8 +21,9 @@ from bitproof.core.defended import Defended, Examined, View
 from bitproof.core.ste import straight_through
 from bitproof.core.voting import majorities, votes
 from bitproof.defences.agreement import scaled, shortfall, with_refusal
-from bitproof.defences.base import Clean, Defence, answers, clean_images, digests_of, in_batches, members, names_of
+from bitproof.defences.base import Clean, Defence, answers, clean_images, in_batches, members, names_of
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import ids
 
 VOTE = "vote: "
 """How the names begin under which results keep the members' answers."""
@@ -67,7 +68,7 @@ class Ensemble(Defence):
             agreement = in_batches(voting, "agreement", images)
             rates = {m: float((agreement >= m).float().mean()) for m in allowed}
             voting.agreeing = max(m for m, rate in rates.items() if rate >= self.rate or m == allowed[0])
-            voting.tuned_on = torch.from_numpy(digests_of(images))
+            voting.tuned_on = torch.from_numpy(ids(images))
         elif self.agreeing not in allowed:
             raise InputError(
                 f"{self.agreeing} of {len(models)} members have to agree",

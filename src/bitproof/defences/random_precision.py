@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from bitproof.core.defended import Defended, Examined, View
 from bitproof.core.rng import Rng
-from bitproof.defences.base import Clean, Defence, answers, digests_of, members, names_of
+from bitproof.defences.base import Clean, Defence, answers, members, names_of
+from bitproof.pictures.pixels import ids
 from bitproof.records import POSSIBLE
 
 
@@ -65,7 +66,7 @@ class Drawn(Defended):
 
     def drawn(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Which member each image draws."""
-        rng = Rng(self.seed, digests_of(images), ("precision",))
+        rng = Rng(self.seed, ids(images), ("precision",))
         return (rng.uniform(()).double() * len(self.members)).long().to(images.device)
 
     def examine(self, images: Float[Tensor, "n c h w"]) -> Examined:

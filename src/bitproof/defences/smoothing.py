@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from bitproof.core.defended import Defended, Examined
 from bitproof.core.rng import Rng
 from bitproof.core.ste import round_ste
-from bitproof.defences.base import Clean, Defence, answers, digests_of, members
+from bitproof.defences.base import Clean, Defence, answers, members
 from bitproof.defences.certificate import fewest, lower_bound, radius, undecided
 from bitproof.errors import InputError
+from bitproof.pictures.pixels import ids
 from bitproof.records import RADIUS
 
 AT_ONCE = 512
@@ -107,7 +108,7 @@ class Smoothed(Defended):
         self.register_buffer("tuned_on", torch.zeros(0, dtype=torch.int64))
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        keyed = Rng(self.how.seed, digests_of(images), ("followed",))
+        keyed = Rng(self.how.seed, ids(images), ("followed",))
         noise = keyed.normal((self.how.followed, *images.shape[1:])).to(images)
         logits = answers(self.members, self._seen(images[:, None], noise).flatten(0, 1))[0]
         return logits.log_softmax(1).unflatten(0, (-1, self.how.followed)).mean(1)
@@ -157,7 +158,7 @@ class Smoothed(Defended):
     ) -> tuple[Int64[np.ndarray, "n draws"], int]:
         """The answer under each draw of noise, and the number of classes. The same image, purpose and seed have the
         same noise in every model."""
-        keyed, votes, classes = Rng(self.how.seed, digests_of(images), ("noise", purpose)), [], 0
+        keyed, votes, classes = Rng(self.how.seed, ids(images), ("noise", purpose)), [], 0
         for i, image in enumerate(images):
             for part, start in enumerate(range(0, draws, AT_ONCE)):
                 count = min(AT_ONCE, draws - start)

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from bitproof.core.defended import Defended, Examined, View
 from bitproof.core.ste import round_ste
 from bitproof.defences.agreement import KAPPA, shortfall, with_refusal
-from bitproof.defences.base import Clean, Defence, answers, clean_images, digests_of, in_batches, members
+from bitproof.defences.base import Clean, Defence, answers, clean_images, in_batches, members
 from bitproof.errors import InputError, lookup
+from bitproof.pictures.pixels import ids
 
 DETECTORS = ("none", "label", "l1")
 """None: the squeezed image is all that the model sees. Otherwise the image itself is answered, and the answer is taken
@@ -89,7 +90,7 @@ class Squeezing(Defence):
             images = clean_images(self, clean)
             scores = in_batches(squeezed, "score", images).sort().values
             squeezed.threshold = float(scores[max(0, math.ceil(len(scores) * (1 - self.false_alarms)) - 1)])
-            squeezed.tuned_on = torch.from_numpy(digests_of(images))
+            squeezed.tuned_on = torch.from_numpy(ids(images))
         return squeezed.eval()
 
 

@@ -27,7 +27,7 @@ from bitproof.experiment.apart import told_apart
 from bitproof.experiment.environment import environment
 from bitproof.experiment.results import Result
 from bitproof.experiment.settled import settled
-from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, check_unseen, first_look, look_behind
+from bitproof.judging import CRAFTING, Bench, JudgeTask, Maker, Unseen, first_look, look_behind
 from bitproof.records import ConditionRecord, ModelRecord, Record, cell_key, name_conditions
 from bitproof.settings import describe, digest
 from bitproof.shifts.universal import Perturbation, Sticker
@@ -267,13 +267,14 @@ class Experiment:
             InputError: a defence whose thresholds were chosen on these images, or a change for all images that was
                 made on them.
         """
+        unseen = Unseen(self.data)
         for condition in (c for c in self.all_conditions if isinstance(c, (Perturbation, Sticker))):
             if store.missing([self.key(model, condition, models) for model in models.values()]):
                 remedy = "Make it on other images, such as bp.load_data(..., split='train')"
-                check_unseen(np.array(condition.seen, np.int64), self.data, f"{condition.label} was made on", remedy)
+                unseen.check(np.array(condition.seen, np.int64), f"{condition.label} was made on", remedy)
         for name, model in models.items():
             if (behind := defended(bench.exact[name])) and store.missing([self.key(model, Clean(), models)]):
-                for finding in look_behind(behind, self.data, name):
+                for finding in look_behind(behind, unseen, name):
                     warnings.warn(finding, stacklevel=3)
             if model.coverage is None and store.missing([self.key(model, Clean(), models)]):
                 for finding in first_look(bench.exact[name], self.data, name, batch_size=self.batch_size):

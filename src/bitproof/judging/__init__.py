@@ -7,8 +7,8 @@ Methods never judge themselves. A model is frozen and handed to the attack in a 
 from bitproof.judging.bench import Bench
 from bitproof.judging.copies import CRAFTING
 from bitproof.judging.first_look import first_look
-from bitproof.judging.look_behind import check_unseen, look_behind
+from bitproof.judging.look_behind import Unseen, look_behind
 from bitproof.judging.making import Maker
 from bitproof.judging.task import JUDGES, JudgeTask
 
-__all__ = ["CRAFTING", "JUDGES", "Bench", "JudgeTask", "Maker", "check_unseen", "first_look", "look_behind"]
+__all__ = ["CRAFTING", "JUDGES", "Bench", "JudgeTask", "Maker", "Unseen", "first_look", "look_behind"]

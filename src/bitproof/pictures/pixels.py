@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8, UInt64
+from jaxtyping import Float, Int64, UInt8, UInt64
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
@@ -188,6 +188,11 @@ def digests(images: Float[Tensor, "n ..."]) -> UInt64[np.ndarray, " n"]:
     entries = (images.detach().cpu() + 0.0).contiguous().numpy()  # adding turns -0 into 0
     hashes = [hashlib.blake2b(entry, digest_size=8).digest() for entry in entries]
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
+
+
+def ids(images: Float[Tensor, "n ..."]) -> Int64[np.ndarray, " n"]:
+    """`digests` as numbers with a sign, which tensors hold and random draws are keyed by."""
+    return digests(images.float()).view(np.int64)
 
 
 def _opened(encoded: bytes) -> ImageFile.ImageFile:
