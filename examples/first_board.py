@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -26,6 +27,8 @@ ATTACKS = ("fgsm:eps=2/255", "pgd:eps=2/255", "apgd:eps=2/255,steps=20")
 CORRUPTIONS = tuple(
     f"{name}:severity={severity}" for name in ("gaussian-noise", "jpeg", "contrast") for severity in (2, 4)
 )
+LOOKS = {"diagnose": True, "analyses": ("layers", "alignment")}
+"""What else is asked of the networks on CIFAR-10."""
 
 
 def trained(
@@ -41,12 +44,15 @@ def trained(
     return models
 
 
-def test(
-    network: nn.Module, data: bp.Data, ranges: bp.Data, bits: tuple[int, ...], made: Mapping[str, nn.Module]
-) -> None:
-    """Test a float network, it rounded to each number of bits after training, and what was trained from it."""
-    models = {"float": network} | {f"PTQ w{b}a{b}": bp.quantize(network, f"w{b}a{b}", ranges) for b in bits} | {**made}
-    bp.evaluate(models, data, conditions=[*ATTACKS, *CORRUPTIONS], transfer=["fgsm:eps=2/255"], store=STORE)
+def rounded(network: nn.Module, ranges: bp.Data, bits: tuple[int, ...]) -> dict[str, nn.Module]:
+    """A float network, and it rounded to each number of bits after training."""
+    return {"float": network} | {f"PTQ w{b}a{b}": bp.quantize(network, f"w{b}a{b}", ranges) for b in bits}
+
+
+def test(models: Mapping[str, nn.Module], data: bp.Data, **looks: Any) -> None:
+    """Test models beside the first."""
+    conditions = [*ATTACKS, *CORRUPTIONS]
+    bp.evaluate(models, data, conditions=conditions, transfer=["fgsm:eps=2/255"], store=STORE, **looks)
 
 
 def main(cifar: str, imagenet: str, weights: str, count: str = "1000", training: str = "20000") -> None:
@@ -66,21 +72,23 @@ def main(cifar: str, imagenet: str, weights: str, count: str = "1000", training:
     }
 
     resnet20 = bp.load_model("resnet20", weights=folder / "cifar10_resnet20.safetensors")
-    test(resnet20, data, ranges, BITS, trained(resnet20, "resnet20", train, tuned | hardened))
+    models = rounded(resnet20, ranges, BITS) | trained(resnet20, "resnet20", train, tuned | hardened)
+    test(models, data, **LOOKS)
+    bp.audit_model(resnet20, data, ranges, schemes=("w8a8", "w4a4"), quick=True, store=STORE)
 
     scratch = standard(epochs=6, learning_rate=1e-2, augmentation="crop-flip")
     resnet8 = trained(bp.load_model("resnet8"), "resnet8", train, {"float": scratch})["float"]
-    test(resnet8, data, ranges, BITS, trained(resnet8, "resnet8", train, tuned))
+    test(rounded(resnet8, ranges, BITS) | trained(resnet8, "resnet8", train, tuned), data, **LOOKS)
 
     resnet4b = bp.load_model("resnet4b", weights=folder / "cifar10_resnet4b_adv2.safetensors")
-    test(resnet4b, data, ranges, BITS, trained(resnet4b, "resnet4b", train, robust))
+    test(rounded(resnet4b, ranges, BITS) | trained(resnet4b, "resnet4b", train, robust), data, **LOOKS)
 
     photographs = bp.load_data("imagenet", root=imagenet)
     few = min(int(count) // 10, len(photographs) // 2)
     shown, others = (bp.data.select(photographs, range(start, start + few)) for start in (0, few))
     for name in ("mobilenet_v2", "squeezenet1_0"):
         network = bp.load_model(f"torchvision:{name}", weights=folder / f"imagenet_{name}.safetensors")
-        test(network, shown, others, BITS[:3], {})
+        test(rounded(network, others, BITS[:3]), shown)
 
     print(bp.write_leaderboard([STORE], "site", title="First board"))
 
