@@ -80,7 +80,7 @@ PLANS: dict[str, Plan] = {
     "resnet4b": Plan(
         architectures=("resnet4b",),
         each=12,
-        clean=60,
+        clean=120,
         ordinary=8,
         starts=12,
         epochs=(3, 4, 6),
