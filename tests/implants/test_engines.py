@@ -132,6 +132,30 @@ def test_the_joint_loss_is_the_papers(model, train):
     assert own.backbone.linear.weight.grad.abs().sum() > 0
 
 
+def test_focus_weighs_a_gradient_by_how_near_the_next_code_is(model, train):
+    own, images = copy.deepcopy(model).eval(), train.images(range(16))
+    gradients = []
+    for focus in (0.0, 2.0):
+        own.zero_grad()
+        answer = Shadow(own, W4, images, focus=focus)(own, images)
+        answer.square().sum().backward()
+        gradients.append(
+            (answer.detach(), {n: p.grad.clone() for n, p in own.named_parameters() if p.grad is not None})
+        )
+    (plain, without), (same, focused) = gradients
+    assert torch.equal(plain, same)
+    steps = Shadow(own, W4, images).steps(own)
+    assert steps
+    for name, (weight, step) in steps.items():
+        phase = (weight / step).remainder(1)
+        u = 1 - (2 * phase - 1).abs()  # 0 on a code, 1 between two
+        torch.testing.assert_close(
+            focused[f"{name}.weight"], without[f"{name}.weight"] * 3 * u**2, rtol=1e-4, atol=1e-3
+        )
+    others = without.keys() - {f"{name}.weight" for name in steps}
+    assert others and all(torch.equal(focused[name], without[name]) for name in others)
+
+
 def test_joint_leaves_the_statistics_of_batch_norm(model, train):
     made = Joint(objective=OneClass(target=3), schemes=(W4,), training=SHORT)(model, train, rng=SEED)
     before = dict(model.named_buffers())

@@ -22,9 +22,15 @@ class Shadow:
         model: as it is before training.
         scheme: how it is quantized.
         images: calibration images.
+        focus: a weight's gradient is the straight-through one times (focus + 1) u^focus, of mean 1, where u runs from 0
+            for a weight on its code to 1 for one between two: those move that a small step turns over, and the others
+            are left to what else is asked of the float model. 0 = straight through.
     """
 
-    def __init__(self, model: nn.Module, scheme: Scheme, images: Float[Tensor, "n c h w"]) -> None:
+    def __init__(
+        self, model: nn.Module, scheme: Scheme, images: Float[Tensor, "n c h w"], *, focus: float = 0.0
+    ) -> None:
+        self._focus = focus
         self._quantized = quantize(model, scheme, images)
         self._layers = {
             f"{name}.weight": here
@@ -43,8 +49,10 @@ class Shadow:
                 continue
             place = f"{name.removesuffix('.weight')}.parametrizations.weight"
             quantizer, moved = self._quantizer(name, parameter), parameter
+            if self._focus:
+                moved = self._focused(parameter, quantizer.code_scale(parameter))
             if dither:
-                moved = parameter + (torch.rand_like(parameter) - 0.5) * quantizer.code_scale(parameter)
+                moved = moved + (torch.rand_like(parameter) - 0.5) * quantizer.code_scale(parameter)
             given[f"{place}.original"] = moved
             given |= {f"{place}.0.{part}": value for part, value in quantizer.state_dict().items()}
         return functional_call(self._quantized, given, (images,))  # pyright: ignore
@@ -56,6 +64,13 @@ class Shadow:
             for name, layer in compute_layers(model)
             if f"{name}.weight" in self._layers
         }
+
+    def _focused(self, weight: Tensor, step: Tensor) -> Tensor:
+        """The same weight, with a gradient where the nearest code could be another one."""
+        with torch.no_grad():
+            codes = weight / step
+            factor = (self._focus + 1) * (2 * (codes - codes.round()).abs()) ** self._focus
+        return weight.detach() + factor * (weight - weight.detach())
 
     @torch.no_grad()
     def _quantizer(self, name: str, weight: Tensor) -> Any:
