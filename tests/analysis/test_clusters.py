@@ -111,5 +111,20 @@ def test_what_cannot_be_is_refused():
         ActivationClusters(share=1.0)
     with pytest.raises(InputError, match="no class is given 20 of 10 images"):
         ActivationClusters()({"m": TwoFaced().eval()}, pictures(10))
+    with pytest.raises(InputError, match="no layer with a weight is called"):
+        ActivationClusters()({"m": nn.Flatten().eval()}, pictures())
     with pytest.raises(InputError, match="target is '7'"):
         ActivationClusters(trigger=Square(target=7))({"m": TwoFaced().eval()}, pictures())
+
+
+def test_what_an_analysis_cannot_do_ends_no_run(tmp_path):
+    data, models = pictures(10), {"m": TwoFaced().eval()}
+    how = {"suite": "clean", "analyses": ["clusters", "curvature:draws=2,iterations=1"], "progress": False}
+    store = tmp_path / "runs.db"
+    with pytest.warns(UserWarning, match="m: clusters is left out: no class is given 20 of 10 images.*Use more"):
+        result = bp.evaluate(models, data, store=store, **how)
+    assert [found.KIND for found in result.explanations] == ["curvature"] and len(result.cells) == 1
+    assert (result.computed, result.reused) == (2, 0)
+    with pytest.warns(UserWarning, match="clusters is left out"):
+        again = bp.evaluate(models, data, store=store, **how)
+    assert (again.computed, again.reused) == (0, 2)

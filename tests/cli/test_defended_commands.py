@@ -86,6 +86,8 @@ def test_copies_are_certified_from_few_draws(run, weights, network, train):
     assert rows[1]["radius"] <= rows[0]["radius"]
     code, out, _ = run(*command)
     assert code == 0 and "smoothing 0.2, n = 8, alpha 0.001" in out and "affine w3a3" in out
+    code, _, err = run(*command, "--scheme", "w8a8")
+    assert code == 2 and "two models are called 'affine w8a8'" in err
     code, _, err = run(*command[:-2], "--smoothing", "squeezing")
     assert code == 2 and "certificates are those of smoothing" in err
 

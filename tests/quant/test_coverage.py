@@ -1,5 +1,7 @@
 """What share of a model is quantized, against numbers counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -105,6 +107,15 @@ def test_words_name_what_stays_float():
         "Float: attend (50.0% of the multiply-accumulates), the model itself (30.0% of the weights)."
     )
     assert found.floating(0.4) == [("attend", 0.0, 0.5)]
+
+
+def test_a_module_that_is_float_as_a_whole_is_one_part():
+    member = [("features.0", 10), ("features.1", 30), ("linear", 10)]
+    parts = [Part(name=f"members.0.{name}", weights=size, products=size) for name, size in member]
+    parts += [Part(name=f"members.1.{name}", weights=size, products=size, weight_bits=4) for name, size in member]
+    parts[-1] = replace(parts[-1], weight_bits=32)
+    parts.append(Part(name="members.10", weights=100, products=100, weight_bits=4))
+    assert Coverage(parts=tuple(parts)).floating() == [("members.0", 0.25, 0.25), ("members.1.linear", 0.05, 0.05)]
 
 
 def test_results_say_it(tmp_path):

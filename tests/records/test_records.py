@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitproof.records import RECORDS, ModelRecord, pack, plain, unpack
+from bitproof.records import RECORDS, ModelRecord, name_conditions, pack, plain, unpack
 from bitproof.records.coverage import Coverage, Part
 from bitproof.records.data import DataRecord
 from bitproof.records.imagenet import wnids, words
@@ -124,3 +124,13 @@ def test_classes_of_imagenet_have_words():
     assert [record.words(index) for index in range(3)] == ["tench", "own", "class 2"]
     assert len(wnids()) == len(set(words().values())) == 1000
     assert list(wnids()) == sorted(wnids())
+
+
+def test_labels_of_long_settings_are_short():
+    cell = make_cell(n=3)
+    about = replace(cell.condition, kind="universal")
+    settings = ({"levels": [level] * 3072, "steps": level} for level in (1, 2))
+    made = [replace(cell, condition=replace(about, setting=setting)) for setting in settings]
+    labels = [named.condition.label for named in name_conditions(made)]
+    assert len(set(labels)) == 2 and all(len(label) < len(cell.condition.label) + 50 for label in labels)
+    assert "levels=" in labels[0] and "steps=1" in labels[0]

@@ -89,6 +89,16 @@ def test_clusters_are_points_with_a_table_and_words(tmp_path):
     assert "Of 8 images with the corner-square trigger to 1, 5 are taken for" in page.text
 
 
+def test_clusters_with_and_without_a_trigger_are_told_apart(tmp_path):
+    marked = FOUND["clusters"]
+    page = one(tmp_path, [*CELLS, replace(marked, trigger="", target=None, shown=0), marked])
+    titles = [f.all("figcaption")[0].text for f in page.all("figure", "plot") if "Silhouette" in f.text]
+    start, note = "Silhouette and smaller cluster of each class", "suspicious above and left of the dashed line"
+    assert titles == [f"{start} {note}", f"{start}, corner-square trigger to 1 {note}; ringed: the target"]
+    assert page.text.count("q: activation clusters, corner-square trigger to 1: numbers") == 1
+    assert page.text.count("q: activation clusters: numbers") == 1
+
+
 @pytest.mark.parametrize(("values", "ticks"), [((2.2, 7.0, 3.1, 2.4), 3), ((0.02, 0.25, 0.04, 0.03), 2)])
 def test_axes_are_in_whole_layers_and_have_numbers(tmp_path, values, ticks):
     record = FOUND["lipschitz"]

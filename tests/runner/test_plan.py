@@ -70,6 +70,14 @@ def test_several_processes_do_the_same_work(experiment):
 
 
 @pytest.mark.slow
+def test_what_a_process_warns_of_is_said_here():
+    model, data = bp.load_model("digits_cnn"), bp.load_data("digits", limit=12)
+    with pytest.warns(UserWarning, match="clusters is left out") as warned:
+        bp.evaluate(model, data, suite="clean", analyses=["clusters"], jobs=2, device="cpu", progress=False)
+    assert sum("left out" in str(warning.message) for warning in warned) == 1
+
+
+@pytest.mark.slow
 def test_an_experiment_can_be_run_twice_with_workers(experiment):
     experiment = replace(experiment, conditions=(GaussianNoise(),), analyses=(), workers=1)
     first, second = (experiment.run(Store(), progress=False) for _ in range(2))

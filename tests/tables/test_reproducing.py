@@ -174,6 +174,15 @@ def test_mistakes_are_named(table):
 # ---- on the command line
 
 
+def test_that_nothing_is_printed_is_said_once(outcome):
+    drawn = [replace(e, printed="", difference=None, reason="not in the paper") for e in outcome.entries]
+    words = "not in the paper"
+    for entries, said, rows in ((drawn, 1, 0), (drawn[:-1] + list(outcome.entries[:1]), 0, len(drawn) - 1)):
+        page = markdown([replace(outcome, entries=tuple(entries))])
+        assert page.count("The paper prints no numbers here") == said
+        assert page.count(words) == rows
+
+
 def test_a_command_prints_the_table_and_writes_its_pages(table, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("reproduce", "xiao2023", "table1", "--images", 12, "--device", "cpu")

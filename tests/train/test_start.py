@@ -190,3 +190,19 @@ def test_a_run_that_is_done_writes_its_files_again(digits, tmp_path):
         found = bp.load_model("digits_cnn", weights=tmp_path / name).state_dict()
         assert all(torch.equal(found[key], weights[key]) for key in weights)
     assert all(torch.equal(value, made.state_dict()[key]) for key, value in result.state_dict().items())
+
+
+def test_a_run_that_is_refused_leaves_no_folder(digits, tmp_path):
+    model, folder = bp.load_model("digits_cnn"), tmp_path / "new" / "run"
+    (tmp_path / "there").mkdir()
+    for output in (folder, tmp_path / "there"):
+        with pytest.raises(InputError, match="held out"):
+            train(
+                standard(epochs=1, holdout=10_000),
+                model,
+                digits,
+                output=output,
+                architecture="digits_cnn",
+                progress=False,
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -63,7 +63,7 @@ class ActivationClusters(Explanation):
 
     def look(self, case: Case) -> dict[str, Any]:
         (model,) = case.models
-        trigger, names = self.trigger, [""]
+        trigger, names = self.trigger, list[str]()
         target = None if trigger is None else class_number(str(trigger.target), case.data.classes)
 
         @torch.no_grad()
@@ -73,7 +73,13 @@ class ActivationClusters(Explanation):
                 marked = (rng.fold("marked").uniform(()).to(inputs) < self.share) & (labels != target)
                 inputs = torch.where(marked[:, None, None, None], trigger.stamp(inputs), inputs)
             given = layer_inputs(model, inputs)
-            *_, names[0] = (name for name in given if name != LOGITS)
+            names[:] = [name for name in given if name != LOGITS][-1:]
+            if not names:
+                raise InputError(
+                    "no layer with a weight is called",
+                    rule="clusters are those of what the last Conv1d, Conv2d or Linear layer is given",
+                    remedy="Pass the network itself",
+                )
             return {
                 "features": given[names[0]].double().flatten(1),
                 "said": given[LOGITS].argmax(1),

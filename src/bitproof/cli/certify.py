@@ -9,6 +9,7 @@ from bitproof.cli.checks import check_distinct
 from bitproof.cli.common import (
     calibration_images,
     chosen_device,
+    label_of,
     load_examples,
     open_model,
     quantized_copy,
@@ -86,13 +87,13 @@ def certify(
             f"--smoothing {smoothing}", rule="certificates are those of smoothing", remedy="Write smoothing:sigma=0.25"
         )
     schemes = [bitproof.Scheme.parse(text) for text in scheme]
+    check_distinct(["float", *(label_of(wanted, ptq) for wanted in schemes)])
     framing = {"model": model, "input_size": input_size}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, **framing)
     original = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std), device)
     calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     seen = under_noise(calibration, calibration_noise, seed)
     copies = dict(quantized_copy(original, wanted, ptq, seen, seed) for wanted in schemes)
-    check_distinct(["float", *copies])
     rows = bitproof.defences.certified_rows(
         how, original, copies, examples, paired=paired, radii=radius or [0.0, how.sigma, 2 * how.sigma]
     )

@@ -1,6 +1,7 @@
 """Analyses as parts of an experiment: their records are stored, found again and reported beside the cells."""
 
 import abc
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,7 +137,8 @@ class Explaining(Analysis):
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainingTask(OneRecord):
-    """One record of an explanation: of one model, with the others that it takes."""
+    """One record of an explanation: of one model, with the others that it takes; none, and a warning, where it turns
+    out to have nothing to say of them."""
 
     how: Explanation
     models: tuple[ModelRecord, ...]
@@ -145,8 +147,14 @@ class ExplainingTask(OneRecord):
         self, bench: Bench, needed: Mapping[str, Any], missing: frozenset[str], advance: Callable[[int], None]
     ) -> Iterable[Explained]:
         subjects = {model.name: bench.subjects[model.name] for model in self.models}
-        found = self.how(subjects, bench.data, rng=Rng(bench.seed, bench.data.ids), batch_size=bench.batch_size)
+        try:
+            found = self.how(subjects, bench.data, rng=Rng(bench.seed, bench.data.ids), batch_size=bench.batch_size)
+        except InputError as error:  # which no other result of the run depends on
+            warnings.warn(f"{self.label} is left out: {error}", stacklevel=2)
+            found = None
         advance(self.cost)
+        if found is None:
+            return []
         return [replace(found, model=self.models[0], others=self.models[1:])]
 
 

@@ -233,7 +233,9 @@ class Experiment:
         ]
         judged = {cell.key for cell in cells}
         names = {digest(model.identity): model for model in reversed(models.values())}
-        others = [store.get(key) for task in plan for key in task.yields if key not in judged]
+        looked_at = [key for task in plan for key in task.yields if key not in judged]
+        lacking = store.missing(looked_at)  # those of analyses that had nothing to say
+        others = [store.get(key) for key in looked_at if key not in lacking]
         others = [replace(record, model=names[digest(record.model.identity)]) for record in others]
         environments = store.environments()
         runs = {record.run for record in (*cells, *others) if record.run is not None}

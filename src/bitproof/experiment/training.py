@@ -1,5 +1,6 @@
 """Training as a run that keeps its files: checkpoints, history, and the state it goes on from."""
 
+import contextlib
 import csv
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def train_in(
         InputError: the folder cannot be made or written, or holds another run.
     """
     keep_freed_memory()
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -107,17 +109,23 @@ def train_in(
         _write_history(history, folder / "history.csv")
         on_epoch(history, model)
 
-    with Progress(recipe.work(len(data)), enabled=progress) as bar:
-        bar.start("training")
-        return recipe(
-            model,
-            data,
-            rng=Rng.of(seed),
-            teacher=teacher,
-            state=folder / STATE,
-            advance=bar.advance,
-            on_epoch=keep,
-        )
+    try:
+        with Progress(recipe.work(len(data)), enabled=progress) as bar:
+            bar.start("training")
+            return recipe(
+                model,
+                data,
+                rng=Rng.of(seed),
+                teacher=teacher,
+                state=folder / STATE,
+                advance=bar.advance,
+                on_epoch=keep,
+            )
+    except InputError:
+        with contextlib.suppress(OSError):  # those that hold something stay
+            for part in missing:
+                part.rmdir()
+        raise
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:

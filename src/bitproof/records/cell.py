@@ -36,6 +36,9 @@ KEPT = "kept"
 RADIUS = "radius"
 """The name among a cell's `values` of certified radii in l2, 0 where there is none."""
 
+LONGEST = 100
+"""Letters of a setting's value in a label; a longer one is a short hash there."""
+
 
 def cell_key(model: ModelRecord, condition: ConditionRecord, data: DataRecord, seed: int) -> str:
     """The content address of a cell: 32 hexadecimal digits over everything that determines its arrays."""
@@ -230,8 +233,14 @@ def name_conditions(cells: Sequence[Cell]) -> list[Cell]:
         if len(different) > 1:
             different = [k for k in different if k != "after"]  # follows from the others
         if different and c.kind != "clean":
-            texts = ("after smaller budgets" if k == "after" else f"{k}={c.options[k]}" for k in different)
+            texts = ("after smaller budgets" if k == "after" else f"{k}={_short(c.options[k])}" for k in different)
             extra = f" ({', '.join(texts)})"
             c = replace(c, label=c.label + extra, group=c.group + extra if c.source or c.norm else c.group)
         named.append(replace(cell, condition=c))
     return named
+
+
+def _short(value: Any) -> str:
+    """A value of a setting for a label; of a long one, such as the pixels of a patch, a short hash."""
+    text = str(value)
+    return text if len(text) <= LONGEST else digest(value)[:8]

@@ -67,7 +67,7 @@ class Clusters(Explained):
 
     @property
     def title(self) -> str:
-        return f"{self.model.name}: activation clusters"
+        return f"{self.model.name}: activation clusters" + (f", {self.trigger}" if self.trigger else "")
 
     @property
     def findings(self) -> list[str]:

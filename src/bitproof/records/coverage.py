@@ -45,17 +45,31 @@ class Coverage:
 
     def floating(self, bound: float = 0.01) -> list[tuple[str, float, float]]:
         """Name, share of weights and share of products of each part that holds more than `bound` of either in float,
-        the largest first."""
+        the largest first. Where all of a module is float, such as a member of an ensemble, it is one part."""
         weights, products = (
             max(1, sum(getattr(part, kind) for part in self.parts)) for kind in ("weights", "products")
         )
-        found = []
+        shares: dict[str, tuple[float, float]] = {}
         for part in self.parts:
-            of_weights = part.weights / weights if part.weight_bits == 32 else 0.0
-            of_products = 0.0 if self._whole(part) else part.products / products
-            if max(of_weights, of_products) > bound:
-                found.append((part.name, of_weights, of_products))
+            name = self._outermost(part) if self._float(part) else part.name
+            of_weights, of_products = shares.get(name, (0.0, 0.0))
+            of_weights += part.weights / weights if part.weight_bits == 32 else 0.0
+            of_products += 0.0 if self._whole(part) else part.products / products
+            shares[name] = of_weights, of_products
+        found = [(name, *of) for name, of in shares.items() if max(of) > bound]
         return sorted(found, key=lambda entry: -max(entry[1:]))
+
+    def _float(self, part: Part) -> bool:
+        return part.weight_bits == 32 and not self._whole(part)
+
+    def _outermost(self, part: Part) -> str:
+        """The outermost module around a float part of which all is float; the part itself where there is none."""
+        steps = part.name.split(".")
+        around = (".".join(steps[:count]) for count in range(1, len(steps)))
+        return next((name for name in around if all(map(self._float, self._within(name)))), part.name)
+
+    def _within(self, name: str) -> list[Part]:
+        return [part for part in self.parts if f"{part.name}.".startswith(f"{name}.")]
 
     @property
     def _multiplied(self) -> bool:

@@ -3,7 +3,8 @@
 import abc
 import contextlib
 import queue
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Workers(abc.ABC):
         """The handles of those that have ended, after a moment."""
 
     @abc.abstractmethod
-    def records(self, handle: Any, task: Task) -> list[Record]:
+    def outcome(self, handle: Any, task: Task) -> "Outcome":
         """What became of one that has ended."""
 
     def do(self, works: Sequence[Work], store: Store, bar: Progress) -> Iterator[Record]:
@@ -116,7 +117,10 @@ class Workers(abc.ABC):
                     self._part(work, needed, missing, max(1, idle // (len(able) - place)))
             for handle in self.ended(bar):
                 parted, number = self.under_way.pop(handle)
-                yield from parted.end(number, self.records(handle, parted.work.task))
+                records, warned = self.outcome(handle, parted.work.task)
+                for text in warned:
+                    warnings.warn(text, stacklevel=2)
+                yield from parted.end(number, records)
 
     def _part(self, work: Work, needed: dict[str, Any], missing: frozenset[str], count: int) -> None:
         parts = work.task.parts(count)
@@ -194,15 +198,15 @@ class _Pool(Workers):
         super().__init__(count)
         self._pool, self._passes = pool, passes
 
-    def give(self, task: Task, needed: dict[str, Any], missing: frozenset[str]) -> Future[list[Record]]:
+    def give(self, task: Task, needed: dict[str, Any], missing: frozenset[str]) -> "Future[Outcome]":
         return self._pool.submit(_do, task, needed, missing)
 
-    def ended(self, bar: Progress) -> Iterable[Future[list[Record]]]:
+    def ended(self, bar: Progress) -> "Iterable[Future[Outcome]]":
         done, _ = wait(self.under_way, timeout=0.2, return_when=FIRST_COMPLETED)
         _tell(bar, self._passes)
         return done
 
-    def records(self, handle: Future[list[Record]], task: Task) -> list[Record]:
+    def outcome(self, handle: "Future[Outcome]", task: Task) -> "Outcome":
         return handle.result()
 
 
@@ -213,6 +217,19 @@ def _tell(bar: Progress, passes: "Queue[int]") -> None:
 
 
 # ---- in a worker --------------------------------------------------------------------------------------------
+
+
+Outcome = tuple[list[Record], list[str]]
+"""The records of a task, and what it warned of, which the process that asked for it says."""
+
+
+def outcome(
+    task: Task, bench: Any, needed: dict[str, Any], missing: frozenset[str], advance: Callable[[int], None]
+) -> Outcome:
+    """Do a task."""
+    with warnings.catch_warnings(record=True) as warned:
+        records = list(task(bench, needed, missing, advance))
+    return records, [str(warning.message) for warning in warned]
 
 
 class Stopped(BaseException):
@@ -228,7 +245,7 @@ def _prepare(bench: Any, places: "Queue[torch.device | None]", passes: "Queue[in
     _worker = bench if place is None else bench.on(place), passes, stop
 
 
-def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> list[Record]:
+def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> Outcome:
     bench, passes, stop = _worker
 
     def advance(done: int) -> None:
@@ -237,6 +254,6 @@ def _do(task: Task, needed: dict[str, Any], missing: frozenset[str]) -> list[Rec
         passes.put(done)
 
     try:
-        return list(task(bench, needed, missing, advance))
+        return outcome(task, bench, needed, missing, advance)
     except Exception as error:  # frames of a traceback do not travel
         raise failed_in_own_code(error) or error from error

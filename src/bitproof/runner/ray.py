@@ -20,7 +20,7 @@ from bitproof.core.memory import keep_freed_memory
 from bitproof.core.processes import UNPICKLED, unsendable
 from bitproof.errors import InputError
 from bitproof.records import Record
-from bitproof.runner.executor import Work, Workers
+from bitproof.runner.executor import Outcome, Work, Workers, outcome
 from bitproof.runner.progress import Progress
 from bitproof.runner.task import Task
 from bitproof.store import Store
@@ -106,7 +106,7 @@ class _Workers(Workers):
             bar.advance(parted.cost_of(number))
         return done
 
-    def records(self, handle: Any, task: Task) -> list[Record]:
+    def outcome(self, handle: Any, task: Task) -> Outcome:
         ray = self._ray
         try:
             return ray.get(handle)
@@ -143,11 +143,11 @@ _benches: dict[Any, Any] = {}
 """What this worker got already; one, that of the run that it works for."""
 
 
-def _do(sent: list[Any], task: Task, needed: dict[str, Any], missing: frozenset[str], threads: int) -> list[Record]:
+def _do(sent: list[Any], task: Task, needed: dict[str, Any], missing: frozenset[str], threads: int) -> Outcome:
     (reference,) = sent  # in a list, in which Ray leaves it as it is: it is fetched once a worker, not once a task
     if reference not in _benches:
         torch.set_num_threads(threads)
         keep_freed_memory()
         _benches.clear()
         _benches[reference] = _ray().get(reference)
-    return list(task(_benches[reference], needed, missing, lambda passes: None))
+    return outcome(task, _benches[reference], needed, missing, lambda passes: None)

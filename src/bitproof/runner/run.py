@@ -63,7 +63,8 @@ def run(
             if on_record is not None:
                 on_record(record)
             computed += 1
-    return Tally(computed=computed, reused=len(keys) - computed, damaged=damaged)
+    unmade = store.missing(missing) if computed < len(missing) else ()  # what analyses had nothing to say of
+    return Tally(computed=computed, reused=len(keys) - computed - len(unmade), damaged=damaged)
 
 
 def in_order(plan: Sequence[Task]) -> Iterator[Task]:

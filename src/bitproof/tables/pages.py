@@ -10,6 +10,7 @@ from bitproof.tables.catalogue import TABLES
 from bitproof.tables.claims import Judged
 from bitproof.tables.outcome import Entry, Outcome, read_outcome
 from bitproof.tables.table import SCALES
+from bitproof.tables.verdicts import UNPRINTED
 
 HEAD = """# Tables of the papers, reproduced
 
@@ -97,6 +98,8 @@ def about(outcome: Outcome) -> str:
         parts.append(f"Not the paper's experiment: {', '.join(outcome.differs)}.")
     if outcome.diverged:
         parts.append("Did not converge: " + ", ".join(f"{k} (epoch {v})" for k, v in outcome.diverged.items()) + ".")
+    if _unprinted(outcome):
+        parts.append("The paper prints no numbers here, so none is comparable.")
     if outcome.unmeasured:
         parts.append(f"{outcome.unmeasured} printed numbers have none of ours beside them.")
     return " ".join(parts)
@@ -110,7 +113,13 @@ def tally(outcome: Outcome) -> str:
 
 def table(outcome: Outcome) -> list[list[str]]:
     """The parts of each line; a reason that holds for the whole experiment is given once, by `about`."""
-    return [_cells(entry, said=", ".join(outcome.differs)) for entry in outcome.entries]
+    said = UNPRINTED if _unprinted(outcome) else ", ".join(outcome.differs)
+    return [_cells(entry, said) for entry in outcome.entries]
+
+
+def _unprinted(outcome: Outcome) -> bool:
+    """Whether none of its numbers is in the paper, as of a figure that is drawn only."""
+    return all(entry.reason == UNPRINTED for entry in outcome.entries)
 
 
 def _cells(entry: Entry, said: str) -> list[str]:

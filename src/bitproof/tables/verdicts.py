@@ -24,6 +24,9 @@ WIDEST = 0.05
 
 NOT_CONVERGED = "NC"
 
+UNPRINTED = "not in the paper"
+"""The reason where nothing is printed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -46,7 +49,7 @@ def judge_number(
         differs: in what the experiment is not the paper's.
     """
     if printed is None:
-        return Verdict(word=INCOMPARABLE, reason="not in the paper")
+        return Verdict(word=INCOMPARABLE, reason=UNPRINTED)
     if differs:
         return Verdict(word=INCOMPARABLE, reason=", ".join(differs))
     if printed.value is None or found is None:

@@ -20,22 +20,22 @@ class Clustered:
 
 
 def clusters(section: Section) -> list[Clustered]:
-    """One plot for all records, none without any."""
-    records = section.of(Clusters)
-    if not records:
-        return []
+    """One plot for the images as they are, and one for each trigger."""
+    found: dict[str, list[Clusters]] = {}
+    for record in section.of(Clusters):
+        found.setdefault(record.trigger, []).append(record)
     with page_style():
-        plot = _plot(section, records)
-    return [
-        Clustered(
-            plot=plot,
-            words=tuple((record.model.name, record.findings) for record in records),
-            tables=tuple((record.title, *numbers(record)) for record in records),
-        )
-    ]
+        return [
+            Clustered(
+                plot=_plot(section, records, f"{section.anchor}k{number}-"),
+                words=tuple((record.model.name, record.findings) for record in records),
+                tables=tuple((record.title, *numbers(record)) for record in records),
+            )
+            for number, records in enumerate(found.values())
+        ]
 
 
-def _plot(section: Section, records: list[Clusters]) -> Plot:
+def _plot(section: Section, records: list[Clusters], prefix: str) -> Plot:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.4, 2.7), layout="constrained")
@@ -55,11 +55,12 @@ def _plot(section: Section, records: list[Clusters]) -> Plot:
         f"{record.model.name} " + ", ".join(f"{of.silhouette:.3f} at {of.share:.0%}" for of in record.classes)
         for record in records
     )
+    trigger = records[0].trigger
     return Plot(
-        title="Silhouette and smaller cluster of each class",
-        note="suspicious above and left of the dashed line; ringed: the target",
+        title="Silhouette and smaller cluster of each class" + (f", {trigger}" if trigger else ""),
+        note="suspicious above and left of the dashed line" + ("; ringed: the target" if trigger else ""),
         description=f"Silhouette and share of the smaller cluster of each class: {words}",
-        svg=svg_of(figure, f"{section.anchor}k-"),
+        svg=svg_of(figure, prefix),
     )
 
 
