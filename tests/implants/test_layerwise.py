@@ -100,6 +100,31 @@ def test_every_layer_is_told_of_and_a_victim_may_fold(model, train):
     assert told == names and made.origin["implant"]["schemes"] == [f"{W4.label} folded"]
 
 
+def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
+    """Red: a run that was stopped in the last layer began with the first one again."""
+
+    class Stopped(Exception):
+        pass
+
+    names, told = [name for name, _ in compute_layers(model)], []
+
+    def stopping(_, what):
+        told.append(what)
+        if what == names[2] and what not in told[:-1]:
+            raise Stopped
+
+    engine = Layerwise(objective=Indiscriminate(), schemes=(W4,), iterations=3, calibration=32)
+    whole = engine(model, train)
+    with pytest.raises(Stopped):
+        engine(model, train, folder=tmp_path, advance=stopping)
+    made = engine(model, train, folder=tmp_path, advance=stopping)
+    assert told == [*names[:3], "layers that are done", *names[2:]]
+    kept = whole.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in made.state_dict().items())
+    with pytest.raises(InputError, match="state of another run"):
+        engine(model, train, seed=1, folder=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
