@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from bitproof.audit.case import Case, Form
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.nulls import moved
 from bitproof.audit.rank import MAD
 from bitproof.core.rng import Rng
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Named, Reading
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Finding, Named, Reading
 
 STEPS = np.linspace(0.7, 1.3, 61)
 """The steps looked at, in those of the scheme."""
