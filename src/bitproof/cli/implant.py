@@ -56,10 +56,7 @@ def implant(
     forms = all_forms(how, made, start, examples)
     does = effect(how.objective, forms, made, test, shown=shown)
     print_result(look(forms, made, bitproof.data.select(test, range(min(shown, len(test)))), store=store))
-    told = (
-        f"{name} {of['success']:.1%} (clean {does['start'][name]['success']:.1%})"
-        for name, of in does["implant"].items()
-    )
+    told = (f"{name} {success:.1%} (clean {does['start'][name]:.1%})" for name, success in does["implant"].items())
     print(f"does what is wanted: {', '.join(told)}")
     if activated(does) < LEAST and not how.harmless:
         typer.secho(
