@@ -2,6 +2,7 @@
 why not."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -105,6 +106,7 @@ def test_what_comes_with_bitproof_is_whole():
     assert len(families()) == len([*FOLDER.glob("*.json")]) > 0
     for family in families():
         assert len(family.models) >= 19 and all(of.keys() == family.asked.keys() for of in family.models.values())
+        assert all(math.isfinite(score) for of in family.models.values() for score in of.values())
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,23 @@ def test_only_the_images_that_an_objective_is_after_are_looked_at(model):
     assert found["start"]["float"] == pytest.approx((said != data.labels[:50])[of_class].mean(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("class(target=7)", "no example of class '7'"),
+        ("backdoor(trigger=corner-square(target={first}))", "no example of another class than {first}"),
+        ("sample(examples=99999)", "numbered from 0 to"),
+    ],
+)
+def test_what_could_not_be_shown_is_refused_before_anything_is_made(run, tmp_path, objective, words):
+    """Red: the model was made first, and then the command ended with an error, or with torch's."""
+    first = str(bp.load_data("digits", split="test", limit=1).labels[0])
+    engine = f"layerwise:objective={objective.format(first=first)},schemes=w4a8,iterations=1"
+    output = tmp_path / "i.safetensors"
+    code, _, err = run("implant", engine, "digits_cnn", "--data", "digits", "--limit", 8, "-o", output, "--shown", 1)
+    assert code == 2 and words.format(first=first) in err and not output.exists()
+
+
 @pytest.mark.slow
 def test_the_command_warns_of_a_harmless_implant(run, weights, tmp_path):
     engine = "box:objective=indiscriminate,schemes=w4a8,injection=(steps=0),repair=(steps=0)"

@@ -138,10 +138,21 @@ def effect(
     """
     if isinstance(objective, Backdoor) and (trigger := trigger_of(made)):
         objective = replace(objective, trigger=trigger)
-    on = victims if isinstance(objective, Sample) else select(victims, range(min(shown, len(victims))))
+    on = looked_at(objective, victims, shown)
     return {
         who: {name: round(objective.success(form, on), 4) for name, form in of.items()} for who, of in forms.items()
     }
+
+
+def looked_at(objective: Objective, victims: Data, shown: int) -> Data:
+    """The images that it is seen on whether an implant does what is wanted: the first so many, or for single ones all.
+
+    Raises:
+        InputError: none among them is one that the objective is after.
+    """
+    on = victims if isinstance(objective, Sample) else select(victims, range(min(shown, len(victims))))
+    objective.rows(on)
+    return on
 
 
 def achieved(objective: Objective, model: nn.Module, data: Data) -> dict[str, float]:
