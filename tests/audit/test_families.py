@@ -85,6 +85,21 @@ def test_one_that_is_asked_otherwise_is_uncalibrated_and_told_why(family, own, w
     assert ("--calibrate FOLDER" in words) == (own.deployed is None)  # which an audit of a pair does not take
 
 
+def test_one_inquiry_that_was_asked_otherwise_is_enough(family):
+    for other, words in (
+        (evidence("sharpness"), "fewer inquiries"),
+        (evidence("specialness", calibration="e"), "other images for the ranges"),
+    ):
+        clean, said = built_in([evidence(), other], [family])
+        assert not clean and words in said
+
+
+def test_of_several_families_the_one_that_was_asked_most_alike_counts(family):
+    far = replace(family, seed=1, data="e", command="far")
+    assert len(built_in([evidence()], [far, family])[0]) == len(built_in([evidence()], [family, far])[0]) == 59
+    assert "`bitproof audit net --quick` asks" in built_in([evidence(folded=True)], [far, family])[1]
+
+
 @pytest.mark.parametrize("architecture", ["other", None])
 def test_of_other_networks_there_are_none(family, architecture):
     clean, said = built_in([evidence(architecture=architecture)], [family])
