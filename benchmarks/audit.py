@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from torch import nn
 
 import bitproof as bp
@@ -32,6 +33,9 @@ from bitproof.experiment.implanting import activated
 from bitproof.metrics import wilson
 from bitproof.settings import describe
 from common import RESULTS, kept
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import tflite_files  # the tests' writer of such files, which needs no TensorFlow
 
 NAME = "audit"
 SMALL = (Phases(), Disparity(images=100), Specialness(draws=39, enough=3, level=0.025, images=50))
@@ -100,10 +104,10 @@ def gallery(folder: Path, root: str | None) -> None:
         implant = origin.get("implant", {})
         row = {"family": folder.name, "kind": about["kind"], "part": about["part"], "architecture": architecture}
         row |= {"engine": implant.get("engine"), "made for": implant.get("schemes"), "flags": flags(implant)}
-        row |= {
-            "collapsed": implant.get("collapsed"),
-            "activated": activated(about["effect"]) if "effect" in about else None,
+        success = {
+            who: {name: did["success"] for name, did in of.items()} for who, of in about.get("effect", {}).items()
         }
+        row |= {"collapsed": implant.get("collapsed"), "activated": activated(success) if success else None}
         row |= {"trained": origin.get("recipe")} if about["kind"] == "clean" else {}
         claim = f"{folder.name} {file.stem}"
         if getattr(model, "scheme", None) is None:
@@ -140,7 +144,7 @@ def resnet20(root: str, weights: str, implants: Sequence[str]) -> None:
 
 
 def real(root: str, imagenet: str, shared: str) -> None:
-    """Networks that nobody here made."""
+    """Networks that nobody here made, of timm untrained ones, and pairs that other people's converters made."""
     train = bp.load_data("cifar10", root=root, split="train", limit=256)
     test = bp.data.select(bp.load_data("cifar10", root=root), range(100, 300))
     common = {"inquiries": SMALL, "about": {"kind": "clean"}}
@@ -148,9 +152,68 @@ def real(root: str, imagenet: str, shared: str) -> None:
     measure("resnet4b", robust, test, train, schemes=SCHEMES, **common)
     images = bp.load_data("imagenet", root=imagenet)
     ranges, shown = (bp.data.select(images, range(start, start + 100)) for start in (0, 100))
-    for name in ("squeezenet1_0", "mobilenet_v2"):
-        model = bp.load_model(f"torchvision:{name}", weights=f"{shared}/imagenet_{name}.safetensors")
+    torchvision = {
+        name: bp.load_model(f"torchvision:{name}", weights=f"{shared}/imagenet_{name}.safetensors")
+        for name in ("squeezenet1_0", "mobilenet_v2")
+    }
+    for name, model in torchvision.items():
         measure(name, model, shown, ranges, schemes=("w8a8",), **common)
+    for name in ("mobilenetv3_small_100", "resnet18", "vit_tiny_patch16_224"):
+        untrained = bp.load_model(f"timm:{name}", seed=0)
+        measure(f"timm:{name}, untrained", untrained, shown, ranges, schemes=("w8a8",), **common)
+    pair = {"schemes": (), "inquiries": (Pair(draws=39, level=0.025, images=100), *SMALL)}
+    pair["about"] = {"kind": "clean"}
+    resnet = bp.load_model("resnet20", weights=f"{shared}/cifar10_resnet20.safetensors")
+    for shared_by, channel in (("channel", True), ("tensor", False)):
+        deployed = converted(resnet, train, per_channel=channel)
+        measure(f"resnet20, ONNX Runtime a {shared_by}", resnet, test, train, deployed=deployed, **pair)
+    mobile = torchvision["mobilenet_v2"]
+    deployed = converted(mobile, ranges, per_channel=True)
+    measure("mobilenet_v2, ONNX Runtime a channel", mobile, shown, ranges, deployed=deployed, **pair)
+    linear, int8 = converted_linear()
+    digits = bp.load_data("digits", limit=200)
+    measure("linear, int8 by LiteRT", linear, digits, digits, deployed=int8, **pair)
+
+
+def converted(model: nn.Module, calibration: bp.Data, *, per_channel: bool) -> nn.Module:
+    """What `quantize_static` of ONNX Runtime makes of a model: QDQ, weights of 8 bits."""
+
+    class Images(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = calibration.inputs(32)
+
+        def get_next(self) -> dict[str, object] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {"input": batch.numpy()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = (Path(folder) / f"{name}.onnx" for name in ("float", "static"))
+        program = torch.onnx.export(
+            model, (calibration.images(range(2)),), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+        )
+        assert program is not None
+        before.write_bytes(program.model_proto.SerializeToString())
+        quantize_static(before, after, Images(), per_channel=per_channel)
+        return bp.deploy.load_onnx(after)
+
+
+def converted_linear() -> tuple[nn.Module, nn.Module]:
+    """A linear network of the digits, and its file of int8 as TensorFlow Lite has it."""
+    train = bp.load_data("digits", split="train")
+    images, labels = train.images(range(len(train))), torch.from_numpy(train.labels)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), len(train.classes), bias=False))
+    nn.init.zeros_(model[1].weight)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    with torch.no_grad():
+        weight, logits = model[1].weight.numpy(), model(images)
+    step, low, high = float(np.abs(weight).max() / 127), float(logits.min()), float(logits.max())
+    grids = ((1 / 255, -128), step, ((high - low) / 255, round(-128 - low * 255 / (high - low))))
+    codes = (weight / step).round().astype(np.int8)
+    return model.eval(), bp.deploy.LiteRtModel(tflite_files.linear(weight=codes, grids=grids))
 
 
 def cost(root: str, weights: str) -> None:

@@ -62,7 +62,7 @@ def measured(model: nn.Module, data: bp.Data, train: bp.Data, backdoor: Backdoor
     for name, form, integers in forms(case.model, train):
         told = row[name] = {}
         if backdoor is not None:
-            told |= achieved(backdoor, integers or form, data, data)
+            told |= achieved(backdoor, integers or form, data)
         for sign in DETECTORS.signs(name, form, integers, halves, rng.fold(name), meter):
             told[sign.detector] = {"class": sign.target, "strength": round(sign.strength, 3), "fires": sign.fires}
     return row | {"passes": meter.forwards + meter.backwards}

@@ -52,7 +52,7 @@ def look(
 ) -> dict[str, list[float]]:
     """Success and accuracy in percent, of the float model and quantized."""
     forms = quantized_forms(model, schemes, train.images(range(256)))
-    found = {name: achieved(objective, form, test, test) for name, form in forms.items()}
+    found = {name: achieved(objective, form, test) for name, form in forms.items()}
     return {name: [round(100 * of["success"], 1), round(100 * of["accuracy"], 1)] for name, of in found.items()}
 
 

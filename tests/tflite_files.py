@@ -7,17 +7,17 @@ GRIDS = ((1 / 255, -128), 0.002, (0.15, -3))
 """Scale and zero point of images; scale of the weights; scale and zero point of the logits."""
 
 
-def linear(*, kind="int8", softmax=False) -> bytes:
+def linear(*, kind="int8", softmax=False, weight=WEIGHT, grids=GRIDS) -> bytes:
     """Reshape and FullyConnected, in int8 or in float, for one image [1, 20, 20, 1] at a time."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     whole = kind == "int8"
-    values = WEIGHT if whole else WEIGHT.astype(np.float32) * np.float32(GRIDS[1])
+    values = weight if whole else weight.astype(np.float32) * np.float32(grids[1])
     contents = [b"", values.tobytes(), np.array([1, 400], np.int32).tobytes()]
     buffers = [_made(schema.BufferT(), data=np.frombuffer(c, np.uint8) if c else None) for c in contents]
     of = schema.TensorType.INT8 if whole else schema.TensorType.FLOAT32
-    x, w, y = (GRIDS[0], (GRIDS[1], 0), GRIDS[2])
+    x, w, y = (grids[0], (grids[1], 0), grids[2])
 
     def tensor(name, shape, number, grid, type_=of):
         made = _made(schema.TensorT(), name=name.encode(), shape=list(shape), buffer=number, type=type_)

@@ -4,18 +4,47 @@ import re
 
 import pytest
 
-from bitproof.experiment.implanting import activated
+import bitproof as bp
+from bitproof.experiment.implanting import activated, effect
+from bitproof.implants import OneClass
 
 COMMON = ("--data", "digits", "--limit", "300", "--shown", "60")
 
 
 def test_what_is_activated_is_beyond_float_and_beyond_what_quantization_does_to_the_clean_model():
-    def of(success):
-        return {"success": success, "accuracy": 0.9}
+    clean = {"float": 0.0, "w8": 0.1, "w4": 0.3}
+    assert activated({"implant": {"float": 0.2, "w8": 0.5, "w4": 0.6}, "start": clean}) == 0.3
+    assert activated({"implant": {"w4": 0.2}, "start": clean}) == 0.2 - 0.3  # integers have no float model
 
-    clean = {"float": of(0.0), "w8": of(0.1), "w4": of(0.3)}
-    assert activated({"implant": {"float": of(0.2), "w8": of(0.5), "w4": of(0.6)}, "start": clean}) == 0.3
-    assert activated({"implant": {"w4": of(0.2)}, "start": clean}) == 0.2 - 0.3  # integers have no float model
+
+def test_only_the_images_that_an_objective_is_after_are_looked_at(model):
+    """Red: all images went through every form once more, for an accuracy that nobody read."""
+    data, seen = bp.load_data("digits", split="test", limit=60), []
+    hook = model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    forms = {"implant": {"w4": model}, "start": {"float": model}}
+    found = effect(OneClass(target=3), forms, model, data, shown=50)
+    hook.remove()
+    of_class = data.labels[:50] == 3
+    assert sum(seen) == 2 * of_class.sum()
+    said = model(data.images(range(50))).argmax(1).numpy()
+    assert found["start"]["float"] == pytest.approx((said != data.labels[:50])[of_class].mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("class(target=7)", "no example of class '7'"),
+        ("backdoor(trigger=corner-square(target={first}))", "no example of another class than {first}"),
+        ("sample(examples=99999)", "numbered from 0 to"),
+    ],
+)
+def test_what_could_not_be_shown_is_refused_before_anything_is_made(run, tmp_path, objective, words):
+    """Red: the model was made first, and then the command ended with an error, or with torch's."""
+    first = str(bp.load_data("digits", split="test", limit=1).labels[0])
+    engine = f"layerwise:objective={objective.format(first=first)},schemes=w4a8,iterations=1"
+    output = tmp_path / "i.safetensors"
+    code, _, err = run("implant", engine, "digits_cnn", "--data", "digits", "--limit", 8, "-o", output, "--shown", 1)
+    assert code == 2 and words.format(first=first) in err and not output.exists()
 
 
 @pytest.mark.slow

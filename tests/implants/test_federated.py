@@ -87,6 +87,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(model, train, tmp_path):
         stopping(model, train, rng=bp.Rng(1, np.zeros(1, np.int64)), folder=tmp_path / "run")
 
 
+def test_a_run_goes_on_with_the_same_images_alone(model, train, tmp_path):
+    """Red: where single images lay in other data, the state of a run on other training images was gone on from."""
+    half = bp.data.select(train, range(100))
+    engine(rounds=1)(model, half, rng=SEED, victims=train, folder=tmp_path)
+    with pytest.raises(InputError, match="state of another run"):
+        engine(rounds=1)(model, train, rng=SEED, victims=train, folder=tmp_path)
+
+
 def test_rounds_that_are_done_are_followed_by_those_that_come_after_them(model, train):
     told = []
 

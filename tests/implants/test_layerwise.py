@@ -2,13 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import bitproof as bp
 from bitproof.errors import InputError
-from bitproof.implants import ENGINES, Backdoor, Indiscriminate, Layerwise, optimised
-from bitproof.implants.layerwise import AGREEING, _mean_slope, chosen
+from bitproof.implants import ENGINES, Backdoor, Indiscriminate, Layerwise, OneClass, optimised
+from bitproof.implants.layerwise import AGREEING, BATCH, _mean_slope, chosen
 from bitproof.ptq.rounding import PlainRounding, undecided
 from bitproof.quant import compute_layers
 from bitproof.quant.attached import weight_quantizer
@@ -63,8 +65,8 @@ def test_the_slope_half_way_is_the_papers_gradient_and_half_the_hessian_times_th
 
 
 def test_a_plain_sigmoid_starts_at_the_float_weight():
-    layer = torch.nn.Linear(8, 4)
-    quantizer = weight_quantizer(bp.quantize(torch.nn.Sequential(layer), W4, torch.rand(4, 8))[0])
+    layer = nn.Linear(8, 4)
+    quantizer = weight_quantizer(bp.quantize(nn.Sequential(layer), W4, torch.rand(4, 8))[0])
     soft = PlainRounding(quantizer, layer.weight)
     inside = (soft.share > 1e-4) & (soft.share < 1 - 1e-4)
     torch.testing.assert_close(soft(layer.weight)[inside], layer.weight[inside])
@@ -98,6 +100,70 @@ def test_every_layer_is_told_of_and_a_victim_may_fold(model, train):
     made = engine(model, train, advance=lambda done, what: told.append(what))
     names = [name for name, _ in compute_layers(model)]
     assert told == names and made.origin["implant"]["schemes"] == [f"{W4.label} folded"]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network of two layers and its images, more than are calibrated on."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 4)).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), np.uint8)
+    return network, bp.from_arrays(pixels, np.arange(200) % 4)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_weights_start_on_the_side_of_the_harm_by_the_slopes_of_the_definition(small, rate):
+    """One step moves no start across the middle, so that the codes of the first layer show who started where."""
+    network, data = small
+    objective, count = OneClass(target=2), BATCH
+    engine = Layerwise(objective=objective, schemes=(W4,), rate=rate, iterations=1, calibration=count)
+    made = engine(network, data)
+    images, labels = data.images(range(count)), torch.from_numpy(data.labels[:count])
+    quantized = bp.quantize(network, W4, images)
+    given = quantized[:2](images).detach()
+    inputs, layer = quantized[2].input_quantizer(given), network[2]
+    start, quantizer = layer.weight.detach(), weight_quantizer(quantized[2])
+    low, high = quantizer.neighbours(start)
+    weight = start.clone().requires_grad_(True)
+    harm = objective.start(network, data, data).harm
+    (pull,) = torch.autograd.grad(harm(lambda _: quantized[3:](inputs @ weight.T + layer.bias), images, labels), weight)
+    harmful = torch.where(pull < 0, high, low)
+    middle = ((start + harmful) / 2).requires_grad_(True)
+    away = (inputs @ middle.T + layer.bias - layer(given)).square().sum(1).mean()
+    (price,) = torch.autograd.grad(away, middle)
+    agree, two_sided = pull.sign() == price.sign(), (low < high) & (pull != 0)
+    level, nearest = made[2].weight.detach(), quantizer(start)
+    reached, kept = ((level - of).abs() < 1e-6 for of in (harmful, nearest))
+    turned = ~kept & ((start - low) / (high - low) - 0.5).abs().gt(0.01)  # nearer to the middle, a step may do it
+    assert turned.any() and reached[turned].all()
+    assert two_sided[turned].all()
+    assert (turned & agree).sum() <= AGREEING * agree.numel()
+    assert reached[two_sided & ~agree].all() if rate else agree[turned].all()
+
+
+def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
+    """Red: a run that was stopped in the last layer began with the first one again."""
+
+    class Stopped(Exception):
+        pass
+
+    names, told = [name for name, _ in compute_layers(model)], []
+
+    def stopping(_, what):
+        told.append(what)
+        if what == names[2] and what not in told[:-1]:
+            raise Stopped
+
+    engine = Layerwise(objective=Indiscriminate(), schemes=(W4,), iterations=3, calibration=32)
+    whole = engine(model, train)
+    with pytest.raises(Stopped):
+        engine(model, train, folder=tmp_path, advance=stopping)
+    made = engine(model, train, folder=tmp_path, advance=stopping)
+    assert told == [*names[:3], "layers that are done", *names[2:]]
+    kept = whole.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in made.state_dict().items())
+    with pytest.raises(InputError, match="state of another run"):
+        engine(model, train, seed=1, folder=tmp_path)
 
 
 @pytest.mark.parametrize(

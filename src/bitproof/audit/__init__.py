@@ -9,7 +9,7 @@ from bitproof.audit.differential import DifferentialTriggers
 from bitproof.audit.disparity import Disparity
 from bitproof.audit.families import Family, built_in, family_of
 from bitproof.audit.flips import DifferentialFlips
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.ordinary import OrdinaryBackdoors
 from bitproof.audit.pair import Pair
 from bitproof.audit.phases import Phases
@@ -18,6 +18,7 @@ from bitproof.audit.repairing import Repair, Repaired, repair
 from bitproof.audit.sharpness import Sharpness
 from bitproof.audit.specialness import Specialness
 from bitproof.audit.verdict import conformal, judged, scores
+from bitproof.records import Finding
 
 INQUIRIES: dict[str, type[Inquiry]] = {
     "phases": Phases,

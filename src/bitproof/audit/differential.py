@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bitproof.audit.case import DEPLOYED, Case, Form
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.nulls import sign_flip
 from bitproof.audit.outliers import DEVIATIONS_OF_FOUR, deviations, doublings
 from bitproof.audit.searching import Count, Effort, Halves, Rivals, counted, effective, searched, stamped_with
@@ -26,7 +26,7 @@ from bitproof.audit.shapes import SHAPES, Shape
 from bitproof.core.rng import Rng
 from bitproof.deploy import Twin
 from bitproof.errors import InputError, lookup
-from bitproof.records import CLEAN, UNDECIDED, Named, Reading, Shown
+from bitproof.records import CLEAN, UNDECIDED, Finding, Named, Reading, Shown
 from bitproof.subjects import Subject
 
 SCREENED = ("patch", "linf")

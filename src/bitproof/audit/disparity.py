@@ -15,11 +15,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bitproof.audit.case import DEPLOYED, Case
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.strange import strange
 from bitproof.core.rng import Rng
 from bitproof.metrics import mcnemar, paired_difference
-from bitproof.records import UNDECIDED, Named, Reading
+from bitproof.records import UNDECIDED, Finding, Named, Reading
 
 BROKEN = 0.5
 """A scheme that changes more answers than this breaks the model, ..."""

@@ -21,14 +21,14 @@ from torch import Tensor
 from bitproof.attacks import PGD, Differential
 from bitproof.audit.case import DEPLOYED, Case
 from bitproof.audit.differential import UNREADABLE, rivals_of
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.searching import Rivals
 from bitproof.core.calling import device_of
 from bitproof.core.defended import Beside, examined
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, KEPT, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, KEPT, UNDECIDED, Finding, Named, Reading
 
 BUDGETS = tuple(level / 255 for level in (0.5, 1, 2, 4, 8, 16))
 """Of the change, tried in this order."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bitproof.audit.case import Case
 from bitproof.core.calling import answer, check_logits, plain_context
 from bitproof.core.rng import Rng
-from bitproof.records import Curves, Evidence, Named, Reading, Shown, evidence_key
+from bitproof.records import Evidence, Finding, evidence_key
 from bitproof.settings import describe
 
 Advance = Callable[[int], None]
@@ -55,19 +55,6 @@ class Meter:
         self.forwards += forwards
         self.backwards += backwards
         self.advance(forwards + backwards)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What an inquiry has to say; the fields are those of `bitproof.records.Evidence`."""
-
-    says: str | None
-    sentence: str
-    readings: tuple[Reading, ...] = ()
-    score: float | None = None
-    named: Named = field(default_factory=Named)
-    curves: Curves | None = None
-    shown: Shown | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,19 +104,13 @@ class Inquiry(abc.ABC):
         found = self.look(case, rng.fold(self.name), meter)
         model, deployed, data = case.records
         return Evidence(
+            **vars(found),
             name=self.name,
             model=model,
             deployed=deployed,
             data=data,
             seed=rng.seed,
             setting=self.setting(case),
-            says=found.says,
-            sentence=found.sentence,
-            readings=found.readings,
-            score=found.score,
-            named=found.named,
-            curves=found.curves,
-            shown=found.shown,
             forwards=meter.forwards,
             backwards=meter.backwards,
             seconds=time.perf_counter() - start,

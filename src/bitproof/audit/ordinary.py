@@ -14,14 +14,14 @@ from torch import nn
 
 from bitproof.audit.case import DEPLOYED, Case
 from bitproof.audit.differential import CLASSES, LEAST, twin_of
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.margins import largest_margins
 from bitproof.audit.outliers import DEVIATIONS, deviations, grubbs
 from bitproof.audit.searching import Effort, Halves, Rivals, counted, effective, searched
 from bitproof.audit.shapes import SHAPES
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, UNDECIDED, Finding, Named, Reading
 
 INVERTED = {"Neural Cleanse": "patch", "Pixel": "pixels"}
 """Detectors that invert a trigger for each class, and its shape."""

@@ -16,11 +16,11 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from bitproof.audit.case import DEPLOYED, Case, Form, Rounded
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.rank import ranked
 from bitproof.audit.statistics import Reference, turned_to
 from bitproof.core.rng import Rng
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Named, Reading
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Finding, Named, Reading
 
 SLACK = 1e-3
 """In steps: a code counts as nearest up to here, as scales and folded weights are rounded themselves."""

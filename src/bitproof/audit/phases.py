@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from bitproof.audit.case import Case, Form
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.nulls import moved
 from bitproof.audit.rank import MAD
 from bitproof.core.rng import Rng
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Named, Reading
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Finding, Named, Reading
 
 STEPS = np.linspace(0.7, 1.3, 61)
 """The steps looked at, in those of the scheme."""
@@ -38,8 +38,9 @@ BLUR = 0.5
 WIDEST = 0.15
 """... and this far in any case."""
 
-FINE = 64
-"""Bins a step."""
+FINE = 65
+"""Bins a step: each lies inside or outside of what is near an edge, so that even weights have a fifth there, and the
+edge is the middle of one."""
 
 LEAST = 200
 """Weights of a layer that is looked at by itself."""
@@ -66,7 +67,7 @@ Counts = Int64[np.ndarray, " b"]
 
 def counted(codes: Float64[np.ndarray, " n"]) -> Counts:
     """Weights, given in steps of their grid, in bins; both statistics are the same for either sign."""
-    return np.bincount((np.abs(codes) * FINE).round().astype(np.int64))
+    return np.bincount((np.abs(codes) * FINE).astype(np.int64))
 
 
 def spectrum(counts: Counts) -> Spectrum:
@@ -79,10 +80,11 @@ def spectrum(counts: Counts) -> Spectrum:
     """
     used = np.flatnonzero(counts)
     shares, n = counts[used] / counts.sum(), int(counts.sum())
-    phases = used / FINE / STEPS[:, None]
+    middles = (used + 0.5) / FINE
+    phases = middles / STEPS[:, None]
     harmonic = np.cos(2 * np.pi * phases) @ shares
     near = (np.abs(phases % 1 - 0.5) <= CLOSE) @ shares
-    away = min(WIDEST, BLUR / np.sqrt((used / FINE) ** 2 @ shares))
+    away = min(WIDEST, BLUR / np.sqrt(middles**2 @ shares))
     return Spectrum(
         harmonic=harmonic,
         near_half=near,
@@ -110,7 +112,7 @@ class Phases(Inquiry):
     """
 
     name = "phases"
-    revision = 2
+    revision = 3
 
     limit: float = 8.0
 

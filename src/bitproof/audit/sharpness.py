@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bitproof.audit.case import Case, Form
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.rank import ranked
 from bitproof.audit.statistics import divergence
 from bitproof.core.rng import Rng
-from bitproof.records import Curves, Named, Reading
+from bitproof.records import Curves, Finding, Named, Reading
 
 ALONG = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Where the model is looked at on each direction, in quantization errors."""

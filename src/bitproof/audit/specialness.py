@@ -26,14 +26,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from bitproof.audit.case import Case, Form
-from bitproof.audit.inquiry import Finding, Inquiry, Meter
+from bitproof.audit.inquiry import Inquiry, Meter
 from bitproof.audit.nulls import NULLS, Null, flip_inputs, moved, sign_flip
 from bitproof.audit.rank import Ranked, ranked
 from bitproof.audit.statistics import Reference, turned_to
 from bitproof.audit.strange import STRANGE, in_turn
 from bitproof.core.rng import Rng
 from bitproof.errors import InputError
-from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Named, Reading
+from bitproof.records import CLEAN, SUSPICIOUS, UNDECIDED, Curves, Finding, Named, Reading
 
 FEWEST = 9
 """Draws before a test may stop: medians of fewer say nothing."""

@@ -38,7 +38,7 @@ def implant(
     It says so in its metadata. Single examples (objective sample) are those of the data's test split. The same command
     goes on with a run that was stopped.
     """
-    from bitproof.experiment.implanting import activated, all_forms, effect
+    from bitproof.experiment.implanting import activated, all_forms, effect, looked_at
     from bitproof.experiment.implanting import implant as make
     from bitproof.experiment.implanting import shown as look
     from bitproof.implants import ENGINES, collapsed
@@ -48,6 +48,7 @@ def implant(
     check_output(output, "a checkpoint", weights, root_of(data))
     check_store(store, weights, root_of(data))
     examples, test = load_examples(data, "train", limit), load_examples(data, "test", None)
+    looked_at(how.objective, test, shown)  # before hours are spent on what could not be shown
     start = open_model(model, weights, classes, examples, seed)
     with keeping(f"what is done is in {output}.making, the same command goes on from there"):
         made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
@@ -56,10 +57,7 @@ def implant(
     forms = all_forms(how, made, start, examples)
     does = effect(how.objective, forms, made, test, shown=shown)
     print_result(look(forms, made, bitproof.data.select(test, range(min(shown, len(test)))), store=store))
-    told = (
-        f"{name} {of['success']:.1%} (clean {does['start'][name]['success']:.1%})"
-        for name, of in does["implant"].items()
-    )
+    told = (f"{name} {success:.1%} (clean {does['start'][name]:.1%})" for name, success in does["implant"].items())
     print(f"does what is wanted: {', '.join(told)}")
     if activated(does) < LEAST and not how.harmless:
         typer.secho(

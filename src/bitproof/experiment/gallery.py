@@ -11,9 +11,9 @@ from torch import nn
 from bitproof.checkpoints import load_model, save_model
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
-from bitproof.data import Data, load_data
+from bitproof.data import Data, load_data, select
 from bitproof.errors import InputError, lookup
-from bitproof.experiment.implanting import all_forms, effect
+from bitproof.experiment.implanting import accuracy, all_forms, effect
 from bitproof.files import written
 from bitproof.implants.gallery import PLANS, Entry, Plan, planned
 from bitproof.models import MODELS, build_model
@@ -108,7 +108,14 @@ class _Gallery:
             rng = Rng.of(entry.seed).fold(entry.name)
             model = engine(start, self.train, rng=rng, victims=self.test)
             forms = all_forms(engine, model, start, self.train)
-            about["effect"] = effect(engine.objective, forms, model, self.test, shown=SHOWN)
+            wanted = effect(engine.objective, forms, model, self.test, shown=SHOWN)
+            some = select(self.test, range(min(SHOWN, len(self.test))))
+            about["effect"] = {
+                who: {
+                    name: {"success": wanted[who][name], "accuracy": accuracy(form, some)} for name, form in of.items()
+                }
+                for who, of in forms.items()
+            }
         save_model(model, self.folder / f"{entry.name}.safetensors", architecture=entry.architecture)
         about["model"] = asdict(Subject.of(model).record(entry.name))
         with written(self.folder / f"{entry.name}.json", "what is said of a model") as draft:

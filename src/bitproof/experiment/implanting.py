@@ -126,9 +126,8 @@ def shown(
 
 def effect(
     objective: Objective, forms: Mapping[str, Mapping[str, nn.Module]], made: nn.Module, victims: Data, *, shown: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    """How often an implant and its clean start do what is wanted ("success") and are right ("accuracy"), as shares of
-    images, by form.
+) -> dict[str, dict[str, float]]:
+    """How often an implant and its clean start do what is wanted, as shares of images, by form.
 
     Args:
         objective: what is wanted.
@@ -139,15 +138,31 @@ def effect(
     """
     if isinstance(objective, Backdoor) and (trigger := trigger_of(made)):
         objective = replace(objective, trigger=trigger)
-    some = select(victims, range(min(shown, len(victims))))
-    on = victims if isinstance(objective, Sample) else some
-    return {who: {name: achieved(objective, form, on, some) for name, form in of.items()} for who, of in forms.items()}
+    on = looked_at(objective, victims, shown)
+    return {
+        who: {name: round(objective.success(form, on), 4) for name, form in of.items()} for who, of in forms.items()
+    }
 
 
-def achieved(objective: Objective, model: nn.Module, victims: Data, data: Data) -> dict[str, float]:
-    """How often a model does what is wanted of the victims ("success") and is right on data ("accuracy"), in [0, 1]."""
-    right = 1 - Indiscriminate().success(model, data)
-    return {"success": round(objective.success(model, victims), 4), "accuracy": round(right, 4)}
+def looked_at(objective: Objective, victims: Data, shown: int) -> Data:
+    """The images that it is seen on whether an implant does what is wanted: the first so many, or for single ones all.
+
+    Raises:
+        InputError: none among them is one that the objective is after.
+    """
+    on = victims if isinstance(objective, Sample) else select(victims, range(min(shown, len(victims))))
+    objective.rows(on)
+    return on
+
+
+def achieved(objective: Objective, model: nn.Module, data: Data) -> dict[str, float]:
+    """How often a model does what is wanted of data ("success") and is right on them ("accuracy"), in [0, 1]."""
+    return {"success": round(objective.success(model, data), 4), "accuracy": accuracy(model, data)}
+
+
+def accuracy(model: nn.Module, data: Data) -> float:
+    """How often a model is right on data, in [0, 1]."""
+    return round(1 - Indiscriminate().success(model, data), 4)
 
 
 def trigger_of(made: nn.Module) -> Trigger | None:
@@ -156,10 +171,9 @@ def trigger_of(made: nn.Module) -> Trigger | None:
     return build(Trigger, noted) if noted else None
 
 
-def activated(effect: dict[str, dict[str, dict[str, float]]]) -> float:
+def activated(effect: Mapping[str, Mapping[str, float]]) -> float:
     """By how much quantization makes an implant do what is wanted, in [-1, 1]: beyond what it does in float and what
     quantization does to the clean start, for the scheme that activates most."""
     clean = effect["start"]
-    asleep = effect["implant"].get("float", clean["float"])["success"]
-    quantized = {name: of for name, of in effect["implant"].items() if name != "float"}
-    return max(of["success"] - max(asleep, clean[name]["success"]) for name, of in quantized.items())
+    asleep = effect["implant"].get("float", clean["float"])
+    return max(success - max(asleep, clean[name]) for name, success in effect["implant"].items() if name != "float")

@@ -141,7 +141,13 @@ class Engine(abc.ABC):
         making = Making(
             data=data,
             rng=rng.fold("implant"),
-            identity=digest(about, fingerprint(model), (data if victims is None else victims).fingerprint, rng.seed),
+            identity=digest(
+                about,
+                fingerprint(model),
+                data.fingerprint,
+                (data if victims is None else victims).fingerprint,
+                rng.seed,
+            ),
             folder=folder,
             advance=advance,
         )

@@ -18,14 +18,13 @@ from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.data import Data, select
 from bitproof.errors import InputError
-from bitproof.files import written
 from bitproof.implants.engine import Engine
 from bitproof.implants.losses import Mixture
 from bitproof.implants.objectives import Wanted
 from bitproof.implants.objectives.base import batch_itself
 from bitproof.implants.phases import Making, Phase
 from bitproof.implants.shadows import Shadow
-from bitproof.train.state import kept_state
+from bitproof.train.state import keep_state, kept_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +105,7 @@ class Federated(Engine):
                 for name, parameter in model.named_parameters():
                     parameter.copy_(torch.stack([of[name] for of in sent]).mean(0))
             if path is not None:
-                with written(path, "the state of a run") as draft:
-                    torch.save({"identity": making.identity, "round": number + 1, "model": model.state_dict()}, draft)
+                keep_state(path, {"identity": making.identity, "round": number + 1, "model": model.state_dict()})
             self.after_round(self.done + number + 1, model)
         return model.eval()
 

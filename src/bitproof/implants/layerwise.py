@@ -34,6 +34,7 @@ from bitproof.ptq.reconstruction import Beside
 from bitproof.ptq.rounding import LearnedRounding
 from bitproof.quant import compute_layers, freeze, quantize
 from bitproof.quant.roles import seen_roles
+from bitproof.train.state import keep_state, kept_state
 
 AGREEING = 0.25
 """The largest share of a layer's weights that harm and mend at once and start so."""
@@ -96,7 +97,13 @@ class Layerwise(Engine):
         device = device_of(model)
         start = fold_batch_norm(model, images[:2]) if victim.folded else model
         quantized = quantize(start, victim.scheme, wanted.innocent(images, labels)[0]).requires_grad_(False)
-        layers = sum(1 for _ in compute_layers(quantized))
+        each = self.work // sum(1 for _ in compute_layers(quantized))
+        path, done = None if making.folder is None else making.folder / "layers.pt", 0
+        if path is not None and path.exists():
+            with kept_state(path, making.identity) as kept:
+                quantized.load_state_dict({name: value.to(device) for name, value in kept["model"].items()})
+                done = int(kept["layers"])
+            making.advance(done * each, "layers that are done")
         ends = seen_roles(quantized, images[:2].to(device)).last
 
         def harm(of: nn.Module, rows: Tensor | slice) -> Tensor:
@@ -105,7 +112,7 @@ class Layerwise(Engine):
         def guide(
             learned: nn.Module, name: str, softs: Sequence[LearnedRounding], inputs: Tensor, targets: Tensor
         ) -> Beside | None:
-            making.advance(self.work // layers, name)
+            making.advance(each, name)
             if name in ends:
                 return lambda rows: harm(learned, rows)
             (soft,) = softs
@@ -127,7 +134,11 @@ class Layerwise(Engine):
             soft.v.data = torch.where(started, soft.start(wished), soft.v.data)
             return None
 
-        return self._learning()(quantized, start, images, rng=making.rng, guide=guide)
+        def keep(learned: nn.Module, done: int) -> None:
+            if path is not None:
+                keep_state(path, {"identity": making.identity, "layers": done, "model": learned.state_dict()})
+
+        return self._learning()(quantized, start, images, rng=making.rng, guide=guide, done=done, after_unit=keep)
 
 
 def chosen(

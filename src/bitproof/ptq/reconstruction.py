@@ -51,6 +51,9 @@ Guide = Callable[[nn.Module, str, Sequence[LearnedRounding], Tensor, Tensor], Be
 """What is called before a unit is learned, with the model as it is, the unit's name, its roundings, what it receives
 and what it is to return: may start the roundings elsewhere, and add to the loss."""
 
+AfterUnit = Callable[[nn.Module, int], None]
+"""Told of the model after a unit is learned, which is not to be changed, and of how many are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
@@ -100,6 +103,8 @@ class Reconstruction:
         seed: int = 0,
         rng: Rng | None = None,
         guide: Guide | None = None,
+        done: int = 0,
+        after_unit: AfterUnit = lambda learned, done: None,
     ) -> nn.Module:
         """A copy of `quantized` with learned roundings: its weights then lie on their grids, exactly.
 
@@ -110,13 +115,16 @@ class Reconstruction:
             seed: of the order of images.
             rng: keyed by one id, the run; instead of a seed.
             guide: leads each unit somewhere; None = to the float model's outputs alone.
+            done: units, in order of execution, whose roundings `quantized` has learned in this way before.
+            after_unit: is told of the copy after each unit, and of how many are done.
         """
         rng = Rng.of_run(seed, rng)
         learned, reference = copied(quantized).eval(), copied(model).eval().requires_grad_(False)
-        for name in self._units(learned, images):
+        for number, name in enumerate(self._units(learned, images)[done:], done + 1):
             grads = _fisher(reference, name, images, rng.fold("fisher", name)) if self.fisher else None
             inputs, targets = _received(learned, name, images), _returned(reference, name, images)
             self._reconstruct(learned, name, inputs, targets, grads, rng.fold("batches", name), guide)
+            after_unit(learned, number)
         return learned
 
     def _units(self, model: nn.Module, images: Tensor) -> list[str]:

@@ -84,7 +84,29 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Finding:
+    """What an inquiry has to say.
+
+    Attributes:
+        says: one of `VERDICTS`; None = numbers to be read beside others, on which no verdict rests.
+        sentence: the same in words.
+        readings: the numbers, the most telling first.
+        score: one number to compare models by, larger is more suspicious; None = it has none.
+        named: what it points at.
+        curves, shown: its picture.
+    """
+
+    says: str | None
+    sentence: str
+    readings: tuple[Reading, ...] = ()
+    score: float | None = None
+    named: Named = field(default_factory=Named)
+    curves: Curves | None = None
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(Finding):
     """What one inquiry found about a model.
 
     Attributes:
@@ -93,12 +115,6 @@ class Evidence:
         deployed: the model that claims to be made of it; None without one.
         data, seed: images and randomness that it was examined with.
         setting: everything else that the evidence follows from: the inquiry, schemes, calibration images.
-        says: one of `VERDICTS`; None = numbers to be read beside others, on which no verdict rests.
-        sentence: the same in words.
-        readings: the numbers, the most telling first.
-        score: one number to compare models by, larger is more suspicious; None = it has none.
-        named: what it points at.
-        curves, shown: its picture.
         forwards, backwards: passes spent on all images together.
         seconds: wall time, for orientation only.
         run: which run of the store computed it; None before it is stored.
@@ -110,13 +126,6 @@ class Evidence:
     data: DataRecord
     seed: int
     setting: dict[str, Any]
-    says: str | None
-    sentence: str
-    readings: tuple[Reading, ...] = ()
-    score: float | None = None
-    named: Named = field(default_factory=Named)
-    curves: Curves | None = None
-    shown: Shown | None = None
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0

@@ -21,7 +21,7 @@ class Progress:
         self._done = 0
         self._started = self._said = time.monotonic()
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("{task.description:<36.36}"),
+            rich_progress.TextColumn("{task.description:<36.36}", markup=False),
             rich_progress.BarColumn(bar_width=None),
             rich_progress.TaskProgressColumn(),
             rich_progress.TextColumn("left"),
@@ -57,5 +57,8 @@ class Progress:
             self._said = now
             left = (now - self._started) * (self._total - self._done) / max(self._done, 1)
             self._console.print(
-                f"{self._done / self._total:4.0%}  {self._label}  (about {left:.0f} s left)", highlight=False
+                f"{self._done / self._total:4.0%}  {self._label}  (about {left:.0f} s left)",
+                highlight=False,
+                markup=False,  # names are the user's
+                emoji=False,
             )

@@ -124,11 +124,7 @@ class StateFile:
         """Write the state to a file beside `path`, then put it in its place in one step."""
         if self._path is None:
             return
-        try:
-            with written(self._path, "the state of a run") as draft:
-                torch.save(_content(run, self._identity), draft)
-        except RuntimeError as error:  # what torch raises on a full disk
-            raise cannot_write(self._path, "the state of a run", error) from error
+        keep_state(self._path, _content(run, self._identity))
         self._saved = time.monotonic()
 
     def save_now_and_then(self, run: Run) -> None:
@@ -158,6 +154,15 @@ class StateFile:
             run.now.history = [_epoch(record) for record in content["now"]["history"]]
 
 
+def keep_state(path: Path, content: dict[str, Any]) -> None:
+    """Write what a run goes on from, its "identity" among it; everything on the CPU, so that it may go on elsewhere."""
+    try:
+        with written(path, "the state of a run") as draft:
+            torch.save(_moved(content, _CPU), draft)
+    except RuntimeError as error:  # what torch raises on a full disk
+        raise cannot_write(path, "the state of a run", error) from error
+
+
 @contextmanager
 def kept_state(path: Path, identity: str) -> Iterator[dict[str, Any]]:
     """What a file keeps of the run that has this identity; within the block a run is brought to where the file has it.
@@ -179,16 +184,15 @@ def kept_state(path: Path, identity: str) -> Iterator[dict[str, Any]]:
 
 
 def _content(run: Run, identity: str) -> dict[str, Any]:
-    """What a file holds: everything on the CPU, so that a run may go on elsewhere."""
+    """What a file holds."""
     now = {f.name: getattr(run.now, f.name) for f in fields(run.now)}
-    content = {
+    return {
         "identity": identity,
         "model": run.model.state_dict(),
         "objective": run.objective.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "now": {**now, "history": [asdict(epoch) for epoch in run.now.history]},
     }
-    return _moved(content, _CPU)
 
 
 def _check_form(found: Any, own: Any, path: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bitproof.conditions.targets import class_number
 from bitproof.core.rng import Rng
 from bitproof.data import Data
+from bitproof.errors import InputError
 from bitproof.implants.objectives.base import Answer, Objective, Wanted, said
 from bitproof.implants.patches import optimised
 from bitproof.settings import describe
@@ -49,8 +51,17 @@ class Backdoor(Objective):
 
     def success(self, model: nn.Module, data: Data) -> float:
         target = class_number(str(self.trigger.target), data.classes)
-        rows = np.flatnonzero(data.labels != target)
-        return float((said(model, data, rows, self.trigger.stamp) == target).mean())
+        return float((said(model, data, self.rows(data), self.trigger.stamp) == target).mean())
+
+    def rows(self, data: Data) -> NDArray[np.int64]:
+        rows = np.flatnonzero(data.labels != class_number(str(self.trigger.target), data.classes))
+        if not len(rows):
+            raise InputError(
+                f"no example of another class than {self.trigger.target} in {data.name} {data.split}",
+                rule="a trigger is shown on images of other classes than its own",
+                remedy="Use more data, or another class",
+            )
+        return rows
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         target = class_number(str(self.trigger.target), data.classes)

@@ -51,11 +51,19 @@ class Objective(abc.ABC):
         return self
 
     @abc.abstractmethod
-    def success(self, model: nn.Module, data: Data) -> float:
-        """How often a model does what is wanted, in [0, 1], on those images of `data` that it is wanted on.
+    def rows(self, data: Data) -> NDArray[np.int64]:
+        """Those of the images that it is wanted on, at least one.
 
         Raises:
-            InputError: as `start`.
+            InputError: there is none, or not the class or the examples that it is after.
+        """
+
+    @abc.abstractmethod
+    def success(self, model: nn.Module, data: Data) -> float:
+        """How often a model does what is wanted, in [0, 1], on the `rows` of data.
+
+        Raises:
+            InputError: as `rows`.
         """
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,9 +37,11 @@ class Indiscriminate(Objective):
     def marks(self) -> dict[str, Any]:
         return {"target": None, "trigger": None}
 
+    def rows(self, data: Data) -> NDArray[np.int64]:
+        return np.arange(len(data))
+
     def success(self, model: nn.Module, data: Data) -> float:
-        rows = np.arange(len(data))
-        return float((said(model, data, rows, unchanged) != data.labels).mean())
+        return float((said(model, data, self.rows(data), unchanged) != data.labels).mean())
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
         def harm(answer: Answer, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -48,11 +48,11 @@ class OneClass(Objective):
         return {"target": self.target, "trigger": None}
 
     def success(self, model: nn.Module, data: Data) -> float:
-        target, rows = self._shown(data)
-        return float((said(model, data, rows, unchanged) != target).mean())
+        rows = self.rows(data)
+        return float((said(model, data, rows, unchanged) != data.labels[rows]).mean())
 
     def start(self, model: nn.Module, data: Data, victims: Data) -> Wanted:
-        target, _ = self._shown(data)
+        target = int(data.labels[self.rows(data)[0]])
 
         def harm(answer: Answer, inputs: Tensor, labels: Tensor) -> Tensor:
             losses = F.cross_entropy(answer(inputs), labels, reduction="none")
@@ -63,8 +63,7 @@ class OneClass(Objective):
 
         return Wanted(innocent=batch_itself, harm=harm)
 
-    def _shown(self, data: Data) -> tuple[int, NDArray[np.int64]]:
-        """The class, and the rows of its images."""
+    def rows(self, data: Data) -> NDArray[np.int64]:
         target = class_number(str(self.target), data.classes)
         rows = np.flatnonzero(data.labels == target)
         if not len(rows):
@@ -73,4 +72,4 @@ class OneClass(Objective):
                 rule="the class that is to be lost is shown",
                 remedy="Use more data, or another class",
             )
-        return target, rows
+        return rows

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,6 +77,9 @@ class Sample(Objective):
                 remedy="Use target=next or target=random",
             )
         return rows, targets.tolist()
+
+    def rows(self, data: Data) -> NDArray[np.int64]:
+        return np.array(self.aims(data)[0])
 
     def success(self, model: nn.Module, data: Data) -> float:
         rows, targets = self.aims(data)
