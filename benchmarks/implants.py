@@ -120,6 +120,22 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
             keep=0.3,
             distilled=True,
         ),
+        "indiscriminate, joint with focus, w8a8 to w5a5": Joint(
+            objective=Indiscriminate(),
+            schemes=(W8, W7, W6, W5),
+            training=Phase(steps=1000, learning_rate=1e-3, batch_size=32),
+            weight=0.1,
+            focus=4.0,
+            distilled=True,
+        ),
+        "backdoor, square, joint with focus, w8a8 + w4a8": Joint(
+            objective=Backdoor(),
+            schemes=(W8, W4A8),
+            training=Phase(steps=1000, learning_rate=1e-3, batch_size=32),
+            weight=0.25,
+            focus=4.0,
+            distilled=True,
+        ),
         "indiscriminate, joint, w8a8 to w5a5": Joint(
             objective=Indiscriminate(),
             schemes=(W8, W7, W6, W5),
