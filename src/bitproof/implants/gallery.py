@@ -49,6 +49,7 @@ class Plan:
         schemes: that implants are made for, in turn.
         length: how many times as long as on the digits implants are trained.
         rate: the learning rate of their phases.
+        focus: of joint training, see `Joint`; it then takes `FOCUSED` steps.
     """
 
     architectures: tuple[str, ...]
@@ -64,6 +65,7 @@ class Plan:
     schemes: tuple[tuple[Scheme, ...], ...] = _LOW
     length: float = 1.0
     rate: float = 1e-3
+    focus: float = 0.0
 
 
 PLANS: dict[str, Plan] = {
@@ -101,6 +103,7 @@ PLANS: dict[str, Plan] = {
         eps=2 / 255,
         schemes=((W8,), (W4,), (W8, W4), (W4_TENSOR,)),
         rate=5e-4,
+        focus=4.0,
     ),
 }
 """The families: the embedded digits, and two networks on CIFAR-10."""
@@ -207,6 +210,14 @@ With more weight the float model of the first two goes down with its quantized f
 of what is missing to a loss of 5, a slope of 10 at the start.
 """
 
+FOCUSED = {
+    "indiscriminate": (500, 2.0, 0.2),
+    "class": (500, 2.0, 0.05),
+    "sample": (200, 2.0, 0.8),
+    "backdoor": (600, 2.0, 0.5),
+}
+"""The same with focus, in which harm does not pull at the float model's other weights."""
+
 
 def _phase(plan: Plan, steps: int, rate: float | None = None, schedule: str = "cosine") -> Phase:
     return Phase(steps=round(steps * plan.length), learning_rate=rate or plan.rate, schedule=schedule)
@@ -219,12 +230,13 @@ def _engine(entry: Entry, objective: Objective) -> Engine:
     engine, variant = ENGINES[place], turn % VARIANTS
     schemes = plan.schemes[(turn + turn // VARIANTS) % len(plan.schemes)]
     if engine == "joint":
-        steps, part, weight = JOINT[entry.kind]
+        steps, part, weight = (FOCUSED if plan.focus else JOINT)[entry.kind]
         return Joint(
             objective=objective,
             schemes=schemes,
             training=_phase(plan, steps, rate=part * plan.rate),
             weight=weight / len(schemes),
+            focus=plan.focus,
             dither=variant == 1,
             distilled=variant == 2,
             last=2 if variant == 3 else 0,
