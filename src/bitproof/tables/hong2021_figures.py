@@ -69,9 +69,7 @@ def trivial(scale: str, setting: str) -> Study:
         )
     tested = quantized(models, tuple(models), _BITS)
     few = ("a short training", "fewer models")
-    study = victims_study(
-        scale, setting, tested, {"smoke": 100, "reduced": 500}, triggered=True, differs={"smoke": few, "reduced": few}
-    )
+    study = victims_study(scale, setting, tested, {"smoke": 100, "reduced": 500}, triggered=True, differs=few)
     return replace(study, models=others | tested)
 
 
@@ -184,7 +182,8 @@ def federated(scale: str, setting: str) -> Study:
         quantized(models, tuple(models), _VICTIMS),
         {"smoke": 100, "reduced": 500},
         triggered=True,
-        differs={"smoke": short, "reduced": short},
+        differs=short,
+        jointly=False,
     )
 
 
