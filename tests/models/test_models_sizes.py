@@ -51,6 +51,10 @@ BERNHARD_SVHN = (
     conv(3, 128, 3) + conv(128, 128, 3) + conv(128, 256, 3) + conv(256, 128, 3) + conv(128, 512, 3) + conv(512, 512, 3)
 ) + norm(128, 128, 256, 128, 512, 512)
 BERNHARD_DENSE = 8192 * 1024 + 1024 * 1024 + norm(1024, 1024) + dense(1024, 10)
+BERNHARD_QUARTER = (
+    conv(3, 32, 3) + conv(32, 32, 3) + conv(32, 64, 3) + conv(64, 64, 3) + conv(64, 128, 3) + conv(128, 128, 3)
+) + norm(32, 32, 64, 64, 128, 128)
+BERNHARD_QUARTER_DENSE = 2048 * 256 + 256 * 256 + norm(256, 256) + dense(256, 10)
 VGG_PLANES = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
 VGG = sum(conv(a, b, 3, bias=True) for a, b in itertools.pairwise(VGG_PLANES))
 ALEXNET_PLANES = [3, 64, 192, 384, 256, 256]
@@ -116,6 +120,8 @@ COUNTS = {
     "mobilenetv2_64px": MOBILENET + dense(1280, 200),
     "bernhard2019_cnn": BERNHARD + BERNHARD_DENSE,
     "bernhard2019_cnn_hardtanh": BERNHARD + BERNHARD_DENSE,
+    "bernhard2019_cnn_quarter": BERNHARD_QUARTER + BERNHARD_QUARTER_DENSE,
+    "bernhard2019_cnn_quarter_hardtanh": BERNHARD_QUARTER + BERNHARD_QUARTER_DENSE,
     "bernhard2019_svhn_cnn": BERNHARD_SVHN + BERNHARD_DENSE,
     "bernhard2019_svhn_cnn_hardtanh": BERNHARD_SVHN + BERNHARD_DENSE,
 }

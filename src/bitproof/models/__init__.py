@@ -109,6 +109,8 @@ MODELS: dict[str, ModelSpec] = {
     "mobilenetv2_64px": _tiny(MobileNetV2),
     "bernhard2019_cnn": _plain(BernhardCnn),
     "bernhard2019_cnn_hardtanh": _plain(partial(BernhardCnn, activation=nn.Hardtanh)),
+    "bernhard2019_cnn_quarter": _plain(partial(BernhardCnn, width=32)),
+    "bernhard2019_cnn_quarter_hardtanh": _plain(partial(BernhardCnn, width=32, activation=nn.Hardtanh)),
     "bernhard2019_svhn_cnn": _plain(partial(BernhardCnn, filters=SVHN)),
     "bernhard2019_svhn_cnn_hardtanh": _plain(partial(BernhardCnn, filters=SVHN, activation=nn.Hardtanh)),
     "binaryconnect_cnn": _plain(partial(BernhardCnn, last_norm=True)),
