@@ -27,8 +27,8 @@ ATTACKS = ("fgsm:eps=2/255", "pgd:eps=2/255", "apgd:eps=2/255,steps=20")
 CORRUPTIONS = tuple(
     f"{name}:severity={severity}" for name in ("gaussian-noise", "jpeg", "contrast") for severity in (2, 4)
 )
-LOOKS = {"diagnose": True, "analyses": ("layers", "alignment")}
-"""What else is asked of the networks on CIFAR-10."""
+LOOKS = {"analyses": ("layers", "alignment")}
+"""What else is asked of the networks on CIFAR-10; of the smallest, whether its gradients are masked, too."""
 
 
 def trained(
@@ -81,7 +81,8 @@ def main(cifar: str, imagenet: str, weights: str, count: str = "1000", training:
     test(rounded(resnet8, ranges, BITS) | trained(resnet8, "resnet8", train, tuned), data, **LOOKS)
 
     resnet4b = bp.load_model("resnet4b", weights=folder / "cifar10_resnet4b_adv2.safetensors")
-    test(rounded(resnet4b, ranges, BITS) | trained(resnet4b, "resnet4b", train, robust), data, **LOOKS)
+    models = rounded(resnet4b, ranges, BITS) | trained(resnet4b, "resnet4b", train, robust)
+    test(models, data, **LOOKS, diagnose=bool(LOOKS))
 
     photographs = bp.load_data("imagenet", root=imagenet)
     few = min(int(count) // 10, len(photographs) // 2)
