@@ -43,6 +43,10 @@ def test_a_stop_says_what_is_kept(number, run, weights, tmp_path, monkeypatch):
         ("quantize", "digits_cnn", *start, "-o", tmp_path / "q.safetensors"): "no file is left half written",
     }
     before = signal.getsignal(number)
+    code, _, err = run(*next(iter(kept)))
+    assert code == 128 + number and "stopped: nothing is finished so far" in err
+    (tmp_path / "runs.db").touch()
+    (tmp_path / "run").mkdir()
     for line, words in kept.items():
         code, out, err = run(*line)
         assert (code, out) == (128 + number, "")
@@ -60,6 +64,7 @@ def test_a_stop_that_other_code_makes_an_error_of_is_one_still(run, weights, tmp
 
     monkeypatch.setattr(bp, "evaluate", converted)
     line = ["evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--store", tmp_path / "runs.db"]
+    (tmp_path / "runs.db").touch()
     code, _, err = run(*line)
     assert code == 130 and err.startswith("stopped: finished results are in") and "error" not in err
 

@@ -343,8 +343,10 @@ def test_a_unit_that_runs_twice_is_refused_and_one_that_never_runs_is_left(run):
 
     model, x = Twice(), torch.rand(8, 4)
     scheme = Scheme(weight_bits=4, act_bits=32)
-    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Name other blocks"):
+    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Give each of its calls a layer"):
         Reconstruction(by="layer", iterations=2)(quantize(model, scheme), model, x, rng=run)
+    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Name other blocks"):
+        Reconstruction(blocks=("one",), iterations=2)(quantize(model, scheme), model, x, rng=run)
     model.times = 1
     quantized = quantize(model, scheme)
     learned = Reconstruction(by="layer", iterations=2)(quantized, model, x, rng=run)
