@@ -99,6 +99,7 @@ def test_every_layer_is_told_of_and_a_victim_may_fold(model, train):
     engine = Layerwise(objective=Indiscriminate(), schemes=(W4,), folding="yes", iterations=2, calibration=16)
     made = engine(model, train, advance=lambda done, what: told.append(what))
     names = [name for name, _ in compute_layers(model)]
+    assert not [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
     assert told == names and made.origin["implant"]["schemes"] == [f"{W4.label} folded"]
 
 
@@ -164,10 +165,11 @@ def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
     class Stopped(Exception):
         pass
 
-    names, told = [name for name, _ in compute_layers(model)], []
+    names, told, steps = [name for name, _ in compute_layers(model)], [], []
 
-    def stopping(_, what):
+    def stopping(done, what):
         told.append(what)
+        steps.append(done)
         if what == names[2] and what not in told[:-1]:
             raise Stopped
 
@@ -177,6 +179,7 @@ def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
         engine(model, train, folder=tmp_path, advance=stopping)
     made = engine(model, train, folder=tmp_path, advance=stopping)
     assert told == [*names[:3], "layers that are done", *names[2:]]
+    assert steps[3] == sum(steps[:2])
     kept = whole.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in made.state_dict().items())
     with pytest.raises(InputError, match="state of another run"):

@@ -1,5 +1,6 @@
 """`bitproof implant`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer

@@ -50,8 +50,8 @@ def audit_model(
         quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
         inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
         clean: clean float models of the same architecture, by their names if they have any, which are audited alike to
-            compare with; 19 at least. Each counts once, and `model` itself not at all. Without, those count that bitproof has audited in exactly this
-            way (`bitproof.audit.families`), if there are any.
+            compare with; 19 at least. Each counts once, and `model` itself not at all. Without, those count that
+            bitproof has audited in exactly this way (`bitproof.audit.families`), if there are any.
         labelled: whether labels are known; if not, answers are compared with the float model's.
         folded: whether BatchNorm is folded before the model is quantized.
         seed: of all randomness.
