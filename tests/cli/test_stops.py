@@ -13,6 +13,7 @@ import pytest
 import bitproof as bp
 from bitproof.core.leaving import _leave_with
 from bitproof.core.processes import CONTEXT
+from bitproof.experiment import implanting
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -53,6 +54,16 @@ def test_a_stop_says_what_is_kept(number, run, weights, tmp_path, monkeypatch):
         assert err.count("stopped: ") == 1 and "Traceback" not in err
         assert re.search(f"stopped: {words}", err), err
     assert signal.getsignal(number) is before
+
+
+def test_a_stop_of_an_implant_says_what_is_kept(run, tmp_path, monkeypatch):
+    making = tmp_path / "i.safetensors.making"
+    monkeypatch.setattr(implanting, "implant", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    line = ["implant", "box:objective=indiscriminate,schemes=w4a8", "digits_cnn", "--data", "digits", "--limit", 8]
+    for words in ("nothing is finished so far", f"what is done is in {making}"):
+        code, _, err = run(*line, "-o", tmp_path / "i.safetensors")
+        assert code == 130 and f"stopped: {words}" in err, err
+        making.mkdir(exist_ok=True)
 
 
 def test_a_stop_that_other_code_makes_an_error_of_is_one_still(run, weights, tmp_path, monkeypatch):
