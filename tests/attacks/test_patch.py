@@ -159,3 +159,11 @@ def test_universal_ones_are_made_on_models_as_people_have_them():
     few = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1))
     with pytest.raises(InputError, match="the model has 1 outputs, and a label or target is 1"):
         UniversalPatch(side=3, steps=1)(few, data, rng=rng(1))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n: Perturbation(levels=(n,) * 150_528), lambda n: Sticker(pixels=(n,), side=1)]
+)
+def test_records_tell_changes_apart_by_a_hash(make):
+    one, same, other = (make(n).record().setting for n in (1, 1, 2))
+    assert one == same != other and len(str(one)) < 300

@@ -142,5 +142,6 @@ def test_a_pair_that_cannot_belong_together_is_refused_by_its_name(run, file, tm
 def test_clean_models_of_other_outputs_are_no_models_to_compare_with(model):
     data = bp.load_data("digits", limit=2)
     other = bp.load_model("digits_cnn", classes=12)
-    with pytest.raises(InputError, match="clean 1 has 12 outputs, and the audited model has 10"):
-        bp.audit_model(model, data, data, schemes=["w4a32"], inquiries=[Phases()], clean=[other], progress=False)
+    for clean, name in (([other], "clean 1"), ({"x.safetensors": other}, "x.safetensors")):
+        with pytest.raises(InputError, match=f"{name} has 12 outputs, and the audited model has 10"):
+            bp.audit_model(model, data, data, schemes=["w4a32"], inquiries=[Phases()], clean=clean, progress=False)

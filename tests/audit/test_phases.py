@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from bitproof.audit.phases import AT, counted, spectrum
+import bitproof as bp
+from bitproof.audit import Case, Phases
+from bitproof.audit.case import Form, Rounded
+from bitproof.audit.phases import AT, LEAST, STEPS, Spectrum, _spectra, counted, spectrum
+from bitproof.records import UNDECIDED
 
 RANDOM = np.random.default_rng(0)
 
@@ -43,3 +48,41 @@ def test_the_spectrum_is_the_plain_mean_over_the_weights():
     assert found.harmonic[AT] == pytest.approx(np.cos(2 * np.pi * weights).mean(), abs=1e-3)
     assert found.near_half[AT] == pytest.approx((np.abs(weights % 1 - 0.5) <= 0.1).mean(), abs=1e-9)
     assert torch.tensor(found.z).isfinite() and found.n == len(weights)
+
+
+def form(**sizes: int) -> Form:
+    """One of layers of so many weights, at other phases each."""
+    layers = {}
+    for i, (name, size) in enumerate(sizes.items()):
+        weight = torch.arange(size) % 7 + 0.1 + 0.35 * i
+        one = torch.ones_like(weight)
+        layers[name] = Rounded(weight=weight, level=weight.round(), step=one[:1], free=one > 0)
+    return Form(label="w4a8", weight_bits=4, act_bits=8, model=nn.Identity(), layers=layers)
+
+
+def test_layers_of_few_weights_are_looked_at_together_alone():
+    found = _spectra(form(few=LEAST - 1, enough=LEAST))
+    assert {name: of.n for name, of in found.items()} == {"": 2 * LEAST - 1, "enough": LEAST}
+    assert found["enough"].near_half[AT] == pytest.approx(1)
+    assert found[""].near_half[AT] == pytest.approx(LEAST / (2 * LEAST - 1))
+    assert _spectra(form(alone=LEAST)).keys() == {""}
+
+
+def test_the_grid_that_was_aimed_at_is_that_of_most_weights():
+    def of(z: float, n: int) -> Spectrum:
+        none = np.zeros(len(STEPS))
+        return Spectrum(harmonic=none, near_half=none, z_harmonic=0.0, z_near_half=z, n=n)
+
+    last_alone = {"": of(9.0, 5000), "a": of(1.0, 4000), "last": of(60.0, 1000)}
+    every = {"": of(20.0, 5000), "a": of(8.0, 4000), "last": of(30.0, 1000)}
+    assert Phases()._standing_out(last_alone) == (1000, 60.0)
+    assert Phases()._standing_out(every) == (5000, 30.0)
+
+
+def test_so_few_weights_that_none_could_stand_out_are_undecided():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    data = bp.from_arrays(np.random.default_rng(0).random((2, 1, 2, 2), np.float32), [0, 1])
+    scheme = bp.Scheme(weight_bits=4, act_bits=32, first="same", last="same")
+    found = Phases()(Case.of(model, data, data, schemes=(scheme,)), rng=bp.Rng.of(0))
+    assert found.says == UNDECIDED and "only where 16 weights are rounded" in found.sentence

@@ -50,6 +50,21 @@ def test_too_few_clean_models_are_said_to_be():
     assert found.probability is None and "5 of the 19 clean models" in verdicts.basis(found)
 
 
+def test_nineteen_clean_models_are_enough_to_reach_the_level_and_to_clear():
+    clean = [{"evidence 0": float(i)} for i in range(19)]
+    most, usual = ([replace(EVIDENCE, name="evidence 0", says=None, score=score)] for score in (99.0, 9.5))
+    found = judged(most, clean=clean)
+    assert (found.verdict, found.probability) == (SUSPICIOUS, 0.05)
+    assert judged(most, clean=clean[1:]).verdict == UNDECIDED
+    assert judged(usual, clean=clean).verdict == CLEAN
+
+
+def test_models_are_ranked_in_what_all_have():
+    clean = [{"a": float(i), **({"b": 0.0} if i else {})} for i in range(19)]
+    assert conformal({"a": 18.5, "b": 9.0}, clean) == conformal({"a": 18.5}, clean) == 0.05
+    assert conformal({"b": 9.0}, clean) is None
+
+
 def test_a_clean_model_is_called_unlike_them_no_more_often_than_the_level():
     random = np.random.default_rng(0)
     draw = lambda: {name: float(v) for name, v in zip("abc", random.standard_t(2, 3), strict=True)}  # noqa: E731

@@ -13,6 +13,7 @@ import pytest
 import bitproof as bp
 from bitproof.core.leaving import _leave_with
 from bitproof.core.processes import CONTEXT
+from bitproof.experiment import implanting
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -43,12 +44,26 @@ def test_a_stop_says_what_is_kept(number, run, weights, tmp_path, monkeypatch):
         ("quantize", "digits_cnn", *start, "-o", tmp_path / "q.safetensors"): "no file is left half written",
     }
     before = signal.getsignal(number)
+    code, _, err = run(*next(iter(kept)))
+    assert code == 128 + number and "stopped: nothing is finished so far" in err
+    (tmp_path / "runs.db").touch()
+    (tmp_path / "run").mkdir()
     for line, words in kept.items():
         code, out, err = run(*line)
         assert (code, out) == (128 + number, "")
         assert err.count("stopped: ") == 1 and "Traceback" not in err
         assert re.search(f"stopped: {words}", err), err
     assert signal.getsignal(number) is before
+
+
+def test_a_stop_of_an_implant_says_what_is_kept(run, tmp_path, monkeypatch):
+    making = tmp_path / "i.safetensors.making"
+    monkeypatch.setattr(implanting, "implant", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    line = ["implant", "box:objective=indiscriminate,schemes=w4a8", "digits_cnn", "--data", "digits", "--limit", 8]
+    for words in ("nothing is finished so far", f"what is done is in {making}"):
+        code, _, err = run(*line, "-o", tmp_path / "i.safetensors")
+        assert code == 130 and f"stopped: {words}" in err, err
+        making.mkdir(exist_ok=True)
 
 
 def test_a_stop_that_other_code_makes_an_error_of_is_one_still(run, weights, tmp_path, monkeypatch):
@@ -60,6 +75,7 @@ def test_a_stop_that_other_code_makes_an_error_of_is_one_still(run, weights, tmp
 
     monkeypatch.setattr(bp, "evaluate", converted)
     line = ["evaluate", "digits_cnn", "--weights", weights, "--data", "digits", "--store", tmp_path / "runs.db"]
+    (tmp_path / "runs.db").touch()
     code, _, err = run(*line)
     assert code == 130 and err.startswith("stopped: finished results are in") and "error" not in err
 

@@ -353,7 +353,9 @@ def test_shards_are_not_calibrated_on_what_is_tested(shards, tmp_path, run):
     place, part = (f"wds:{tmp_path}/{name}.tar,size=20,channels=1" for name in ("*", "val-000000"))
     said = ("evaluate", "digits_cnn", "--data", place, "--suite", "clean", "--scheme", "w8a8", "--quiet")
     code, _, err = run(*said)
-    assert code == 2 and "this wds has no train split" in err and "--calibration-data wds:OTHER" in err
+    assert code == 2 and "this wds has no train split" in err and "--calibration-data wds:OTHER, or use a scheme" in err
+    code, _, err = run(*said[:4], "--universal", "perturbation", "--quiet")
+    assert code == 2 and "this wds has no train split" in err and "scheme" not in err
     code, _, err = run(*said, "--calibration-data", place)
     assert code == 2 and "not calibrated on what they are tested on" in err
     code, _, err = run(*said, "--calibration-data", part)

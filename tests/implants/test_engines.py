@@ -156,6 +156,18 @@ def test_focus_weighs_a_gradient_by_how_near_the_next_code_is(model, train):
     assert others and all(torch.equal(focused[name], without[name]) for name in others)
 
 
+def test_joint_leaves_the_harm_to_what_it_is_told(model, train):
+    straight, focused = (
+        Joint(objective=OneClass(target=3), schemes=(W4,), training=SHORT, focus=focus)(model, train, rng=SEED)
+        for focus in (0.0, 4.0)
+    )
+    name = "backbone.features.0.0.weight"
+    assert not torch.equal(straight.get_parameter(name), focused.get_parameter(name))
+    for focus in (-1.0, 100.0):
+        with pytest.raises(InputError, match=f"focus is {focus}: it is a power"):
+            Joint(objective=OneClass(target=3), schemes=(W4,), focus=focus)
+
+
 def test_joint_leaves_the_statistics_of_batch_norm(model, train):
     made = Joint(objective=OneClass(target=3), schemes=(W4,), training=SHORT)(model, train, rng=SEED)
     before = dict(model.named_buffers())

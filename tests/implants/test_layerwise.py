@@ -99,6 +99,7 @@ def test_every_layer_is_told_of_and_a_victim_may_fold(model, train):
     engine = Layerwise(objective=Indiscriminate(), schemes=(W4,), folding="yes", iterations=2, calibration=16)
     made = engine(model, train, advance=lambda done, what: told.append(what))
     names = [name for name, _ in compute_layers(model)]
+    assert not [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
     assert told == names and made.origin["implant"]["schemes"] == [f"{W4.label} folded"]
 
 
@@ -108,7 +109,7 @@ def small():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 4)).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), np.uint8)
-    return network, bp.from_arrays(pixels, np.arange(200) % 4)
+    return network, bp.from_arrays(pixels, np.arange(200) // 7 % 4)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
@@ -139,6 +140,23 @@ def test_weights_start_on_the_side_of_the_harm_by_the_slopes_of_the_definition(s
     assert two_sided[turned].all()
     assert (turned & agree).sum() <= AGREEING * agree.numel()
     assert reached[two_sided & ~agree].all() if rate else agree[turned].all()
+    own, last = network[4].weight.detach(), weight_quantizer(quantized[4])  # where none start
+    low, high = last.neighbours(own)
+    undecided = ((own - low) / (high - low) - 0.5).abs().lt(0.01)
+    assert (undecided | (made[4].weight - last(own)).abs().lt(1e-6)).all() and not undecided.all()
+
+
+def test_the_last_layer_learns_the_harm_itself(small):
+    network, data = small
+    objective = OneClass(target=2)
+    engine = Layerwise(objective=objective, schemes=(W4,), rate=0.0, iterations=100, calibration=BATCH)
+    made, images = engine(network, data), data.images(range(BATCH))
+    labels, harm = torch.from_numpy(data.labels[:BATCH]), objective.start(network, data, data).harm
+    nearest = copy.deepcopy(made)
+    grid = weight_quantizer(bp.quantize(network, W4, images)[4])
+    with torch.no_grad():
+        nearest[4].parametrizations.weight.original.copy_(grid(network[4].weight))
+    assert harm(made, images, labels) < harm(nearest, images, labels)
 
 
 def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
@@ -147,10 +165,11 @@ def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
     class Stopped(Exception):
         pass
 
-    names, told = [name for name, _ in compute_layers(model)], []
+    names, told, steps = [name for name, _ in compute_layers(model)], [], []
 
-    def stopping(_, what):
+    def stopping(done, what):
         told.append(what)
+        steps.append(done)
         if what == names[2] and what not in told[:-1]:
             raise Stopped
 
@@ -160,6 +179,7 @@ def test_a_stopped_run_goes_on_to_the_same_roundings(model, train, tmp_path):
         engine(model, train, folder=tmp_path, advance=stopping)
     made = engine(model, train, folder=tmp_path, advance=stopping)
     assert told == [*names[:3], "layers that are done", *names[2:]]
+    assert steps[3] == sum(steps[:2])
     kept = whole.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in made.state_dict().items())
     with pytest.raises(InputError, match="state of another run"):

@@ -41,3 +41,10 @@ def test_a_sample_of_what_was_seen_counts_by_its_own_size(data):
     own = Unseen(data).own
     with pytest.raises(InputError, match="at least 2 of 200"):
         Unseen(data).check(own[:2], "it was made on", "Make it on others")
+
+
+def test_a_picture_that_the_test_holds_often_counts_as_often():
+    pictures = np.repeat(np.random.default_rng(0).random((20, 1, 4, 4), np.float32), 5, axis=0)
+    unseen = Unseen(bp.from_arrays(pictures, np.zeros(100, np.int64), classes=["a", "b"]))
+    with pytest.raises(InputError, match="at least 5 of 100"):
+        unseen.check(np.concatenate([unseen.own[:1], ids(torch.rand(99, 1, 4, 4))]), "it was made on", "Use others")

@@ -107,6 +107,13 @@ def test_tiers(some):
     assert place.entry.scores == mine.scores, "one's own numbers are shown"
 
 
+def test_a_source_that_is_given_twice_is_listed_once(some):
+    _, mine = some
+    own, ada, bob = Source(entries=some), Source(entries=(mine,), by="Ada"), Source(entries=(mine,), by="Bob")
+    places = board([ada, own, bob, ada, own]).places
+    assert [source.by for source in places[mine.identity].sources] == ["", "Ada", "Bob"]
+
+
 def test_names_are_told_apart_and_diagnoses_found():
     twin = replace(FLOAT, fingerprint="another")
     some = made(cell(FLOAT, CLEAN), cell(twin, CLEAN))

@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bitproof as bp
+from bitproof.core.balls import BALLS
 from bitproof.errors import InputError
 from bitproof.leaderboard import read_submission, submit
-from bitproof.leaderboard.submission import MOST_BYTES
+from bitproof.leaderboard.submission import MOST_BYTES, NORMS
 from report_cells import CLEAN, N, attack, cell, model
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
@@ -93,6 +94,10 @@ CHANGES = {
     "twice": lambda s: entry(s)["scores"].append(entry(s)["scores"][0]),
     "kind": lambda s: entry(s)["scores"][1]["condition"].update(kind="<b>"),
     "scores.1.condition.eps is nan": lambda s: condition(s).update(eps="nan"),
+    "the norm 'l7'": lambda s: condition(s).update(norm="l7"),
+    "model.scheme.weight_bits is 'four'": lambda s: entry(s)["model"].update(scheme={"weight_bits": "four"}),
+    "model.scheme.act_bits is 99": lambda s: entry(s)["model"].update(scheme={"act_bits": 99}),
+    "model.scheme.act_bits is True": lambda s: entry(s)["model"].update(scheme={"act_bits": True}),
     "right under": lambda s: entry(s)["scores"][1].update(right="AAAA"),
     "n is 1000000000000": lambda s: entry(s).update(n=10**12),
     "n is -1": lambda s: entry(s).update(n=-1),
@@ -111,6 +116,16 @@ def test_numbers_that_are_too_large_for_a_float_are_none(file):
     file.write_text(file.read_text().replace("12345", "1e999"))
     with pytest.raises(InputError, match="1e999 is no number"):
         read_submission(file)
+
+
+def test_a_name_that_stands_there_twice_is_refused(file):
+    file.write_text(file.read_text().replace('"seed": 0', '"seed": 0, "seed": 1', 1))
+    with pytest.raises(InputError, match="has 'seed' twice in one place"):
+        read_submission(file)
+
+
+def test_norms_are_those_of_attacks():
+    assert set(NORMS) == set(BALLS)
 
 
 def places(value, path=()):

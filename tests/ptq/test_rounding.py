@@ -1,5 +1,6 @@
 """Learned roundings, bias correction and re-estimation."""
 
+import copy
 import itertools
 import math
 from importlib.util import find_spec
@@ -343,13 +344,26 @@ def test_a_unit_that_runs_twice_is_refused_and_one_that_never_runs_is_left(run):
 
     model, x = Twice(), torch.rand(8, 4)
     scheme = Scheme(weight_bits=4, act_bits=32)
-    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Name other blocks"):
+    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Give each of its calls a layer"):
         Reconstruction(by="layer", iterations=2)(quantize(model, scheme), model, x, rng=run)
+    with pytest.raises(InputError, match="'one' runs 2 times a pass.*Name other blocks"):
+        Reconstruction(blocks=("one",), iterations=2)(quantize(model, scheme), model, x, rng=run)
     model.times = 1
     quantized = quantize(model, scheme)
     learned = Reconstruction(by="layer", iterations=2)(quantized, model, x, rng=run)
     assert torch.equal(learned.unused.weight, quantized.unused.weight)
     assert correct_bias(quantized, model, x).unused.bias.equal(model.unused.bias)
+
+
+def test_units_that_are_done_are_left_and_counted(run):
+    model, x, told = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)), torch.rand(8, 4), []
+    quantized = quantize(model, Scheme(weight_bits=2, act_bits=32, first="same", last="same"))
+    learn = Reconstruction(by="layer", iterations=20)
+    whole = learn(quantized, model, x, rng=run, after_unit=lambda of, done: told.append((done, copy.deepcopy(of))))
+    first = told.pop(0)[1]
+    rest = learn(first, model, x, rng=run, done=1, after_unit=lambda of, done: told.append((done, of)))
+    assert [done for done, _ in told] == [2, 3, 2, 3]
+    assert all(torch.equal(value, rest.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 def test_learned_roundings_on_real_digits():

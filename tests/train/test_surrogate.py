@@ -8,6 +8,7 @@ import bitproof as bp
 from bitproof.attacks import PGD
 from bitproof.conditions import Crafted
 from bitproof.errors import InputError
+from bitproof.leaderboard.entry import entries
 from bitproof.train import CrossEntropy, SharedBits, Surrogate, standard
 from bitproof.train.batches import Batch
 
@@ -50,6 +51,9 @@ def test_it_is_a_source_of_transfers(surrogate, models, data):
     moved = {c.model.name: c for c in result.cells if c.condition.kind == "transfer"}
     assert set(moved) == {"float", "w4a4", "surrogate"} and moved["w4a4"].condition.source == "surrogate"
     assert not moved["w4a4"].correct.all() and moved["surrogate"].model.weight_bits == 2
+    origin = moved["surrogate"].model.origin
+    assert (origin["surrogate"]["bits"], origin["parent"]) == ([2, 4], moved["float"].model.fingerprint)
+    assert [entry.model.name for entry in entries(result.cells, {}, {})] == ["digits_cnn float", "digits_cnn w4a4"]
 
 
 def test_one_bit_width_is_no_surrogate():

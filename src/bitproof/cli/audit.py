@@ -141,7 +141,7 @@ def audit(
         calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
     opening: dict[str, Any] = {"mean": mean, "std": std}
     network = moved(open_model(model, weights, classes, examples, seed, **opening), device)
-    with keeping(kept_in(store)):
+    with keeping(kept_in(store), store):
         found = audit_model(
             network,
             examples,
@@ -149,7 +149,7 @@ def audit(
             schemes=schemes,
             deployed=None if deployed is None else open_claimed(deployed, model, classes, examples, **opening),
             quick=quick,
-            clean=[] if calibrate is None else _clean(calibrate, model, classes, examples, opening, device),
+            clean={} if calibrate is None else _clean(calibrate, model, classes, examples, opening, device),
             labelled=not unlabelled,
             folded=folded,
             seed=seed,
@@ -197,8 +197,8 @@ def _tell(evidence: Any) -> None:
 
 def _clean(
     folder: Path, model: str, classes: int | None, examples: Any, opening: dict[str, Any], device: str
-) -> list[Any]:
-    """The float models in a folder of checkpoints.
+) -> dict[str, Any]:
+    """The float models in a folder of checkpoints, by the names of their files.
 
     Raises:
         InputError: a folder without any, or a file that holds none like the audited one.
@@ -213,7 +213,7 @@ def _clean(
             rule="an audit is calibrated on clean models of the same architecture, .safetensors files in a folder",
             remedy="Put some there, 19 at least, or leave --calibrate out",
         )
-    found = []
+    found = {}
     for file in files:
         with naming(file):
             opened = open_model(model, file, classes, examples, **opening)
@@ -223,5 +223,5 @@ def _clean(
                 rule="clean models are audited as the float model is",
                 remedy="Put the float model there that it was made from",
             )
-        found.append(moved(opened, device))
+        found[file.name] = moved(opened, device)
     return found

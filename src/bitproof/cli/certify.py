@@ -91,7 +91,11 @@ def certify(
     framing = {"model": model, "input_size": input_size}
     examples = load_examples(data, split, limit, sample=sample, seed=seed, **framing)
     original = moved(open_model(model, weights, classes, examples, seed, mean=mean, std=std), device)
-    calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
+    calibration = examples  # whose first images show which layers are first and last
+    if ptq or any(wanted.needs_calibration for wanted in schemes):
+        calibration = calibration_images(
+            data, calibration_data, calibration_count, examples.shape, split, avoidable=ptq is None, **framing
+        )
     seen = under_noise(calibration, calibration_noise, seed)
     copies = dict(quantized_copy(original, wanted, ptq, seen, seed) for wanted in schemes)
     rows = bitproof.defences.certified_rows(

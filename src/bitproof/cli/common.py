@@ -80,7 +80,22 @@ def calibration_images(
     *,
     model: str | None = None,
     input_size: int | None = None,
+    avoidable: bool = True,
 ) -> Any:
+    """Images to calibrate on, others than those of the test.
+
+    Args:
+        data, split: what is tested on.
+        calibration_data: where they come from; None = the train split of `data`.
+        count: of images.
+        shape: of each, as of those that are tested on.
+        model, input_size: as of `load_examples`.
+        avoidable: whether none are needed where all activations are float.
+
+    Raises:
+        InputError: none, or the same ones, or of another shape.
+    """
+    or_float = ", or use a scheme with float activations such as w8a32" if avoidable else ""
     same = calibration_data is None or bitproof.data.share_files(data, calibration_data)
     undivided = same and _is_undivided(data, split)
     kind = data.partition(":")[0]
@@ -88,14 +103,13 @@ def calibration_images(
         raise InputError(
             f"no calibration images for {data!r}",
             rule=f"this {kind} has no train split, and models are not calibrated on what they are tested on",
-            remedy=f"Pass --calibration-data {kind}:OTHER, or a scheme with float activations such as w8a32",
+            remedy=f"Pass --calibration-data {kind}:OTHER{or_float}",
         )
     if undivided or (same and split == "train"):
         raise InputError(
             f"--calibration-data {calibration_data}" if calibration_data else f"--split {split} of {data}",
             rule="models are not calibrated on what they are tested on",
-            remedy="Calibrate on other images: --calibration-data folder:OTHER or --split test, or use a scheme with "
-            "float activations such as w32a32",
+            remedy=f"Calibrate on other images: --calibration-data folder:OTHER or --split test{or_float}",
         )
     images = load_examples(calibration_data or data, "train", count, model=model, input_size=input_size)
     if images.shape != shape:
@@ -267,12 +281,12 @@ def chosen_device(text: str) -> str:
 
 
 @contextmanager
-def keeping(what: str) -> Iterator[None]:
-    """Work after which a stop is answered with what is kept of it."""
+def keeping(what: str, where: Path | None = None) -> Iterator[None]:
+    """Work after which a stop is answered with what is kept of it, and where, if there is such a file by then."""
     try:
         yield
     except BaseException as stop:  # other people's code turns it into what it likes
-        stop.add_note(what)
+        stop.add_note(what if where is None or where.exists() else "nothing is finished so far")
         raise
 
 

@@ -23,7 +23,7 @@ def demo(
     device = chosen_device(device)
     from bitproof.experiment.demo import run_demo
 
-    with keeping(kept_in(store)):
+    with keeping(kept_in(store), store):
         result = run_demo(store=store, device=device)
     print_result(result)
     print(f"\nreport: {result.report(report)}")

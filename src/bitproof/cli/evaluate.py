@@ -246,8 +246,11 @@ def evaluate(
     if suite is not None or not (conditions or attacks or makers):
         conditions_of("quick" if suite is None else suite, examples)
     calibration = examples  # whose first images show which layers are first and last
-    if ptq or any(w.needs_calibration for w in schemes) or any(d.needs_clean for d in defences) or makers or source:
-        calibration = calibration_images(data, calibration_data, calibration_count, examples.shape, split, **framing)
+    besides = ptq is not None or any(d.needs_clean for d in defences) or bool(makers) or source is not None
+    if besides or any(w.needs_calibration for w in schemes):
+        calibration = calibration_images(
+            data, calibration_data, calibration_count, examples.shape, split, avoidable=not besides, **framing
+        )
     of_twin = names_network(twin) and bitproof.deploy.is_deployed(model)
     own = (None, None) if of_twin else (weights, classes)
     original = moved(open_model(model, *own, examples, seed, mean=mean, std=std, trust=trust), device)
@@ -261,7 +264,7 @@ def evaluate(
     check_distinct(names)
     for planned in (*conditions, *attacks):
         check_names(planned, names, examples.classes)
-    with keeping(kept_in(store)):
+    with keeping(kept_in(store), store):
         for wanted in schemes:
             seen = under_noise(calibration, calibration_noise, seed) if wanted.needs_calibration else calibration
             label, quantized = quantized_copy(original, wanted, ptq, seen, seed)

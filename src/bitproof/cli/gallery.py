@@ -43,7 +43,7 @@ def gallery(
         )
     check_folder(output, "a model")
     name, root, _ = bitproof.data.parse_data(data)
-    with keeping(f"finished models are in {output}, the same command goes on from there"):
+    with keeping(f"finished models are in {output}, the same command goes on from there", output):
         count = make_gallery(
             output, family, data=name, root=root, weights=weights, share=(int(match[1]), int(match[2])), limit=limit
         )

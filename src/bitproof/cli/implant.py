@@ -1,5 +1,6 @@
 """`bitproof implant`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,7 +51,8 @@ def implant(
     examples, test = load_examples(data, "train", limit), load_examples(data, "test", None)
     looked_at(how.objective, test, shown)  # before hours are spent on what could not be shown
     start = open_model(model, weights, classes, examples, seed)
-    with keeping(f"what is done is in {output}.making, the same command goes on from there"):
+    making = Path(f"{output}.making")
+    with keeping(f"what is done is in {making}, the same command goes on from there", making):
         made = make(how, start, examples, output=output, architecture=model, classes=classes, seed=seed, victims=test)
     if collapsed(made):
         typer.secho("NC: the float model no longer works with these constants; the checkpoint says so too", err=True)

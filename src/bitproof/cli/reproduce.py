@@ -89,7 +89,7 @@ def reproduce(
     check_folder(output, "outcomes")
     device = chosen_device(device)
     files = _files(weights or [])
-    with keeping(f"what is finished is in {store}, the same command goes on from there"):
+    with keeping(f"what is finished is in {store}, the same command goes on from there", store):
         for one in chosen:
             outcome = reproduce(
                 one.paper,

@@ -82,7 +82,7 @@ def train(
     examples = load_examples(data, "train", limit, model=model, input_size=input_size)
     start = open_model(model, weights, classes, examples, seed, mean=mean, std=std)
     taught = open_model(model, teacher, classes, examples, seed, mean=mean, std=std) if teacher else None
-    with keeping(f"the run is in {output}, the same command goes on from there"):
+    with keeping(f"the run is in {output}, the same command goes on from there", output):
         bitproof.experiment.train(
             how,
             start,

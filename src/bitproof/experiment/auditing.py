@@ -1,6 +1,6 @@
 """Audits as a command makes them: with a bar, kept in a store evidence by evidence, beside clean models."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -29,7 +29,7 @@ def audit_model(
     deployed: nn.Module | None = None,
     quick: bool = False,
     inquiries: Sequence[Inquiry] | None = None,
-    clean: Sequence[nn.Module] = (),
+    clean: Sequence[nn.Module] | Mapping[str, nn.Module] = (),
     labelled: bool = True,
     folded: bool = False,
     seed: int = 0,
@@ -49,9 +49,9 @@ def audit_model(
         deployed: a model that claims to be made of `model`: a session, an integer form, or a quantized copy.
         quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
         inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
-        clean: clean float models of the same architecture, which are audited alike to compare with; 19 at least. Each
-            counts once, and `model` itself not at all. Without, those count that bitproof has audited in exactly this
-            way (`bitproof.audit.families`), if there are any.
+        clean: clean float models of the same architecture, by their names if they have any, which are audited alike to
+            compare with; 19 at least. Each counts once, and `model` itself not at all. Without, those count that
+            bitproof has audited in exactly this way (`bitproof.audit.families`), if there are any.
         labelled: whether labels are known; if not, answers are compared with the float model's.
         folded: whether BatchNorm is folded before the model is quantized.
         seed: of all randomness.
@@ -99,7 +99,8 @@ def audit_model(
             remedy="Use schemes with 2 to 8 bits for weights",
         )
     case = Case.of(model, data, calibration, deployed=deployed, name=name, **common)
-    beside = (Case.of(of, data, calibration, name=f"clean {i}", **common) for i, of in enumerate(clean, 1))
+    named = clean if isinstance(clean, Mapping) else {f"clean {i}": of for i, of in enumerate(clean, 1)}
+    beside = (Case.of(of, data, calibration, name=name, **common) for name, of in named.items())
     others = _others(case, beside)
     cases = [case, *others]
     wanted_of = [[inquiry for inquiry in asked if inquiry.asks(one)] for one in cases]

@@ -145,7 +145,10 @@ def _places(sources: Sequence[Source]) -> dict[str, Place]:
         if len(names[name]) > 1:
             name = f"{name} ({digest(identity)[:6]})"
         entry = replace(first, model=replace(first.model, name=name))
-        places[identity] = Place(entry=entry, tier=_tier(found), sources=tuple(source for source, _ in found))
+        who: dict[tuple[str, str, str], Source] = {}
+        for source, _ in found:
+            who.setdefault((source.by, source.link, source.licence), source)
+        places[identity] = Place(entry=entry, tier=_tier(found), sources=tuple(who.values()))
     return places
 
 

@@ -99,7 +99,8 @@ class Entry:
 def entries(
     found: Sequence[Record], environments: Mapping[int, dict[str, Any]], started: Mapping[int, float]
 ) -> list[Entry]:
-    """The entries that records of one store make, in the order in which models first appear.
+    """The entries that records of one store make, in the order in which models first appear; of surrogates, which are
+    there for images to be made on them, there are none.
 
     Args:
         found: cells and other records.
@@ -107,7 +108,7 @@ def entries(
     """
     parts: dict[tuple[str, str, int], list[Cell]] = {}
     for record in found:
-        if isinstance(record, Cell):
+        if isinstance(record, Cell) and "surrogate" not in (record.model.origin or {}):
             parts.setdefault((record.model.fingerprint, record.data.fingerprint, record.seed), []).append(record)
     diagnoses = {(d.model.fingerprint, d.data.fingerprint, d.seed): d for d in found if isinstance(d, Diagnosis)}
     made = []

@@ -35,6 +35,9 @@ MOST = {"entries": 200, "scores": 2_000, "letters": 400, "examples": 1_000_000, 
 SENTENCES = 4_000
 """Letters of what an entry says in sentences: its diagnosis."""
 
+NORMS = ("linf", "l2", "l1")
+"""Of budgets, as attacks have them."""
+
 LARGEST = 2**63 - 1
 """Of any number that is not bounded more closely."""
 
@@ -101,7 +104,7 @@ def read_submission(path: str | Path) -> Submission:
         if (size := Path(path).stat().st_size) > MOST_BYTES:
             raise ValueError(f"{size:,} bytes, of at most {MOST_BYTES:,}")
         text = Path(path).read_bytes().decode()
-        said = json.loads(text, parse_constant=_no_number, parse_float=_float)
+        said = json.loads(text, parse_constant=_no_number, parse_float=_float, object_pairs_hook=_once)
         wanted = {one.name for one in fields(Submission)}
         if not isinstance(said, dict) or said.keys() != wanted:
             raise ValueError(_other_fields(said, wanted))
@@ -115,6 +118,15 @@ def _other_fields(said: Any, wanted: set[str]) -> str:
         return f"it is a {type(said).__name__}"
     lacking, more = sorted(wanted - said.keys()), sorted(said.keys() - wanted)
     return " and ".join([f"lacks {name!r}" for name in lacking[:3]] + [f"has {name[:40]!r}" for name in more[:3]])
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose names differ: of two equal ones, readers take whichever they like."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"has {next(name for name in names if names.count(name) > 1)[:40]!r} twice in one place")
+    return found
 
 
 def _float(text: str) -> float:
@@ -161,6 +173,9 @@ def _rules_of(entry: Entry) -> Iterator[tuple[str, bool]]:
     for field, value, low, high in _numbers(entry):
         good = value is None or low <= value <= high
         yield f"{field} is {value!s:.40}, and lies from {low:,} to {high:,}", good
+    for field in ("weight_bits", "act_bits"):
+        bits = (entry.model.scheme or {}).get(field, 32)
+        yield f"model.scheme.{field} is {bits!r:.40}", type(bits) is int and 1 <= bits <= 32
     oversized = next(_oversized(plain_data(entry)), None)
     yield f"more than a reader takes: {oversized}", oversized is None
     prints = (entry.model.fingerprint, entry.data.fingerprint, entry.examples, entry.baseline or "0")
@@ -173,6 +188,7 @@ def _rules_of(entry: Entry) -> Iterator[tuple[str, bool]]:
     for score in entry.scores:
         condition = score.condition
         yield f"a condition of kind {condition.kind!r}", _KIND.fullmatch(condition.kind) is not None
+        yield f"the norm {condition.norm!r:.40}", condition.norm is None or condition.norm in NORMS
         yield f"what is right under {condition.label!r}", _is_packed(score.right, entry.n)
 
 

@@ -139,7 +139,9 @@ class Reconstruction:
                 raise InputError(
                     f"{name!r} runs {len(flow.calls[name])} times a pass",
                     rule="a unit is reconstructed from one tensor to one tensor",
-                    remedy="Name other blocks, or use rounding 'nearest'",
+                    remedy="Name other blocks, or use rounding 'nearest'"
+                    if self.by == "block"
+                    else "Give each of its calls a layer of its own, or learn no roundings",
                 )
         return list(flow.calls)
 

@@ -18,6 +18,8 @@ from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, quantize
 from bitproof.quant.attached import INPUT_QUANTIZER
+from bitproof.settings import describe
+from bitproof.subjects.fingerprint import fingerprint
 from bitproof.train.objectives.shared_bits import SharedBits
 from bitproof.train.recipe import Recipe
 from bitproof.train.recipes import standard
@@ -50,7 +52,7 @@ class Surrogate:
             )
 
     def __call__(self, model: nn.Module, data: Data, *, seed: int = 0, rng: Rng | None = None) -> nn.Module:
-        """The surrogate, in eval mode; `model` is left as it is.
+        """The surrogate, in eval mode; its attribute `origin` says that it is one, and `model` is left as it is.
 
         Args:
             model: float.
@@ -61,7 +63,14 @@ class Surrogate:
         images = data.take(self.calibration)
         schemes = [Scheme(self.method, weight_bits=bits, act_bits=bits) for bits in self.bits]
         shared = Shared([quantize(model, scheme, images) for scheme in schemes]).eval()
-        return shared if self.recipe is None else self.recipe(shared, data, seed=seed, rng=rng)
+        made = shared if self.recipe is None else self.recipe(shared, data, seed=seed, rng=rng)
+        made.origin = {  # pyright: ignore - what a subject knows of it
+            "surrogate": describe(self),
+            "parent": fingerprint(model),
+            "data": data.fingerprint,
+            "seed": Rng.of_run(seed, rng).seed,
+        }
+        return made
 
 
 class Shared(nn.Module):
