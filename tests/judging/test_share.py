@@ -180,8 +180,8 @@ class Idle(Workers):
     def ended(self, bar):
         return [next(iter(self.under_way))]
 
-    def records(self, handle, task):
-        return self.made[handle]
+    def outcome(self, handle, task):
+        return self.made[handle], []
 
 
 def test_idle_workers_get_parts_and_busy_ones_whole_tasks(bench, one_thread):

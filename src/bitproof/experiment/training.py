@@ -15,7 +15,7 @@ from bitproof.errors import InputError
 from bitproof.files import written
 from bitproof.report import plot_training
 from bitproof.runner.progress import Progress
-from bitproof.train import Epoch, Recipe
+from bitproof.train import Diverged, Epoch, Recipe
 from bitproof.train.loop import OnEpoch
 
 STATE = "state.pt"
@@ -121,6 +121,8 @@ def train_in(
                 advance=bar.advance,
                 on_epoch=keep,
             )
+    except Diverged:
+        raise  # what it came to is kept in the folder
     except InputError:
         with contextlib.suppress(OSError):  # those that hold something stay
             for part in missing:

@@ -141,7 +141,7 @@ class StateFile:
         if self._path is None or not self._path.exists():
             return
         with kept_state(self._path, self._identity) as content:
-            _check_form(content, _content(run, self._identity), "the state")
+            _check_form(content, _moved(_content(run, self._identity), _CPU), "the state")
             if content["now"]["best"]:
                 _check_form(content["now"]["best"], _moved(run.model.state_dict(), _CPU), "the best model")
             _check_moments(content["optimizer"]["state"], run.optimizer)
