@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -131,10 +132,12 @@ def gallery(folder: Path, root: str | None) -> None:
 
 
 def summary() -> None:
-    """How many of the gallery's are repaired as far as was asked for: an attack on a class, an image or by a trigger
-    succeeds at most 5 points more often than with the clean quantized model; of an indiscriminate one, accuracy is
-    within 2 points of that of the clean quantized model; and no more accuracy than 1 point (8 bits) or 2 (fewer) is
-    lost beside the same model rounded to the nearest."""
+    """How many of the gallery's are repaired as far as was asked for.
+
+    They are held to the clean quantized model or, where it is worse, to the implant's own float form, which no rounding
+    mends: an attack on a class, an image or by a trigger succeeds at most 5 points more often; of an indiscriminate one,
+    at most 2 points of accuracy are missing; and of the others at most 1 (8 bits) or 2 (fewer).
+    """
     claims = json.loads((RESULTS / f"{NAME}.json").read_text())["claims"]
     groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
     for part, row in claims.items():
@@ -142,18 +145,15 @@ def summary() -> None:
             for how in ("all", "efrap"):
                 groups.setdefault((part.split()[0], how, row["kind"], row["bits"]), []).append(row)
     for (family, how, kind, bits), rows in sorted(groups.items()):
-        gone, kept_it = 0, 0
+        gone, right = 0, 0
         for row in rows:
-            after, clean = row[how], row["clean nearest"]
-            if kind == "indiscriminate":
-                gone += after["accuracy"] >= clean["accuracy"] - 0.02
-            else:
-                gone += after["success"] <= clean["success"] + 0.05
-            kept_it += after["accuracy"] >= clean["accuracy"] - (0.01 if bits == 8 else 0.02)
-        told = f"{family}, {how}, {kind}, {bits} bits: gone in {gone} of {len(rows)}, accuracy kept in {kept_it}"
-        worst = max(row[how]["success"] for row in rows)
-        mean = sum(row[how]["success"] for row in rows) / len(rows)
-        print(f"{told}; success {mean:.1%} in the mean, {worst:.1%} at worst")
+            harm = max(row["clean nearest"]["success"], row["float"]["success"])
+            best = min(row["clean nearest"]["accuracy"], row["float"]["accuracy"])
+            gone += kind == "indiscriminate" or row[how]["success"] <= harm + 0.05
+            right += row[how]["accuracy"] >= best - (0.01 if bits == 8 and kind != "indiscriminate" else 0.02)
+        before, after = (100 * float(np.mean([row[of]["success"] for row in rows])) for of in ("nearest", how))
+        told = f"harm gone in {gone}, accuracy kept in {right} of {len(rows)}; success {before:.1f} to {after:.1f}%"
+        print(f"{family}, {how}, {kind}, {bits} bits: {told}")
 
 
 if __name__ == "__main__":
