@@ -135,8 +135,8 @@ def summary() -> None:
     """How many of the gallery's are repaired as far as was asked for.
 
     They are held to the clean quantized model or, where it is worse, to the implant's own float form, which no rounding
-    mends: an attack on a class, an image or by a trigger succeeds at most 5 points more often; of an indiscriminate one,
-    at most 2 points of accuracy are missing; and of the others at most 1 (8 bits) or 2 (fewer).
+    mends: an attack on a class, an image or by a trigger succeeds at most 5 points more often; of indiscriminate ones
+    at most 2 points of accuracy are missing, and of the others at most 1 (8 bits) or 2 (fewer).
     """
     claims = json.loads((RESULTS / f"{NAME}.json").read_text())["claims"]
     groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
