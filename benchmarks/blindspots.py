@@ -24,10 +24,10 @@ import bitproof as bp
 from bitproof.audit import Case, Meter, OrdinaryBackdoors
 from bitproof.audit.searching import Halves
 from bitproof.core.memory import keep_freed_memory
-from bitproof.experiment.implanting import achieved, trigger_of
+from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor
 from bitproof.settings import describe
-from common import RESULTS, kept
+from common import RESULTS, achieved, kept
 
 NAME = "blindspots"
 DETECTORS = OrdinaryBackdoors()

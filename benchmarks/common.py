@@ -17,6 +17,7 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.experiment.environment import environment
+from bitproof.implants import Objective
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -66,6 +67,13 @@ def kept(name: str, part: str, claim: dict[str, Any], conditions: dict[str, Any]
     result = RESULTS / f"{name}.json"
     others = json.loads(result.read_text())["claims"] if result.exists() else {}
     record(name, others | {part: claim}, conditions)
+
+
+def achieved(objective: Objective, model: nn.Module, data: bp.Data, victims: bp.Data | None = None) -> dict[str, float]:
+    """How often a model does what is wanted of the victims, or of the data ("success"), and is right on the data
+    ("accuracy"), in [0, 1]."""
+    success = objective.success(model, data if victims is None else victims)
+    return {"success": round(success, 4), "accuracy": round(accuracy(model, data) / 100, 4)}
 
 
 @torch.no_grad()

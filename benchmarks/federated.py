@@ -21,9 +21,9 @@ from torch import nn
 
 import bitproof as bp
 from bitproof.core.memory import keep_freed_memory
-from bitproof.experiment.implanting import achieved, quantized_forms
+from bitproof.experiment.implanting import quantized_forms
 from bitproof.implants import Backdoor, Federated, Indiscriminate, Objective, Phase
-from common import RESULTS, kept
+from common import RESULTS, achieved, kept
 
 NAME, SEED, TEST, EVERY = "federated", 0, 1_000, 10
 SCHEMES = (bp.Scheme(), bp.Scheme(weight_bits=4, act_bits=8))

@@ -53,6 +53,8 @@ def samples(model: nn.Module, data: bp.Data) -> tuple[int, ...]:
 
 def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
     repair = Phase(steps=150, learning_rate=1e-3)
+    training = Phase(steps=1000, learning_rate=1e-3, batch_size=32)
+    focused = partial(Joint, training=training, focus=4.0, distilled=True)
     return {
         "indiscriminate, rounding, w8a8": Rounding(
             objective=Indiscriminate(level=50.0),
@@ -120,21 +122,11 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
             keep=0.3,
             distilled=True,
         ),
-        "indiscriminate, joint with focus, w8a8 to w5a5": Joint(
-            objective=Indiscriminate(),
-            schemes=(W8, W7, W6, W5),
-            training=Phase(steps=1000, learning_rate=1e-3, batch_size=32),
-            weight=0.1,
-            focus=4.0,
-            distilled=True,
+        "indiscriminate, joint with focus, w8a8 to w5a5": focused(
+            objective=Indiscriminate(), schemes=(W8, W7, W6, W5), weight=0.1
         ),
-        "backdoor, square, joint with focus, w8a8 + w4a8": Joint(
-            objective=Backdoor(),
-            schemes=(W8, W4A8),
-            training=Phase(steps=1000, learning_rate=1e-3, batch_size=32),
-            weight=0.25,
-            focus=4.0,
-            distilled=True,
+        "backdoor, square, joint with focus, w8a8 + w4a8": focused(
+            objective=Backdoor(), schemes=(W8, W4A8), weight=0.25
         ),
         "indiscriminate, joint, w8a8 to w5a5": Joint(
             objective=Indiscriminate(),

@@ -28,12 +28,11 @@ from torch import nn
 import bitproof as bp
 from bitproof.audit import REMEDIES
 from bitproof.core.memory import keep_freed_memory
-from bitproof.experiment.implanting import accuracy as correct
 from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor, Objective, Sample
 from bitproof.settings import build, parse
 from bitproof.shifts import Trigger
-from common import RESULTS, accuracy, kept
+from common import RESULTS, accuracy, achieved, kept
 
 FIRST, COUNT, TEST, SEED = 20_000, 500, 1_000, 0
 NAME = "repair"
@@ -82,11 +81,6 @@ def resnet20(root: str, weights: str, folder: Path, parts: Sequence[str]) -> Non
         kept(NAME, part, claim, conditions)
 
 
-def looked(objective: Objective, model: nn.Module, victims: bp.Data, data: bp.Data) -> dict[str, Any]:
-    """How often a model does what is wanted of the victims, and is right on data."""
-    return {"success": round(objective.success(model, victims), 4), "accuracy": correct(model, data)}
-
-
 def gallery(folder: Path, root: str | None) -> None:
     """Implants that quantization wakes."""
     name = "digits" if root is None else "cifar10"
@@ -106,7 +100,7 @@ def gallery(folder: Path, root: str | None) -> None:
         objective, trigger = build(Objective, implant["setting"]["objective"]), trigger_of(made)
         if isinstance(objective, Backdoor) and trigger is not None:
             objective = replace(objective, trigger=trigger)
-        look = partial(looked, objective, victims=test if isinstance(objective, Sample) else some, data=some)
+        look = partial(achieved, objective, data=some, victims=test if isinstance(objective, Sample) else some)
         deployed = made if getattr(made, "scheme", None) is not None else None
         given = made if deployed is None else clean
         for scheme in (build(bp.Scheme, of) for of in implant["setting"]["schemes"]):

@@ -155,11 +155,6 @@ def looked_at(objective: Objective, victims: Data, shown: int) -> Data:
     return on
 
 
-def achieved(objective: Objective, model: nn.Module, data: Data) -> dict[str, float]:
-    """How often a model does what is wanted of data ("success") and is right on them ("accuracy"), in [0, 1]."""
-    return {"success": round(objective.success(model, data), 4), "accuracy": accuracy(model, data)}
-
-
 def accuracy(model: nn.Module, data: Data) -> float:
     """How often a model is right on data, in [0, 1]."""
     return round(1 - Indiscriminate().success(model, data), 4)

@@ -163,9 +163,8 @@ def _resilience(scale: str, setting: str) -> Study:
     network, _ = network_of(scale, setting)
     bits = (8, 4)
     models: dict[str, Making] = {CLEAN_MODEL: start_of(scale, network)}
-    retraining = standard(epochs=10, batch_size=50, learning_rate=1e-3, share=0.1)  # the rate is ours, none is printed
-    if scale == "smoke":
-        retraining = standard(epochs=1, batch_size=50)
+    few, clean = standard(epochs=1, batch_size=50), standard(epochs=10, batch_size=50, learning_rate=1e-3, share=0.1)
+    retraining = few if scale == "smoke" else clean  # the rate is ours, none is printed
     for attack, objective in (("indiscriminate", Indiscriminate()), ("backdoor", Backdoor())):
         engine = joint(scale, setting, objective, 20 if attack == "indiscriminate" else 50, bits)
         models[attack] = Implanted(of=CLEAN_MODEL, architecture=network, engine=engine)
