@@ -6,7 +6,8 @@ from torch import nn
 
 from bitproof.errors import InputError
 from bitproof.quant import Scheme, compute_layers, freeze, quantize
-from bitproof.quant.dorefa import DoReFaActivations, DoReFaGradients, DoReFaWeights
+from bitproof.quant.bounded import BoundedActivations
+from bitproof.quant.dorefa import DoReFaGradients, DoReFaWeights
 
 T = torch.tensor
 
@@ -36,7 +37,7 @@ def test_the_weight_gradient_passes_through_tanh_and_the_maximum():
 
 def test_activations_by_hand():
     x = T([-1.0, 0.1, 0.5, 0.9, 2.0], requires_grad=True)
-    y = DoReFaActivations(2)(x)
+    y = BoundedActivations(2, 1.0)(x)
     torch.testing.assert_close(y.detach(), T([0, 0, 2 / 3, 1, 1]))
     y.sum().backward()
     assert x.grad is not None
@@ -50,7 +51,7 @@ def test_at_most_two_to_the_bits_levels(bits):
     assert len(levels) <= 2**bits
     if bits > 1:
         assert levels.abs().max() == 1
-    assert len(DoReFaActivations(bits)(torch.linspace(-1, 2, 10_001)).unique()) == 2**bits
+    assert len(BoundedActivations(bits, 1.0)(torch.linspace(-1, 2, 10_001)).unique()) == 2**bits
 
 
 @pytest.mark.parametrize("magnitude", [1e-3, 1.0, 100.0])

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitproof.quant import PACT, Scheme, penalty
-from bitproof.quant.dorefa import DoReFaActivations, DoReFaWeights
+from bitproof.quant.bounded import BoundedActivations
+from bitproof.quant.dorefa import DoReFaWeights
 from bitproof.quant.pact import PACTActivations
 from bitproof.quant.ranges import Histogram
 
@@ -55,7 +56,7 @@ def test_the_gradient_is_that_of_the_clipping_alone():
 @pytest.mark.parametrize("bits", [1, 2, 5, 8])
 def test_with_alpha_one_it_is_dorefa(bits):
     x = torch.rand(300, generator=torch.Generator().manual_seed(0)) * 3 - 1  # no ties
-    torch.testing.assert_close(with_alpha(bits, 1.0)(x), DoReFaActivations(bits)(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(with_alpha(bits, 1.0)(x), BoundedActivations(bits, 1.0)(x), rtol=0, atol=1e-6)
 
 
 def test_alpha_starts_at_the_range_of_the_calibration_images():

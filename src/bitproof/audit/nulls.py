@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from bitproof.audit.case import Rounded
 from bitproof.core.rng import Rng
 from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer
-from bitproof.quant.grid import BLOCK
+from bitproof.quant.blocks import BLOCK
 
 Null = Callable[[Rounded, Rng], Float[Tensor, "out ..."]]
 """A layer's weight and randomness to another weight that it could have been rounded to."""

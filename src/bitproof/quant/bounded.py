@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste
 from bitproof.quant.affine import affine_weights
+from bitproof.quant.blocks import between, rounded
 from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.grid import check_granularity
 from bitproof.quant.method import Method
@@ -41,8 +42,7 @@ class BoundedActivations(InputQuantizer):
         self.bound = bound
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        step = self.bound / (2**self.bits - 1)
-        return round_ste(x.clamp(0, self.bound) / step) * step
+        return _ClipAndRound.apply(x, self.bound, 2**self.bits - 1)  # type: ignore[no-any-return]
 
     def code_grid(self) -> CodeGrid | str:
         codes = Codes.of(self.bits, symmetric=False)
@@ -50,6 +50,25 @@ class BoundedActivations(InputQuantizer):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, bound={self.bound}"
+
+
+class _ClipAndRound(torch.autograd.Function):
+    """Both ends of the range count as inside: black and white pixels have a gradient."""
+
+    @staticmethod
+    def forward(ctx, x, bound, top):
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return rounded(x, bound / top, 0, top)
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        (x,) = ctx.saved_tensors
+        return between(grad_outputs[0], x, -SLACK * ctx.bound, (1 + SLACK) * ctx.bound), None, None
+
+
+SLACK = 2**-20
+"""Of the bound."""
 
 
 class TanhActivations(InputQuantizer):

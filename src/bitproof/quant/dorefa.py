@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste, straight_through
-from bitproof.quant.codes import CodeGrid, Codes
+from bitproof.quant.bounded import BoundedActivations
 from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
 from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer, magnitude
@@ -43,24 +43,6 @@ class DoReFaWeights(WeightQuantizer):
 
     def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
         return magnitude(weight) if self.bits == 1 else torch.tensor(1 / (2**self.bits - 1))
-
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}"
-
-
-class DoReFaActivations(InputQuantizer):
-    """Activations clipped to [0, 1] and rounded to 2^k levels; the gradient passes inside the range."""
-
-    def __init__(self, bits: int) -> None:
-        super().__init__()
-        self.bits = bits
-
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        top = 2**self.bits - 1
-        return round_ste(top * x.clamp(0, 1)) / top
-
-    def code_grid(self) -> CodeGrid | str:
-        return CodeGrid(scale=1 / (2**self.bits - 1), zero_point=0, codes=Codes.of(self.bits, symmetric=False))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
@@ -111,7 +93,7 @@ class DoReFa(Method):
         return DoReFaWeights(bits)
 
     def inputs(self, bits: int, received: Histogram | None = None) -> InputQuantizer:
-        return DoReFaActivations(bits)
+        return BoundedActivations(bits, 1.0)
 
     def gradients(self, weight: Float[Tensor, "out ..."], bits: int) -> nn.Module:
         return DoReFaGradients(bits, key_of(weight)).to(weight.device)

@@ -24,8 +24,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import scale_gradient
+from bitproof.quant.blocks import between, rounded
 from bitproof.quant.codes import CodeGrid, Codes
-from bitproof.quant.grid import check_granularity, on_cpu_alone, share_a_grid
+from bitproof.quant.grid import check_granularity, share_a_grid
 from bitproof.quant.method import Method
 from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
 from bitproof.quant.ranges import Histogram
@@ -44,15 +45,12 @@ def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Cod
 
 
 class _LearnedStep(torch.autograd.Function):
-    """In place on one fresh tensor, and backward with no temporary but the gradient of x.
-
-    From Eq. 3 follows ds = (sum(g v^) - sum(g_x v)) / s, where g is the incoming gradient and g_x that of v:
-    two dot products with tensors that exist already. (Outside the grid g_x is zero and v^/s is the bound.)
-    """
+    """From Eq. 3 follows ds = (sum(g v^) - sum(g_x v)) / s, where g is the incoming gradient and g_x that of v:
+    two dot products with tensors that exist already. (Outside the grid g_x is zero and v^/s is the bound.)"""
 
     @staticmethod
     def forward(ctx, x, step, codes):
-        y = torch.div(x, step).clamp_(codes.qmin, codes.qmax).round_().mul_(step)
+        y = rounded(x, step, codes.qmin, codes.qmax)
         ctx.save_for_backward(x, step, y)
         ctx.codes = codes
         return y
@@ -61,16 +59,13 @@ class _LearnedStep(torch.autograd.Function):
     def backward(ctx, *grad_outputs):
         (gradient,) = grad_outputs
         x, step, y = ctx.saved_tensors
-        low, high = (ctx.codes.qmin or -_SLACK) * step, ctx.codes.qmax * step
-        if on_cpu_alone(step):
-            of_x = torch.ops.aten.hardtanh_backward(gradient, x, low.item(), high.item())
-        else:
-            of_x = gradient * ((x > low) & (x < high))
+        of_x = between(gradient, x, (ctx.codes.qmin or -SLACK) * step, ctx.codes.qmax * step)
         of_step = (_dot(gradient, y, step) - _dot(of_x, x, step)) / step if ctx.needs_input_grad[1] else None
         return of_x, of_step, None
 
 
-_SLACK = 2**-20  # in steps: zero lies inside an unsigned grid
+SLACK = 2**-20
+"""In steps: how far outside an unsigned grid values count as inside, so that zero does."""
 
 
 def _dot(a: Tensor, b: Tensor, like: Tensor) -> Tensor:

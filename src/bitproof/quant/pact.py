@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bitproof.quant.blocks import between, rounded
 from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.dorefa import DoReFaWeights
 from bitproof.quant.method import Method
@@ -58,18 +59,22 @@ class PACTActivations(InputQuantizer):
         return f"bits={self.bits}"
 
 
+TINY = torch.finfo(torch.float32).tiny
+
+
 class _ClipAndRound(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, alpha, top):
         ctx.save_for_backward(x, alpha)
-        step = alpha / top
-        return torch.div(x, step).clamp_(0, top).round_().mul_(step)
+        return rounded(x, alpha / top, 0, top)
 
     @staticmethod
     def backward(ctx, *grad_outputs):
         (gradient,) = grad_outputs
         x, alpha = ctx.saved_tensors
-        return gradient * ((x >= 0) & (x < alpha)), (gradient * (x >= alpha)).sum(), None
+        below = alpha.nextafter(torch.zeros_like(alpha))  # the intervals are open
+        of_alpha = between(gradient, x, below, torch.inf).sum()
+        return between(gradient, x, -TINY, alpha), of_alpha, None
 
 
 @dataclass(frozen=True, kw_only=True)
