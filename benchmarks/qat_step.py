@@ -2,10 +2,11 @@
 
 python benchmarks/qat_step.py [REPEATS]
 
-Goal: LSQ w4a4 at most 1.25, and below torch's fused fake-quantize modules, torchao's PT2E and Brevitas in the same
-run. Peers that are not installed are left out: pip install --no-deps torchao brevitas unfoldNd dependencies.
+Goals: LSQ w4a4 at most 1.15, DoReFa 1.2 and PACT 1.25 as they are trained, and LSQ below torch's fused fake-quantize
+modules, torchao's PT2E and Brevitas in the same run. Peers that are not installed are left out: pip install --no-deps
+torchao brevitas unfoldNd dependencies.
 Quantizers sit at different places in each library, so the ratios compare recipes, not equal graphs. Every step is
-SGD with momentum on random images and labels, channels first, as a user would write it, but for "LSQ w4a4 as
+SGD with momentum on random images and labels, channels first, as a user would write it, but for what is called "as
 trained", which is the memory format that bitproof's own loop uses, over the float step in that format.
 """
 
@@ -24,6 +25,7 @@ from bitproof.quant import compute_layers
 from common import ratio, record, rotate
 
 BATCH = 128
+GOALS = {"LSQ": 1.15, "DoReFa": 1.2, "PACT": 1.25}
 
 
 def step(model: nn.Module, *, channels_last: bool = False) -> Callable[[], None]:
@@ -118,9 +120,7 @@ def main(repeats: int) -> None:
         "float again": step(bp.load_model("resnet20").train()),
         "float, channels last": step(bp.load_model("resnet20").train(), channels_last=True),
         "LSQ w4a4": step(ours("lsq:w4a4")),
-        "LSQ w4a4 as trained": step(ours("lsq:w4a4"), channels_last=True),
-        "PACT w4a4": step(ours("pact:w4a4")),
-        "DoReFa w4a4": step(ours("dorefa:w4a4")),
+        **{f"{name} w4a4 as trained": step(ours(f"{name.lower()}:w4a4"), channels_last=True) for name in GOALS},
         "affine w8a8": step(ours("w8a8")),
     }
     missing = []
@@ -134,7 +134,7 @@ def main(repeats: int) -> None:
     for name in alternatives:
         if name not in ("float", "float, channels last"):
             base = "float, channels last" if name.endswith("as trained") else "float"
-            goal = {"goal": 1.25} if name.startswith("LSQ") else {}
+            goal = {"goal": GOALS[name.split()[0]]} if name.endswith("as trained") else {}
             claims[f"{name} over {base}"] = {"measured": round(ratio(times, name, base), 3), **goal}
     claims["float, ms"] = {"measured": round(1e3 * sorted(times["float"])[repeats // 2])}
     record("qat_step", claims, {"model": "resnet20", "batch": BATCH, "repeats": repeats, "left out": missing})
