@@ -17,21 +17,25 @@ import bitproof as bp
 from bitproof.attacks import FGSM, PGD, AutoAttack
 from bitproof.experiment import made_in, make
 from bitproof.train import NFGSM, standard
-from bitproof.train.changes import Changes
+from bitproof.train.changes import Changes, changed
 from common import accuracy, record
 
 PUBLISHED = {("resnet4b", "2/255"): 77.2}
 OWN: dict[str, Changes] = {
-    "resnet4b": {"learning_rate": 4e-3},
-    "resnet20": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.2, "precision": "bfloat16"},
+    "resnet4b": {"learning_rate": 0.1, "nesterov": True},
+    "resnet20": {"learning_rate": 0.2, "precision": "bfloat16"},
 }
-"""What differs from network to network; ResNet20's rate is that of de Jorge et al. 2022."""
+"""What differs from network to network. ResNet20's rate is that of de Jorge et al. 2022; ResNet-4B's did best of 0.05,
+0.1 and 0.2, and of AdamW, in ten epochs on the first 45,000 training images, judged on the others."""
+
+NOISE = {"resnet4b": 1.0, "resnet20": 2.0}
+"""In eps; the latter is the paper's."""
 
 
 def main(
     cifar10: str,
     folder: str,
-    epochs: str = "40",
+    epochs: str = "100",
     count: str = "1000",
     architecture: str = "resnet4b",
     budget: str = "2/255",
@@ -40,9 +44,10 @@ def main(
     train, test = (bp.load_data("cifar10", root=cifar10, split=split) for split in ("train", "test"))
     eps = float(Fraction(budget))
     recipe = standard(
-        objective=NFGSM(eps=eps, noise=1.0), epochs=int(epochs), batch_size=128, weight_decay=5e-4,
-        augmentation="crop-flip", averaging=0.999, **OWN[architecture],
+        objective=NFGSM(eps=eps, noise=NOISE[architecture]), epochs=int(epochs), batch_size=128, optimizer="sgd",
+        momentum=0.9, weight_decay=5e-4, augmentation="crop-flip", averaging=0.999,
     )  # fmt: skip
+    recipe = changed(recipe, **OWN[architecture])
     start = bp.load_model(architecture, weights=weights)
     model = make(recipe, start, train, architecture=architecture, folder=folder)
     result = bp.evaluate(
