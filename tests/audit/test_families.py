@@ -156,3 +156,11 @@ def test_clean_models_that_are_given_count_instead(monkeypatch, model):
     assert bp.audit_model(model, data, data, **ask).calibrated_on == 19
     other = bp.audit_model(model, data, data, clean=[bp.load_model("digits_cnn", seed=3)], **ask)
     assert (other.calibrated_on, other.family, other.probability) == (1, "", None)
+
+
+def test_an_implant_is_no_clean_model(model):
+    """Red: a gallery's folder was calibrated on as it is, implants among the clean models."""
+    data, other = bp.load_data("digits", limit=2), bp.load_model("digits_cnn", seed=3)
+    other.origin = {"implant": {"engine": "joint"}}
+    with pytest.raises(bp.InputError, match="clean 1 is an implant, as its origin says.*Leave it out"):
+        bp.audit_model(model, data, data, schemes=["w4a32"], inquiries=[Phases()], clean=[other], progress=False)

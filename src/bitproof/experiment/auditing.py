@@ -66,7 +66,7 @@ def audit_model(
 
     Raises:
         InputError: a model that is quantized already, schemes without codes, no images, or clean models beside a
-            deployed one or of other outputs.
+            deployed one, of other outputs, or that are implants.
 
     Example:
         >>> import bitproof as bp
@@ -150,6 +150,12 @@ def _others(case: Case, clean: Iterable[Case]) -> list[Case]:
     first = {case.records[0].fingerprint: case}
     outputs = _outputs(case)
     for one in clean:
+        if "implant" in (one.records[0].origin or {}):
+            raise InputError(
+                f"{one.records[0].name} is an implant, as its origin says",
+                rule="a model is ranked among clean ones",
+                remedy="Leave it out",
+            )
         if (other := _outputs(one)) != outputs:
             raise InputError(
                 f"{one.records[0].name} has {other} outputs, and the audited model has {outputs}",
