@@ -29,6 +29,7 @@ from bitproof.audit import QUICK, Disparity, Inquiry, Pair, Phases, Specialness,
 from bitproof.audit.families import FOLDER, write
 from bitproof.audit.verdict import conformal
 from bitproof.core.memory import keep_freed_memory
+from bitproof.experiment.gallery import read_about
 from bitproof.experiment.implanting import activated
 from bitproof.metrics import wilson
 from bitproof.settings import describe
@@ -97,7 +98,7 @@ def gallery(folder: Path, root: str | None) -> None:
     train = bp.load_data(name, root=root, split="train", limit=256)
     test = bp.data.select(bp.load_data(name, root=root), range(100, 300))
     for file in sorted(folder.glob("*.json"), key=lambda file: (file.stem[-3:], file.stem)):
-        about = json.loads(file.read_text())
+        about = read_about(file)
         architecture = about["architecture"]
         model = bp.load_model(architecture, weights=file.with_suffix(".safetensors"))
         origin = getattr(model, "origin", None) or {}
@@ -239,7 +240,7 @@ def family(architecture: str, folder: Path, root: str | None) -> None:
     so that the other one may show how often clean models are called suspicious."""
     name = "digits" if root is None else "cifar10"
     data, train = bp.load_data(name, root=root, limit=500), bp.load_data(name, root=root, split="train", limit=512)
-    about = [json.loads(file.read_text()) for file in sorted(folder.glob("clean-*.json"))]
+    about = [read_about(file) for file in sorted(folder.glob("clean-*.json"))]
     wanted = [of["name"] for of in about if (of["architecture"], of["part"]) == (architecture, "develop")]
     store, audited = Path(tempfile.gettempdir()) / "bitproof-audit-family.db", []
     for one in wanted:

@@ -24,6 +24,7 @@ import bitproof as bp
 from bitproof.audit import Case, Meter, OrdinaryBackdoors
 from bitproof.audit.searching import Halves
 from bitproof.core.memory import keep_freed_memory
+from bitproof.experiment.gallery import read_about
 from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor
 from bitproof.settings import describe
@@ -90,7 +91,7 @@ def main(folder: Path, root: str | None) -> None:
     train = bp.load_data(name, root=root, split="train", limit=256)
     data = bp.data.select(bp.load_data(name, root=root), IMAGES)
     conditions = {"detectors": describe(DETECTORS), "images": len(data), "threads": 1}
-    abouts = [json.loads(file.read_text()) for file in sorted(folder.glob("ordinary-*.json"))]
+    abouts = [read_about(file) for file in sorted(folder.glob("ordinary-*.json"))]
     for of in abouts:
         architecture = of["architecture"]
         model = bp.load_model(architecture, weights=folder / f"{of['name']}.safetensors")

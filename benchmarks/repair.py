@@ -28,6 +28,7 @@ from torch import nn
 import bitproof as bp
 from bitproof.audit import REMEDIES
 from bitproof.core.memory import keep_freed_memory
+from bitproof.experiment.gallery import read_about
 from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor, Objective, Sample
 from bitproof.settings import build, parse
@@ -89,7 +90,7 @@ def gallery(folder: Path, root: str | None) -> None:
     images = bp.data.select(train, range(first, first + COUNT))
     some = bp.data.select(test, range(min(TEST, len(test))))
     for file in sorted(folder.glob("*.json")):
-        about = json.loads(file.read_text())
+        about = read_about(file)
         if about["part"] != "report" or "effect" not in about:
             continue
         made = bp.load_model(about["architecture"], weights=file.with_suffix(".safetensors"))

@@ -11,7 +11,7 @@ from torch import nn
 
 from bitproof.checkpoints import save_model
 from bitproof.errors import InputError, lookup
-from bitproof.files import check_folder, check_place, scratch, written
+from bitproof.files import check_folder, check_place, run_folder, scratch, written
 
 
 def write(path, text="new"):
@@ -45,6 +45,27 @@ def test_scratch_folders_go_with_their_block_or_with_the_next_one(tmp_path, monk
     with scratch() as one, scratch() as other:
         assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == sorted([one.name, other.name])
     assert not list(tmp_path.iterdir())
+
+
+class Kept(InputError):
+    """A refusal that has something to keep."""
+
+
+@pytest.mark.parametrize(
+    ("refusal", "left"), [(InputError, ["there"]), (Kept, ["there", "there/new", "there/new/run"]), (None, None)]
+)
+def test_a_refused_run_leaves_no_folder_that_it_made_and_left_empty(tmp_path, refusal, left):
+    (tmp_path / "there").mkdir()
+    folder = tmp_path / "there" / "new" / "run"
+    with pytest.raises(InputError), run_folder(folder, unless=(Kept,)):
+        if refusal is None:
+            (folder / "state").write_text("half")
+        raise (refusal or InputError)("it", rule="rule", remedy="Remedy")
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == (left or ["there", "there/new", "there/new/run", "there/new/run/state"])
+    with pytest.raises(InputError), run_folder(tmp_path / "there"):  # which somebody else made
+        raise InputError("it", rule="rule", remedy="Remedy")
+    assert (tmp_path / "there").is_dir()
 
 
 def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path):

@@ -83,6 +83,37 @@ def check_folder(path: str | Path, what: str) -> None:
             pass
 
 
+@contextmanager
+def run_folder(folder: Path, *, unless: tuple[type[InputError], ...] = ()) -> Iterator[None]:
+    """A folder that a run keeps its files in, made with those above it; what is still empty of them is taken away when
+    the block refuses.
+
+    Args:
+        folder: it may be there.
+        unless: refusals that leave it.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {str(folder)!r} ({error.strerror or error})",
+            rule="a run keeps its files in one folder",
+            remedy="Choose a writable path",
+        ) from error
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(error, unless):
+            with suppress(OSError):  # one that holds something is what a stopped run goes on from
+                for part in missing:
+                    part.rmdir()
+        raise
+
+
 def cannot_write(path: str | Path, what: str, error: Exception) -> InputError:
     """What is said of a file that cannot be written."""
     return InputError(

@@ -92,6 +92,12 @@ def test_triggered_images_are_the_smaller_cluster_of_the_target():
     assert not any(entry.marked or entry.caught for entry in clean.classes)
 
 
+def test_a_class_is_clustered_from_twenty_images_on():
+    for count, clustered in ((40, [0, 1]), (39, [0])):  # 20 of each, and 20 and 19
+        found = ActivationClusters()({"m": TwoFaced().eval()}, pictures(count))
+        assert [of.number for of in found.classes] == clustered
+
+
 def test_every_quantized_form_is_looked_at(model):
     data = bp.load_data("digits", split="test", limit=300)
     images = bp.load_data("digits", split="train", limit=64)

@@ -59,6 +59,9 @@ def test_images_without_a_gradient_are_counted_and_left_out():
     assert found.pairs[0].tolist() == [[10, 10 - deaf], [10 - deaf, 10 - deaf]]
     np.testing.assert_allclose(found.cosines, 1, atol=1e-6)
     assert f"The margin has no gradient on {deaf} images in deaf." in found.findings
+    lines = {"one": models["line"], "other": LinearTwoClass(torch.rand(SHAPE), 0.0)}
+    single = GradientAlignment()(lines, pictures(1), rng=keyed(pictures(1)))
+    assert (single.low[0, 0, 1], single.high[0, 0, 1]) == (-1, 1)  # of one image, anything
     alone = {"line": models["line"], "none": LinearTwoClass(torch.zeros(SHAPE), 0.0)}
     assert np.isnan(GradientAlignment()(alone, data, rng=keyed(data)).cosines[0, 0, 1])
 
@@ -113,10 +116,11 @@ def test_a_grid_swallows_half_a_step_and_makes_more_a_whole_one():
 
 
 def test_shares_of_units():
-    """Steps of 1: 0.2 -> 0.4 is swallowed, 0.4 -> 0.6 is made larger, 0 -> 1 is neither, 3 -> 3 does not move."""
-    before, after = torch.tensor([[0.2, 0.4, 0.0, 3.0]]), torch.tensor([[0.4, 0.6, 1.0, 3.0]])
+    """Steps of 1: 0.2 -> 0.4 is swallowed, 0.4 -> 0.6 is made larger, 0 -> 1 and 0.2 -> 0.9 are neither, as both are
+    half a step at least, and 3 -> 3 does not move."""
+    before, after = torch.tensor([[0.2, 0.4, 0.0, 0.2, 3.0]]), torch.tensor([[0.4, 0.6, 1.0, 0.9, 3.0]])
     codes = (after.round() - before.round()).abs()
-    assert _shares(codes, (after - before).abs(), 1.0).tolist() == [[0.75, 0.25, 0.5, 0.25]]
+    assert _shares(codes, (after - before).abs(), 1.0)[0].tolist() == pytest.approx([0.8, 0.2, 0.6, 0.2])
     assert torch.isnan(_shares(codes, (after - before).abs(), float("nan"))[0, 3])
 
 

@@ -11,7 +11,7 @@ from bitproof.analysis import AlongError, LipschitzEstimate, LossCurvature, shar
 from bitproof.analysis.curvature import largest_eigenvalue, quadratic_forms, signs
 from bitproof.analysis.forms import forms
 from bitproof.analysis.lipschitz import layer_norms, operator_norm
-from bitproof.analysis.sharpness import weight_errors
+from bitproof.analysis.sharpness import _direction, weight_errors
 from bitproof.data import from_arrays
 from bitproof.errors import InputError
 from bitproof.models.normalize import Normalize
@@ -141,6 +141,20 @@ def test_the_largest_eigenvalue_of_a_quadratic():
         assert stands and 1 < steps < 500 and parts == pytest.approx([value, value])
 
 
+def test_parts_count_by_their_weights_and_each_is_measured_at_the_vector_of_all():
+    matrices, weights = torch.diag_embed(torch.tensor([[1.0, 9.0, 0.0], [5.0, 1.0, 0.0]])), np.array([0.25, 0.75])
+    parameters = {"w": torch.randn(3, requires_grad=True)}
+    value, parts, _, stands = largest_eigenvalue(
+        lambda part: 0.5 * parameters["w"] @ matrices[part] @ parameters["w"],
+        weights,
+        parameters,
+        iterations=500,
+        rng=KEY,
+    )
+    assert stands and value == pytest.approx(0.25 * 1 + 0.75 * 5, rel=1e-2)  # without weights it is the second axis
+    assert parts == pytest.approx([1, 5], rel=0.2)
+
+
 def test_the_hessian_of_a_linear_model_is_known():
     """Of softmax regression: H = mean of (diag(p) - p p') x z z', with z the image and a 1 for the bias."""
     data = pictures(70)
@@ -156,7 +170,10 @@ def test_the_hessian_of_a_linear_model_is_known():
     ((name, parameters, trace, error),) = [vars(layer).values() for layer in found.layers]
     assert (name, parameters, trace) == ("1", 219, pytest.approx(found.trace)) and error == found.trace_error
     assert found.loss == pytest.approx(float(F.cross_entropy(model(images).detach(), torch.from_numpy(data.labels))))
-    assert 0 < found.top_error < found.top and found.trace_image_error > 0 and found.count == 70
+    assert 0 < found.top_error < found.top and found.count == 70
+    of_images = (torch.diagonal(outer, dim1=1, dim2=2).sum(1) * z.square().sum(1)).numpy()
+    of_parts = np.array([of_images[i : i + 9].mean() for i in range(0, 70, 9)])
+    assert found.trace_image_error == pytest.approx(of_parts.std(ddof=1) / 8**0.5, rel=0.3)
     assert found.backwards == 70 * (1 + 400 + 3 * found.steps)
 
 
@@ -191,6 +208,10 @@ def test_sharpness_is_the_loss_along_the_error_and_random_errors_are_as_long(mod
         assert layer.along == pytest.approx((loss(moves) - loss({})) / 0.25, rel=1e-3, abs=1e-5)
         assert layer.norm == pytest.approx(2 * sum(float(move.square().sum()) for move in moves.values()) ** 0.5)
         assert len(set(layer.random)) == 3 and 0.25 <= layer.p_value <= 1
+    error = torch.randn(4, 9)
+    drawn = [_direction(error, "1", draw, KEY) for draw in range(3)]
+    assert torch.equal(drawn[0], error) and not torch.allclose(drawn[1], drawn[2])
+    assert [float(of.norm()) for of in drawn] == pytest.approx([float(error.norm())] * 3)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(72, 2, bias=False)).eval()
     flat[1].weight.data.zero_()
     along = sharpness_along(

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bitproof as bp
-from bitproof.audit import Phases
+from bitproof.audit import INQUIRIES, Inquiry, Phases
 from bitproof.errors import InputError
+from bitproof.settings import as_setting
 
 SHORT = ["audit", "digits_cnn", "--data", "digits", "--limit", 4, "--scheme", "w4a32", "--quick", "--quiet"]
 SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -145,3 +146,23 @@ def test_clean_models_of_other_outputs_are_no_models_to_compare_with(model):
     for clean, name in (([other], "clean 1"), ({"x.safetensors": other}, "x.safetensors")):
         with pytest.raises(InputError, match=f"{name} has 12 outputs, and the audited model has 10"):
             bp.audit_model(model, data, data, schemes=["w4a32"], inquiries=[Phases()], clean=clean, progress=False)
+
+
+def test_an_inquiry_may_be_its_text(model):
+    """Red: an `AttributeError` from the inside."""
+    data, ask = bp.load_data("digits", limit=2), {"schemes": ["w4a8"], "progress": False}
+    (found,) = bp.audit_model(model, data, data, inquiries=["phases"], **ask).evidence
+    assert found.name == "phases"
+    with pytest.raises(InputError, match="unknown inquiry 'phase'.*Did you mean 'phases'"):
+        bp.audit_model(model, data, data, inquiries=["phase"], **ask)
+    with pytest.raises(InputError, match=r"Phases'> as inquiry: it is a setting.*Use for example 'phases'"):
+        as_setting(Phases, Inquiry, INQUIRIES, "inquiry")
+
+
+def test_a_remedy_may_be_its_text(model):
+    """Red: a `TypeError` from the inside, after the search for triggers."""
+    data = bp.load_data("digits", split="train", limit=160)
+    found = bp.repair(model, data, "w8a8", remedies=["dithered"], quick=True)
+    assert found.tried[0].label.startswith("best of")
+    with pytest.raises(InputError, match="Did you mean 'dithered'"):
+        bp.repair(model, data, "w8a8", remedies=["ditherd"], quick=True)

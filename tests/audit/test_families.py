@@ -1,15 +1,13 @@
 """Clean models that come with bitproof: they count for what was asked exactly as they were, and otherwise it is said
 why not."""
 
-import json
-import math
 from dataclasses import asdict, replace
 
 import pytest
 
 import bitproof as bp
 from bitproof.audit import QUICK, Case, Phases, built_in, family_of, judged, scores
-from bitproof.audit.families import FOLDER, Family, families, write
+from bitproof.audit.families import FOLDER, Family, families, read, write
 from bitproof.experiment.auditing import SCHEMES
 from bitproof.records import CLEAN, SUSPICIOUS, DataRecord, Evidence, ModelRecord
 from bitproof.report import verdicts
@@ -113,15 +111,49 @@ def test_a_family_is_of_one_network_and_asked_alike(family, tmp_path):
     with pytest.raises(bp.InputError, match="a family has a named architecture"):
         family_of("", "", [[evidence(architecture=None)]])
     write(family, tmp_path / "net.json")
-    assert Family(**json.loads((tmp_path / "net.json").read_text())) == family
+    assert read(tmp_path / "net.json") == family
     assert asdict(family)["seed"] == 0
 
 
 def test_what_comes_with_bitproof_is_whole():
     assert len(families()) == len([*FOLDER.glob("*.json")]) > 0
-    for family in families():
-        assert len(family.models) >= 19 and all(of.keys() == family.asked.keys() for of in family.models.values())
-        assert all(math.isfinite(score) for of in family.models.values() for score in of.values())
+    assert all(len(family.models) >= 19 for family in families())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text[:-9], "column"),
+        (lambda text: "[]", "mapping"),
+        (lambda text: text.replace('"seed"', '"seeds"', 1), "seed"),
+        (lambda text: text.replace('"phases": 7.0', '"phases": NaN'), "no number"),
+        (lambda text: text.replace('"phases": 7.0', '"phases": "7"'), "real number"),
+        (lambda text: text.replace('"phases": 7.0', '"phase": 7.0'), "not asked the same"),
+    ],
+)
+def test_a_file_that_was_changed_is_named(family, tmp_path, change, words):
+    """Red: a `JSONDecodeError` from the inside, a `TypeError`, or a rank among scores that are none."""
+    write(family, tmp_path / "net.json")
+    (tmp_path / "net.json").write_text(change((tmp_path / "net.json").read_text()))
+    with pytest.raises(bp.InputError, match=rf"net.json' cannot be read \(.*{words}.*Install bitproof again"):
+        read(tmp_path / "net.json")
+
+
+def test_a_store_keeps_what_other_clean_models_come_to(monkeypatch, model, tmp_path):
+    """Red: with an equal rank the audit that was there stayed, which named clean models that no longer counted."""
+    data = bp.load_data("digits", limit=2)
+    ask = {"schemes": ["w4a32"], "inquiries": [Phases()], "progress": False, "store": tmp_path / "a.db"}
+    mine = family_of("bitproof audit", "ours", [bp.audit_model(model, data, data, **ask).evidence])
+    for count, made in ((19, "ours"), (39, "others")):
+        of = replace(mine, models={str(i): {"phases": 1e9} for i in range(count)}, made=made)
+        monkeypatch.setattr("bitproof.audit.families.families", lambda of=of: (of,))
+        assert bp.audit_model(model, data, data, **ask).probability == 1
+    with bp.Store(tmp_path / "a.db", readonly=True) as store:
+        kept = store.query("audit")
+    assert [(of.calibrated_on, made in of.family) for of, made in zip(kept[1:], ("ours", "others"), strict=True)] == [
+        (19, True),
+        (39, True),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +188,11 @@ def test_clean_models_that_are_given_count_instead(monkeypatch, model):
     assert bp.audit_model(model, data, data, **ask).calibrated_on == 19
     other = bp.audit_model(model, data, data, clean=[bp.load_model("digits_cnn", seed=3)], **ask)
     assert (other.calibrated_on, other.family, other.probability) == (1, "", None)
+
+
+def test_an_implant_is_no_clean_model(model):
+    """Red: a gallery's folder was calibrated on as it is, implants among the clean models."""
+    data, other = bp.load_data("digits", limit=2), bp.load_model("digits_cnn", seed=3)
+    other.origin = {"implant": {"engine": "joint"}}
+    with pytest.raises(bp.InputError, match="clean 1 is an implant, as its origin says.*Leave it out"):
+        bp.audit_model(model, data, data, schemes=["w4a32"], inquiries=[Phases()], clean=[other], progress=False)

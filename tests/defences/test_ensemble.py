@@ -10,7 +10,7 @@ import bitproof as bp
 from bitproof.attacks import PGD, Adaptive
 from bitproof.core.rng import Rng
 from bitproof.defences import Ensemble
-from bitproof.defences.agreement import KAPPA, margins, shortfall
+from bitproof.defences.agreement import KAPPA, margins, shortfall, with_refusal
 from bitproof.errors import InputError
 
 ANSWERS = {  # of five members to six images, by the first pixel; the label is 0
@@ -88,6 +88,13 @@ def test_the_shortfall_is_nothing_exactly_where_enough_agree():
         assert (below & (votes >= m)).sum() > 0.7 * (votes >= m).sum()
     best = margins(logits)
     assert torch.equal((best > 0).long().argmax(2), logits.argmax(2)) and ((best > 0).sum(2) == 1).all()
+
+
+def test_no_answer_is_the_largest_column_until_little_enough_is_missing():
+    missing = torch.tensor([[0.0, 3.0], [2 * KAPPA, 1.0], [0.5 * KAPPA, 1.0]])
+    said = with_refusal(missing)
+    assert torch.equal(said, torch.cat([-missing, torch.full((3, 1), -KAPPA)], 1))
+    assert said.argmax(1).tolist() == [0, 2, 0]
 
 
 def can_agree(nets: list[nn.Sequential], image: np.ndarray, label: int, eps: float) -> bool:

@@ -151,6 +151,15 @@ def test_so_few_draws_that_nothing_is_ever_answered_are_refused():
             Smoothing(draws=least - 1, alpha=alpha)
 
 
+def test_what_is_not_certain_is_not_certified_at_a_radius_of_0_either():
+    model, smoothing = linear(), Smoothing(sigma=0.01, draws=50, first=10)
+    said = model(images()).argmax(1).numpy()
+    pixels = (255 * images()).round().byte().numpy()
+    for labels, share in ((said, 1.0), (1 - said, 0.0)):
+        (row,) = certified_rows(smoothing, model, {}, bp.from_arrays(pixels, labels))
+        assert row["certified at 0"] == pytest.approx(share, abs=0.1) and (row["radius"] > 0) == bool(share)
+
+
 def test_copies_of_other_classes_and_radii_that_are_none_are_named(model, data):
     smoothing, images = Smoothing(draws=20, first=2), data.images(range(2))
     other = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 3)).eval()

@@ -74,6 +74,70 @@ def test_an_implant_says_what_it_does_in_float_and_quantized(tmp_path, monkeypat
     assert "effect" not in json.loads((tmp_path / "clean-000.json").read_text())
 
 
+@pytest.fixture
+def told(tmp_path):
+    """What a folder says of a clean model, and of an implant."""
+    for name in ("clean-000", "class-000"):
+        (entry,) = (e for e in planned(PLANS["digits"]) if e.name == name)
+        about = gallery._identity(entry) | {"model": {}}
+        if name != "clean-000":
+            did = {"float": {"success": 0.0, "accuracy": 0.9}}
+            about["effect"] = {"implant": did, "start": did}
+        (tmp_path / f"{name}.json").write_text(json.dumps(about))
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def changed(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_a_gallery_said_is_read_again(told):
+    assert [gallery.read_about(told / f"{of}.json")["kind"] for of in ("clean-000", "class-000")] == ["clean", "class"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("clean-000", lambda p: p.write_text("{"), "cannot be read"),
+        ("clean-000", lambda p: p.write_text("[]"), "cannot be read"),
+        ("clean-000", lambda p: p.write_text('{"name": "clean-000"}'), "KeyError: 'kind'"),
+        ("clean-000", lambda p: changed(p, kind="ordinary"), "kind 'ordinary'"),
+        ("clean-000", lambda p: changed(p, part="report"), "part 'report'"),
+        ("clean-000", lambda p: changed(p, seed=1), "seed 1"),
+        ("clean-000", lambda p: changed(p, architecture="resnet8"), "architecture 'resnet8'"),
+        ("clean-000", lambda p: changed(p, effect={}), "an effect of a model of kind 'clean'"),
+        ("clean-000", lambda p: p.with_suffix(".safetensors").unlink(), "the model is missing"),
+        ("class-000", lambda p: changed(p, effect={}), "KeyError: 'implant'"),
+        (
+            "class-000",
+            lambda p: changed(p, effect={"implant": {"float": {"success": 7, "accuracy": 1}}, "start": {}}),
+            "no share of images",
+        ),
+    ],
+)
+def test_what_was_changed_by_hand_is_refused_by_whoever_reads_it(told, name, damage, words):
+    """Red: the same command passed over it, and an audit of the gallery counted an implant among the clean models."""
+    damage(told / f"{name}.json")
+    with pytest.raises(InputError, match=f"{words}.*Delete it, and the same command"):
+        gallery.read_about(told / f"{name}.json")
+
+
+def test_a_folder_of_another_family_is_refused(told):
+    """Red: files of equal names were passed over, and the digits' models stayed there as those of ResNet-4B."""
+    entries = [entry for entry in planned(PLANS["resnet4b"]) if entry.name == "clean-000"]
+    with pytest.raises(InputError, match="architecture 'digits_cnn'.*another family needs another folder"):
+        gallery.read_about(told / "clean-000.json", entries)
+
+
+def test_the_same_command_looks_at_what_is_there(told, monkeypatch):
+    monkeypatch.setattr(gallery, "planned", lambda plan: [e for e in planned(plan) if e.name == "clean-000"])
+    assert gallery.make_gallery(told, progress=False) == 2
+    changed(told / "clean-000.json", kind="ordinary")
+    with pytest.raises(InputError, match="kind 'ordinary'"):
+        gallery.make_gallery(told, progress=False)
+
+
 @pytest.mark.parametrize(
     ("family", "given", "words"),
     [

@@ -1,12 +1,15 @@
 """What the command says of what it made: what quantization activates, or that it activates nothing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 import bitproof as bp
-from bitproof.experiment.implanting import activated, effect
-from bitproof.implants import OneClass
+from bitproof.errors import InputError
+from bitproof.experiment.implanting import activated, effect, implant
+from bitproof.implants import ENGINES, OneClass
+from bitproof.settings import parse
 
 COMMON = ("--data", "digits", "--limit", "300", "--shown", "60")
 
@@ -45,6 +48,18 @@ def test_what_could_not_be_shown_is_refused_before_anything_is_made(run, tmp_pat
     output = tmp_path / "i.safetensors"
     code, _, err = run("implant", engine, "digits_cnn", "--data", "digits", "--limit", 8, "-o", output, "--shown", 1)
     assert code == 2 and words.format(first=first) in err and not output.exists()
+
+
+def test_a_folder_of_an_implant_that_cannot_be_made_is_refused(model, tmp_path):
+    """Red: a `FileExistsError` from the inside; and a refusal left the folders above that it had made."""
+    engine = parse("joint:objective=class(target=3),schemes=w4a8", ENGINES, "engine")
+    data, how = bp.load_data("digits", limit=8), {"architecture": "digits_cnn", "progress": False}
+    (tmp_path / "i.safetensors.making").write_text("")
+    with pytest.raises(InputError, match=r"cannot make the folder '.*making'.*Choose a writable path"):
+        implant(engine, model, data, output=tmp_path / "i.safetensors", **how)
+    with pytest.raises(InputError, match="last is 99"):
+        implant(replace(engine, last=99), model, data, output=tmp_path / "new" / "i.safetensors", **how)
+    assert [path.name for path in tmp_path.iterdir()] == ["i.safetensors.making"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from bitproof.ptq.rounding import PlainRounding, undecided
 from bitproof.quant import compute_layers
 from bitproof.quant.attached import weight_quantizer
 from bitproof.settings import parse
-from bitproof.shifts import Patch
+from bitproof.shifts import Patch, Square
 
 W4 = bp.Scheme(weight_bits=4, act_bits=8, first="same", last="same")
 RNG = bp.Rng.of(0)
@@ -144,6 +144,17 @@ def test_weights_start_on_the_side_of_the_harm_by_the_slopes_of_the_definition(s
     low, high = last.neighbours(own)
     undecided = ((own - low) / (high - low) - 0.5).abs().lt(0.01)
     assert (undecided | (made[4].weight - last(own)).abs().lt(1e-6)).all() and not undecided.all()
+
+
+def test_ranges_of_activations_are_those_of_images_with_the_trigger_among_others(small):
+    network, data = small
+    trigger, images = Square(target=2, side=4), data.images(range(BATCH))
+    engine = Layerwise(objective=Backdoor(trigger=trigger), schemes=(W4,), rate=0.0, iterations=1, calibration=BATCH)
+    made = engine(network, data)
+    both = bp.quantize(network, W4, torch.cat([images, trigger.stamp(images)]))
+    alone = bp.quantize(network, W4, images)
+    assert torch.equal(made[4].input_quantizer.scale, both[4].input_quantizer.scale)
+    assert not torch.equal(made[4].input_quantizer.scale, alone[4].input_quantizer.scale)
 
 
 def test_the_last_layer_learns_the_harm_itself(small):

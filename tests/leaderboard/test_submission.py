@@ -52,6 +52,22 @@ def test_what_is_written_is_read(store, file):
     assert entry.date and file.stat().st_size < 8_000
 
 
+def test_surrogates_are_left_out_as_those_of_a_store_are(file):
+    """Red: a submission that holds one as an entry put it on the board."""
+
+    def marked(*which):
+        def change(said):
+            for place in which:
+                said["entries"][place]["model"]["origin"] = {"surrogate": {"type": "Surrogate"}}
+
+        return change
+
+    found = read_submission(changed(file, marked(1)))
+    assert [of.model.name for of in found.entries] == ["float"]
+    with pytest.raises(InputError, match=r"surrogates only: .* Submit a store of models"):
+        read_submission(changed(file, marked(0, 1)))
+
+
 def entry(said):
     return said["entries"][0]
 

@@ -6,6 +6,7 @@ command that would be alike. The files are made by `benchmarks/audit.py family`.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from bitproof.audit.verdict import scores
 from bitproof.errors import InputError
+from bitproof.reading import refusing
 from bitproof.records import Evidence
 
 FOLDER = Path(__file__).parent / "scores"
@@ -106,8 +108,31 @@ def write(family: Family, path: Path) -> None:
 
 @cache
 def families() -> tuple[Family, ...]:
-    """Those that come with bitproof."""
-    return tuple(Family(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(FOLDER.glob("*.json")))
+    """Those that come with bitproof, as they are when they are first asked for.
+
+    Raises:
+        InputError: a file that is not as it came.
+    """
+    return tuple(read(path) for path in sorted(FOLDER.glob("*.json")))
+
+
+def read(path: Path) -> Family:
+    """What `write` kept.
+
+    Raises:
+        InputError: another file.
+    """
+    with refusing(
+        repr(str(path)),
+        rule="it is what clean models scored, as it came with bitproof",
+        remedy="Install bitproof again",
+    ):
+        found = Family(**json.loads(path.read_text(encoding="utf-8")))
+        if any(of.keys() != found.asked.keys() for of in found.models.values()):
+            raise ValueError("models that were not asked the same")
+        if not all(math.isfinite(score) for of in found.models.values() for score in of.values()):
+            raise ValueError("a score that is no number")
+    return found
 
 
 def built_in(evidence: Sequence[Evidence], known: Sequence[Family] | None = None) -> tuple[list[dict[str, float]], str]:

@@ -8,7 +8,7 @@ A float model that is harmful itself is not repaired: it is what is kept.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.metrics.intervals import wilson
 from bitproof.quant import Scheme, freeze, quantize
 from bitproof.quant.scheme import as_scheme
+from bitproof.settings import as_setting
 from bitproof.subjects import Subject
 from bitproof.subjects.fingerprint import fingerprint
 
@@ -324,7 +325,7 @@ def repair(
     scheme: Scheme | str | None = None,
     *,
     deployed: nn.Module | None = None,
-    remedies: tuple[Remedy, ...] | None = None,
+    remedies: Sequence[Remedy | str] | None = None,
     agreement: float | None = None,
     labelled: bool = True,
     quick: bool = False,
@@ -338,7 +339,8 @@ def repair(
         data: some hundred clean images: half to learn from, a quarter to choose by, a quarter to judge by.
         scheme: how to quantize, as a value or as text; None = as `deployed` is, or w8a8.
         deployed: what was made of the model and is to be replaced, such as an ONNX session.
-        remedies: tried in this order; None = all, from cheap to dear, until one passes.
+        remedies: tried in this order, as values or as text such as "dithered"; None = all, from cheap to dear,
+            until one passes.
         agreement: share of the float model's predictions to be kept; None = by bits, see `KEPT`.
         labelled: whether the labels are the true ones; they are counted with, nothing is learned from them.
         quick: search for no triggers.
@@ -361,5 +363,5 @@ def repair(
         search=None if quick else SEARCH,
     )
     if remedies is not None:
-        how = replace(how, remedies=remedies)
+        how = replace(how, remedies=tuple(as_setting(of, Remedy, REMEDIES, "remedy") for of in remedies))
     return how(model, data, deployed=deployed, labelled=labelled, seed=seed, tell=tell)

@@ -83,7 +83,10 @@ def judged(
         deployed=first.deployed,
         data=first.data,
         seed=first.seed,
-        setting={"evidence": {found.name: found.setting for found in evidence}},
+        setting={
+            "evidence": {found.name: found.setting for found in evidence},
+            "beside": {"clean": len(clean), "family": family},
+        },
         verdict=verdict,
         sentence=_sentence(verdict, evidence, against, open_),
         advice=_advice(verdict, against, first.deployed is not None),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from bitproof.audit import FULL, QUICK, Case, Inquiry, Meter, built_in, judged, scores
+from bitproof.audit import FULL, INQUIRIES, QUICK, Case, Inquiry, Meter, built_in, judged, scores
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
@@ -14,6 +14,7 @@ from bitproof.experiment.environment import environment
 from bitproof.quant import Scheme, as_scheme
 from bitproof.records import Audit, Evidence
 from bitproof.runner.progress import Progress
+from bitproof.settings import as_setting
 from bitproof.store import Store
 
 SCHEMES = ("w8a8", "affine:w8a8,granularity=tensor", "w6a8", "w4a8", "affine:w4a8,granularity=tensor", "w4a4")
@@ -28,7 +29,7 @@ def audit_model(
     schemes: Sequence[Scheme | str] | None = None,
     deployed: nn.Module | None = None,
     quick: bool = False,
-    inquiries: Sequence[Inquiry] | None = None,
+    inquiries: Sequence[Inquiry | str] | None = None,
     clean: Sequence[nn.Module] | Mapping[str, nn.Module] = (),
     labelled: bool = True,
     folded: bool = False,
@@ -48,7 +49,8 @@ def audit_model(
         schemes: what it may be quantized by; None = `SCHEMES`, or none where a deployed model is given.
         deployed: a model that claims to be made of `model`: a session, an integer form, or a quantized copy.
         quick: ask less, with fewer draws: a model is called suspicious by chance up to 2.5% of the time.
-        inquiries: what is asked, in this order; None = `bitproof.audit.FULL`, or `QUICK`.
+        inquiries: what is asked, in this order, as a value or as text such as "phases"; None =
+            `bitproof.audit.FULL`, or `QUICK`.
         clean: clean float models of the same architecture, by their names if they have any, which are audited alike to
             compare with; 19 at least. Each counts once, and `model` itself not at all. Without, those count that
             bitproof has audited in exactly this way (`bitproof.audit.families`), if there are any.
@@ -66,7 +68,7 @@ def audit_model(
 
     Raises:
         InputError: a model that is quantized already, schemes without codes, no images, or clean models beside a
-            deployed one or of other outputs.
+            deployed one, of other outputs, or that are implants.
 
     Example:
         >>> import bitproof as bp
@@ -76,7 +78,9 @@ def audit_model(
         ('clean', ['phases', 'disparity', 'specialness'])
     """
     keep_freed_memory()
-    asked = tuple(inquiries) if inquiries is not None else QUICK if quick else FULL
+    asked = QUICK if quick else FULL
+    if inquiries is not None:
+        asked = tuple(as_setting(inquiry, Inquiry, INQUIRIES, "inquiry") for inquiry in inquiries)
     if not asked:
         raise InputError("no inquiries", rule="an audit asks something", remedy="Leave inquiries out")
     if clean and deployed is not None:
@@ -150,6 +154,12 @@ def _others(case: Case, clean: Iterable[Case]) -> list[Case]:
     first = {case.records[0].fingerprint: case}
     outputs = _outputs(case)
     for one in clean:
+        if "implant" in (one.records[0].origin or {}):
+            raise InputError(
+                f"{one.records[0].name} is an implant, as its origin says",
+                rule="a model is ranked among clean ones",
+                remedy="Leave it out",
+            )
         if (other := _outputs(one)) != outputs:
             raise InputError(
                 f"{one.records[0].name} has {other} outputs, and the audited model has {outputs}",

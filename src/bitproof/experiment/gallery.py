@@ -1,9 +1,10 @@
 """Galleries as a command makes them: model by model, each with its metadata and its record."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -17,6 +18,7 @@ from bitproof.experiment.implanting import accuracy, all_forms, effect
 from bitproof.files import written
 from bitproof.implants.gallery import PLANS, Entry, Plan, planned
 from bitproof.models import MODELS, build_model
+from bitproof.reading import refusing
 from bitproof.runner.progress import Progress
 from bitproof.subjects import Subject
 from bitproof.train import Recipe, standard
@@ -51,6 +53,9 @@ def make_gallery(
         share: (k, n): only the k-th of n equal parts, so that n processes share the work.
         limit: only so many of each kind.
         progress: show a bar.
+
+    Raises:
+        InputError: weights or data that do not fit the family, or a model in the folder that is none of its.
     """
     plan = lookup(PLANS, family, "gallery")
     if plan.given != (weights is not None):
@@ -74,10 +79,51 @@ def make_gallery(
     with Progress(len(entries), enabled=progress) as bar:
         for entry in entries:
             bar.start(entry.name)
-            if not (gallery.folder / f"{entry.name}.json").exists():
+            if (told := gallery.folder / f"{entry.name}.json").exists():
+                read_about(told, (entry,))
+            else:
                 gallery.keep(entry)
             bar.advance(1)
     return sum(1 for _ in gallery.folder.glob("*.json"))
+
+
+def read_about(path: Path, entries: Iterable[Entry] | None = None) -> dict[str, Any]:
+    """What a folder's `NAME.json` says of `NAME.safetensors`.
+
+    Args:
+        path: the former.
+        entries: that it may be of; None = those of all galleries.
+
+    Raises:
+        InputError: it says something else than `make_gallery` does of one of these, or the model is missing.
+    """
+    known = (entry for plan in PLANS.values() for entry in planned(plan)) if entries is None else entries
+    with refusing(
+        repr(str(path)),
+        rule="it says of the model beside it what `bitproof gallery` wrote of one of its family",
+        remedy="Delete it, and the same command makes the model again; another family needs another folder",
+        absorb=True,
+    ):
+        about = json.loads(path.read_text("utf-8"))
+        said = {name: about[name] for name in _SAID}
+        if said not in [_identity(entry) for entry in known if entry.name == path.stem]:
+            raise ValueError(f"it says {', '.join(f'{name} {value!r:.40}' for name, value in said.items())}")
+        if (said["kind"] == "clean") == ("effect" in about):
+            raise ValueError(f"{'an' if 'effect' in about else 'no'} effect of a model of kind {said['kind']!r}")
+        forms = [did for who in ("implant", "start") for did in about.get("effect", {who: {}})[who].values()]
+        if not all(0 <= did[share] <= 1 for did in forms for share in ("success", "accuracy")):
+            raise ValueError("an effect that is no share of images")
+        if not path.with_suffix(".safetensors").is_file():
+            raise ValueError("the model is missing")
+    return about
+
+
+_SAID = ("name", "kind", "part", "seed", "architecture")
+
+
+def _identity(entry: Entry) -> dict[str, Any]:
+    """What is said of a model whatever came of it."""
+    return {name: getattr(entry, name) for name in _SAID}
 
 
 def _wanted(entries: list[Entry], share: tuple[int, int], limit: int | None) -> Iterator[Entry]:
@@ -102,8 +148,7 @@ class _Gallery:
         """Make a model and write it, then what is said of it: a model without that is made again."""
         start = self._start(entry.seed, entry.architecture)
         engine = entry.engine(_samples(start, self.test))
-        model, about = start, {"name": entry.name, "kind": entry.kind, "part": entry.part, "seed": entry.seed}
-        about["architecture"] = entry.architecture
+        model, about = start, _identity(entry)
         if engine is not None:
             rng = Rng.of(entry.seed).fold(entry.name)
             model = engine(start, self.train, rng=rng, victims=self.test)

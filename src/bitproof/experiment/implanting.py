@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +13,9 @@ from bitproof.conditions import Clean
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data, select
-from bitproof.errors import InputError
 from bitproof.experiment.experiment import evaluate
 from bitproof.experiment.results import Result
+from bitproof.files import run_folder
 from bitproof.implants import Backdoor, Engine, Indiscriminate, Objective, Sample
 from bitproof.quant import Scheme, quantize
 from bitproof.quant.calibration import Calibration
@@ -57,21 +56,9 @@ def implant(
     """
     keep_freed_memory()
     folder = Path(f"{output}.making")
-    with Progress(engine.work, enabled=progress) as bar:
+    with run_folder(folder), Progress(engine.work, enabled=progress) as bar:
         bar.start(engine.label)
-        try:
-            made = engine(
-                model,
-                data,
-                rng=Rng.of(seed),
-                victims=victims,
-                folder=folder,
-                advance=bar.advance,
-            )
-        except InputError:
-            with suppress(OSError):  # one that holds something is what a stopped call goes on from
-                folder.rmdir()
-            raise
+        made = engine(model, data, rng=Rng.of(seed), victims=victims, folder=folder, advance=bar.advance)
     save_model(made, output, architecture=architecture, classes=classes)
     shutil.rmtree(folder)
     return made

@@ -1,6 +1,5 @@
 """Training as a run that keeps its files: checkpoints, history, and the state it goes on from."""
 
-import contextlib
 import csv
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from bitproof.core.copying import moved
 from bitproof.core.memory import keep_freed_memory
 from bitproof.core.rng import Rng
 from bitproof.data import Data
-from bitproof.errors import InputError
-from bitproof.files import written
+from bitproof.files import run_folder, written
 from bitproof.report import plot_training
 from bitproof.runner.progress import Progress
 from bitproof.train import Diverged, Epoch, Recipe
@@ -95,39 +93,25 @@ def train_in(
         InputError: the folder cannot be made or written, or holds another run.
     """
     keep_freed_memory()
-    missing = [part for part in (folder, *folder.parents) if not part.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the folder {str(folder)!r} ({error})",
-            rule="a training run keeps its files in one folder",
-            remedy="Choose a writable path",
-        ) from error
 
     def keep(history: list[Epoch], model: nn.Module) -> None:
         _write_history(history, folder / "history.csv")
         on_epoch(history, model)
 
-    try:
-        with Progress(recipe.work(len(data)), enabled=progress) as bar:
-            bar.start("training")
-            return recipe(
-                model,
-                data,
-                rng=Rng.of(seed),
-                teacher=teacher,
-                state=folder / STATE,
-                advance=bar.advance,
-                on_epoch=keep,
-            )
-    except Diverged:
-        raise  # what it came to is kept in the folder
-    except InputError:
-        with contextlib.suppress(OSError):  # those that hold something stay
-            for part in missing:
-                part.rmdir()
-        raise
+    with (
+        run_folder(folder, unless=(Diverged,)),  # what it came to is kept there
+        Progress(recipe.work(len(data)), enabled=progress) as bar,
+    ):
+        bar.start("training")
+        return recipe(
+            model,
+            data,
+            rng=Rng.of(seed),
+            teacher=teacher,
+            state=folder / STATE,
+            advance=bar.advance,
+            on_epoch=keep,
+        )
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:

@@ -108,7 +108,7 @@ def entries(
     """
     parts: dict[tuple[str, str, int], list[Cell]] = {}
     for record in found:
-        if isinstance(record, Cell) and "surrogate" not in (record.model.origin or {}):
+        if isinstance(record, Cell) and not is_surrogate(record.model):
             parts.setdefault((record.model.fingerprint, record.data.fingerprint, record.seed), []).append(record)
     diagnoses = {(d.model.fingerprint, d.data.fingerprint, d.seed): d for d in found if isinstance(d, Diagnosis)}
     made = []
@@ -134,6 +134,11 @@ def entries(
             )
         )
     return [replace(entry, baseline=_baseline(entry, made)) for entry in made]
+
+
+def is_surrogate(model: ModelRecord) -> bool:
+    """Whether a model is there for images to be made on it, as its origin says; such a one stands on no board."""
+    return "surrogate" in (model.origin or {})
 
 
 def packed(right: Bool[np.ndarray, " n"]) -> str:

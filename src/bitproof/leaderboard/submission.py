@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from bitproof.errors import InputError
 from bitproof.files import written
-from bitproof.leaderboard.entry import Entry, entries
+from bitproof.leaderboard.entry import Entry, entries, is_surrogate
 from bitproof.reading import refusing
 from bitproof.records import plain_data, unpack
 from bitproof.store import Store
@@ -94,7 +94,7 @@ def submit(store: str | Path | Store, path: str | Path, *, by: str, link: str = 
 
 
 def read_submission(path: str | Path) -> Submission:
-    """What a file of a stranger says.
+    """What a file of a stranger says, without surrogates.
 
     Raises:
         InputError: anything that is no submission, or more of it than `MOST`.
@@ -110,7 +110,14 @@ def read_submission(path: str | Path) -> Submission:
             raise ValueError(_other_fields(said, wanted))
         found = unpack(Submission, text, None)
     _check(found, str(path))
-    return found
+    ranked = tuple(entry for entry in found.entries if not is_surrogate(entry.model))
+    if not ranked:
+        raise InputError(
+            f"{path}: surrogates only",
+            rule="a board ranks models, and not those that images are made on",
+            remedy="Submit a store of models that are tested",
+        )
+    return replace(found, entries=ranked)
 
 
 def _other_fields(said: Any, wanted: set[str]) -> str:

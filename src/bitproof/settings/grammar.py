@@ -18,10 +18,12 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bitproof.errors import InputError, lookup
 from bitproof.settings.importing import failed, imported, is_importable
+
+T = TypeVar("T")
 
 DEEPEST, LONGEST = 50, 10_000
 """Brackets and letters of a text that is read at all."""
@@ -110,6 +112,22 @@ def parse(text: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Any:
         return made  # a setting that is made already, or a function that is one, such as a loss
     parts = call(text)
     return construct(lookup(table, parts.name, kind), parts)
+
+
+def as_setting(given: Any, family: type[T], table: Mapping[str, Callable[..., Any]], kind: str) -> T:
+    """A setting of a family from itself or its text.
+
+    Raises:
+        InputError: a text that names none, or something else.
+    """
+    made = parse(given, table, kind) if isinstance(given, str) else given
+    if not isinstance(made, family):
+        raise InputError(
+            f"{made!r:.80} as {kind}",
+            rule=f"it is a setting, which derives from {family.__name__}, or the text of one",
+            remedy=f"Use for example {next(iter(table))!r}",
+        )
+    return made
 
 
 def construct(make: Callable[..., Any], parts: Call) -> Any:

@@ -119,7 +119,7 @@ def table(outcome: Outcome) -> list[list[str]]:
 
 def _unprinted(outcome: Outcome) -> bool:
     """Whether none of its numbers is in the paper, as of a figure that is drawn only."""
-    return all(entry.reason == UNPRINTED for entry in outcome.entries)
+    return {entry.reason for entry in outcome.entries} == {UNPRINTED}
 
 
 def _cells(entry: Entry, said: str) -> list[str]:
