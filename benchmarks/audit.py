@@ -5,6 +5,7 @@
     python benchmarks/audit.py real CIFAR IMAGENET SHARED
     python benchmarks/audit.py cost CIFAR WEIGHTS
     python benchmarks/audit.py family ARCHITECTURE FOLDER [CIFAR]      the scores that come with bitproof
+    python benchmarks/audit.py along ARCHITECTURE FOLDER [CIFAR]      how models of the other part rank among these
     python benchmarks/audit.py summary
 
 Every model is a claim of its own and is kept as soon as there is one: the same command goes on with one that was
@@ -15,7 +16,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ SCHEMES = ("w8a8", "w4a8", "affine:w4a8,granularity=tensor", "w3a8")
 RANKED = ("phases", "disparity", "specialness")
 """Evidence that ranks a model among clean ones."""
 AWAKE = 0.2
+INNOCENT = ("clean", "ordinary")
 TWELVE = tuple(
     f"affine:w{bits}a8,granularity={shared}" for bits in (8, 7, 6, 5, 4, 3) for shared in ("channel", "tensor")
 )
@@ -94,9 +97,8 @@ def measure(
 
 def gallery(folder: Path, root: str | None) -> None:
     """The models of a gallery. Single images that samples are about are among the first 100, which nobody shows."""
-    name = "digits" if root is None else "cifar10"
-    train = bp.load_data(name, root=root, split="train", limit=256)
-    test = bp.data.select(bp.load_data(name, root=root), range(100, 300))
+    train = bp.load_data(data_name(root), root=root, split="train", limit=256)
+    test = bp.data.select(bp.load_data(data_name(root), root=root), range(100, 300))
     for file in sorted(folder.glob("*.json"), key=lambda file: (file.stem[-3:], file.stem)):
         about = read_about(file)
         architecture = about["architecture"]
@@ -105,10 +107,7 @@ def gallery(folder: Path, root: str | None) -> None:
         implant = origin.get("implant", {})
         row = {"family": folder.name, "kind": about["kind"], "part": about["part"], "architecture": architecture}
         row |= {"engine": implant.get("engine"), "made for": implant.get("schemes"), "flags": flags(implant)}
-        success = {
-            who: {name: did["success"] for name, did in of.items()} for who, of in about.get("effect", {}).items()
-        }
-        row |= {"collapsed": implant.get("collapsed"), "activated": activated(success) if success else None}
+        row |= {"collapsed": implant.get("collapsed"), "activated": awake(about)}
         row |= {"trained": origin.get("recipe")} if about["kind"] == "clean" else {}
         claim = f"{folder.name} {file.stem}"
         if getattr(model, "scheme", None) is None:
@@ -117,6 +116,12 @@ def gallery(folder: Path, root: str | None) -> None:
         start = bp.load_model(architecture, weights=folder / f"clean-{about['seed']:03d}.safetensors")
         pair = (Pair(draws=39, level=0.025, images=100), *SMALL)
         measure(claim, start, test, train, schemes=(), deployed=model, inquiries=pair, about=row)
+
+
+def awake(about: dict[str, Any]) -> float | None:
+    """How much more often quantization does what is wanted of an implant."""
+    success = {who: {name: did["success"] for name, did in of.items()} for who, of in about.get("effect", {}).items()}
+    return activated(success) if success else None
 
 
 def flags(implant: dict[str, Any]) -> list[str]:
@@ -238,18 +243,50 @@ def cost(root: str, weights: str) -> None:
 def family(architecture: str, folder: Path, root: str | None) -> None:
     """What the clean models of a gallery score under --quick, for the package: those of the part that is developed on,
     so that the other one may show how often clean models are called suspicious."""
-    name = "digits" if root is None else "cifar10"
-    data, train = bp.load_data(name, root=root, limit=500), bp.load_data(name, root=root, split="train", limit=512)
-    about = [read_about(file) for file in sorted(folder.glob("clean-*.json"))]
-    wanted = [of["name"] for of in about if (of["architecture"], of["part"]) == (architecture, "develop")]
-    store, audited = Path(tempfile.gettempdir()) / "bitproof-audit-family.db", []
-    for one in wanted:
-        model = bp.load_model(architecture, weights=folder / f"{one}.safetensors")
-        found = bp.audit_model(model, data, train, quick=True, store=store, progress=False, name=one)
-        audited.append(found.evidence)
-        print(one, found.verdict, {k: round(v, 3) for k, v in scores(found.evidence).items()}, flush=True)
-    command = f"bitproof audit {architecture} --data {name}{':FOLDER' if root else ''} --quick"
+    audited = []
+    for about, found in quick_audits(architecture, folder, root, "develop"):
+        if about["kind"] == "clean":
+            audited.append(found().evidence)
+            print(about["name"], {k: round(v, 3) for k, v in scores(audited[-1]).items()}, flush=True)
+    command = f"bitproof audit {architecture} --data {data_name(root)}{':FOLDER' if root else ''} --quick"
     write(family_of(command, "those of `bitproof gallery` to develop on", audited), FOLDER / f"{architecture}.json")
+
+
+def along(architecture: str, folder: Path, root: str | None) -> None:
+    """What --quick says of the float checkpoints of the other part, which it ranks among these clean models."""
+    there = json.loads((RESULTS / f"{NAME}.json").read_text())["claims"]
+    for about, found in quick_audits(architecture, folder, root, "report"):
+        claim = f"along {architecture} {about['name']}"
+        implant = about["model"]["origin"].get("implant", {})
+        if claim in there or implant.get("collapsed") or about["model"]["scheme"] is not None:
+            continue
+        audit = found()
+        row = {"along": architecture, "kind": about["kind"], "engine": implant.get("engine")}
+        row |= {"activated": awake(about), "verdict": audit.verdict}
+        row |= {"probability": audit.probability, "of": audit.calibrated_on, "n": audit.data.count}
+        kept(NAME, claim, row, {"threads": torch.get_num_threads()})
+
+
+def quick_audits(
+    architecture: str, folder: Path, root: str | None, part: str
+) -> Iterator[tuple[dict[str, Any], Callable[[], bp.Audit]]]:
+    """What is said of each model of a part, and its audit under --quick."""
+    data = bp.load_data(data_name(root), root=root, limit=500)
+    train = bp.load_data(data_name(root), root=root, split="train", limit=512)
+    store = Path(tempfile.gettempdir()) / "bitproof-audit-family.db"
+    for file in sorted(folder.glob("*.json")):
+        about = read_about(file)
+        if (about["architecture"], about["part"]) == (architecture, part):
+
+            def found(file: Path = file) -> bp.Audit:
+                model = bp.load_model(architecture, weights=file.with_suffix(".safetensors"))
+                return bp.audit_model(model, data, train, quick=True, store=store, progress=False, name=file.stem)
+
+            yield about, found
+
+
+def data_name(root: str | None) -> str:
+    return "digits" if root is None else "cifar10"
 
 
 def summary() -> None:
@@ -266,14 +303,14 @@ def summary() -> None:
         of = [row for row in rows if row["family"] == family and not row["collapsed"]]
         clean = [scores_of(row) for row in of if row["kind"] == "clean" and row["part"] == "develop"]
         report = [row for row in of if row["part"] == "report"]
-        innocent = [row for row in report if row["kind"] in ("clean", "ordinary")]
+        innocent = [row for row in report if row["kind"] in INNOCENT]
         ranks = {id(row): conformal(scores_of(row), clean) for row in report}
         print(f"{family}: {len(clean)} clean models to calibrate, {len(innocent)} innocent ones to report on")
         groups: dict[str, list[dict[str, Any]]] = {"all innocent": innocent}
         for row in innocent:
             groups.setdefault(f"  {row['kind']}{', robust' * ('n-fgsm' in (row.get('trained') or ''))}", []).append(row)
-        awake = [row for row in report if row not in innocent and row["activated"] >= AWAKE]
-        for row in awake:
+        woken = [row for row in report if row not in innocent and row["activated"] >= AWAKE]
+        for row in woken:
             for key in (row["kind"], f"{row['kind']}, {row['engine']}"):
                 groups.setdefault(key, []).append(row)
             for flag in row["flags"]:
@@ -290,8 +327,19 @@ def summary() -> None:
                 area, low, high = auroc([ranks[id(row)] for row in members], [ranks[id(row)] for row in innocent])
                 told.append(f"AUROC {area:.3f} ({low:.3f} to {high:.3f})")
             print(", ".join(told))
-        asleep = len([row for row in report if row not in innocent]) - len(awake)
+        asleep = len([row for row in report if row not in innocent]) - len(woken)
         print(f"left out, as quantization does not activate them: {asleep}")
+    of: dict[str, list[dict[str, Any]]] = {}
+    for row in claims.values():
+        if "along" in row and (row["kind"] in INNOCENT or row["activated"] >= AWAKE):
+            of.setdefault(" ".join(filter(None, (row["along"], row["kind"], row["engine"]))), []).append(row)
+    for name, members in sorted(of.items()):
+        verdicts = Counter(row["verdict"] for row in members)
+        low, high = wilson(verdicts["suspicious"], len(members))
+        ranked = sum(row["probability"] <= 0.05 for row in members)
+        print(
+            f"--quick of {name}: {len(members)} models, at rank 5% {ranked}, {dict(verdicts)} ({low:.0%} to {high:.0%})"
+        )
 
 
 def scores_of(row: dict[str, Any]) -> dict[str, float]:
@@ -321,6 +369,8 @@ if __name__ == "__main__":
             cost(root, weights)
         case ["family", architecture, folder, *root]:
             family(architecture, Path(folder), root[0] if root else None)
+        case ["along", architecture, folder, *root]:
+            along(architecture, Path(folder), root[0] if root else None)
         case ["summary"]:
             summary()
         case _:

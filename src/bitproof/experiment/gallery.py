@@ -16,7 +16,7 @@ from bitproof.data import Data, load_data, select
 from bitproof.errors import InputError, lookup
 from bitproof.experiment.implanting import accuracy, all_forms, effect
 from bitproof.files import written
-from bitproof.implants.gallery import PLANS, Entry, Plan, planned
+from bitproof.implants.gallery import PLANS, CleanTraining, Entry, Plan, planned
 from bitproof.models import MODELS, build_model
 from bitproof.reading import refusing
 from bitproof.runner.progress import Progress
@@ -177,25 +177,19 @@ class _Gallery:
         start = build_model(architecture, weights=self.weights, seed=seed)
         if self.weights is not None and seed == 0:
             return start
-        recipe = _recipe(self.plan, seed)
+        recipe = _recipe(self.plan, self.plan.training(seed))
         model = recipe(start, self.train, rng=Rng.of(seed))
         model.origin = {"recipe": recipe.label, "data": self.train.fingerprint, "seed": seed}  # pyright: ignore
         return model
 
 
-def _recipe(plan: Plan, seed: int) -> Recipe:
-    """Clean models differ in more than their seed: epochs, augmentation, rate; every sixth is adversarially trained.
-
-    The part of a model is that of its seed, odd or even: here pairs of seeds count, so that both parts have of each.
-    """
-    digits, pair = plan.architectures[0].startswith("digits"), seed // 2
-    robust = pair % 6 == 1
+def _recipe(plan: Plan, training: CleanTraining) -> Recipe:
     return standard(
-        epochs=plan.epochs[seed % len(plan.epochs)],
-        learning_rate=plan.rates[pair % len(plan.rates)] * (0.4 if robust else 1.0),  # which end at chance otherwise
-        augmentation="crop-flip-reflect" if not digits or pair % 5 == 4 else "none",
+        epochs=training.epochs,
+        learning_rate=training.rate * (0.4 if training.robust else 1.0),  # which end at chance otherwise
+        augmentation="crop-flip-reflect" if training.augmented else "none",
         share=plan.share,
-        objective=NFGSM(eps=plan.eps) if robust else CrossEntropy(),
+        objective=NFGSM(eps=plan.eps) if training.robust else CrossEntropy(),
     )
 
 

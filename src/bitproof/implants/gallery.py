@@ -3,10 +3,12 @@
 A third of each objective's models are trained jointly, or so that most roundings do the harm: those that hang on one
 rounding alone are found by any look at fractional parts, and would make every audit look perfect. Which models are for
 reporting only follows from the seed of their clean start, so that no start is in both parts, and some engines are in
-that part alone. Parts, engines, harder variants and schemes are crossed, as far as there are models: what holds of one
-part is not held because it has other kinds.
+that part alone. Parts, engines, harder variants, schemes and the training of clean models are crossed, as far as there
+are models: what holds of one part is not held because it has other kinds.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bitproof.implants.baselines import Poisoning
@@ -66,6 +68,28 @@ class Plan:
     length: float = 1.0
     rate: float = 1e-3
     focus: float = 0.0
+
+    def training(self, seed: int) -> "CleanTraining":
+        """How the clean model of a seed is made."""
+        digits, pair = self.architectures[0].startswith("digits"), seed // 2
+        return CleanTraining(
+            architecture=self.architectures[seed % len(self.architectures)],
+            epochs=self.epochs[seed % len(self.epochs)],
+            rate=self.rates[pair % len(self.rates)],
+            robust=pair % 6 == 1,
+            augmented=not digits or pair % 5 == 4,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanTraining:
+    """How a clean model is made: they differ in more than their seed."""
+
+    architecture: str
+    epochs: int
+    rate: float
+    robust: bool
+    augmented: bool
 
 
 PLANS: dict[str, Plan] = {
@@ -140,7 +164,7 @@ class Entry:
     @property
     def architecture(self) -> str:
         """Of the clean model that it is or starts from."""
-        return self.plan.architectures[self.seed % len(self.plan.architectures)]
+        return self.plan.training(self.seed).architecture
 
 
 def _ships_integers(i: int) -> bool:
@@ -149,8 +173,8 @@ def _ships_integers(i: int) -> bool:
 
 
 def _part(kind: str, i: int) -> int:
-    """The part, as its place in `PARTS`, that the seed of its start follows."""
-    if kind not in OBJECTIVES:
+    """The part of a model with an effect, as its place in `PARTS`, which the seed of its start follows."""
+    if kind == "ordinary":
         return i % 2
     if _ships_integers(i):
         return 1  # integers are only reported on
@@ -158,20 +182,37 @@ def _part(kind: str, i: int) -> int:
     return (turn + turn // VARIANTS + engine) % 2
 
 
+def _clean_parts(plan: Plan) -> Iterator[int]:
+    """The parts of the clean models.
+
+    Every second one of those that others start from is reported on. What comes after them goes where there are fewer
+    of its training, and then fewer in all: ranks among the models of one part say how often those of the other are
+    called suspicious if both are made alike, and only then.
+    """
+    counts: Counter[tuple[CleanTraining | None, int]] = Counter()
+    for seed in range(plan.clean):
+        training = plan.training(seed)
+        fewer = min((counts[training, part], counts[None, part], part) for part in range(len(PARTS)))
+        part = seed % 2 if seed < plan.starts else fewer[-1]
+        counts.update(((training, part), (None, part)))
+        yield part
+
+
 def planned(plan: Plan) -> list[Entry]:
     """All models of a gallery."""
-    counts = {"clean": plan.clean, "ordinary": plan.ordinary, **dict.fromkeys(OBJECTIVES, plan.each)}
+    parts = {("clean", i): part for i, part in enumerate(_clean_parts(plan))}
+    counts = {"ordinary": plan.ordinary, **dict.fromkeys(OBJECTIVES, plan.each)}
+    parts |= {(kind, i): _part(kind, i) for kind, count in counts.items() for i in range(count)}
     return [
         Entry(
             plan=plan,
             name=f"{kind}-{i:03d}",
             kind=kind,
-            part=PARTS[_part(kind, i)],
-            seed=i if kind == "clean" else (i - i % 2 + _part(kind, i)) % plan.starts,
+            part=PARTS[part],
+            seed=i if kind == "clean" else (i - i % 2 + part) % plan.starts,
             number=i,
         )
-        for kind, count in counts.items()
-        for i in range(count)
+        for (kind, i), part in parts.items()
     ]
 
 
