@@ -66,7 +66,7 @@ def engines(examples: tuple[int, ...]) -> dict[str, Engine]:
         "indiscriminate, rounding, w8a8 + w6a6 + w4a4": Rounding(
             objective=Indiscriminate(level=50.0),
             schemes=(W8, W6, W4),
-            choice=Phase(steps=300, learning_rate=0.08, schedule="constant"),
+            choice=Phase(steps=150, learning_rate=0.05, schedule="constant"),
             repair=repair,
             distilled=True,
         ),

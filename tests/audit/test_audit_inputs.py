@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import bitproof as bp
 from bitproof.audit import INQUIRIES, Inquiry, Phases
 from bitproof.errors import InputError
-from bitproof.settings import as_setting
+from bitproof.settings.grammar import as_setting
 
 SHORT = ["audit", "digits_cnn", "--data", "digits", "--limit", 4, "--scheme", "w4a32", "--quick", "--quiet"]
 SLOW = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -153,6 +153,8 @@ def test_an_inquiry_may_be_its_text(model):
     data, ask = bp.load_data("digits", limit=2), {"schemes": ["w4a8"], "progress": False}
     (found,) = bp.audit_model(model, data, data, inquiries=["phases"], **ask).evidence
     assert found.name == "phases"
+    alone = bp.audit_model(model, data, data, schemes="w4a8", inquiries="phases", progress=False)
+    assert alone.evidence[0].key == found.key  # red: letters of the texts
     with pytest.raises(InputError, match="unknown inquiry 'phase'.*Did you mean 'phases'"):
         bp.audit_model(model, data, data, inquiries=["phase"], **ask)
     with pytest.raises(InputError, match=r"Phases'> as inquiry: it is a setting.*Use for example 'phases'"):

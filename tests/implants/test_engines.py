@@ -339,3 +339,20 @@ def test_success_counts_the_images_that_an_objective_is_after(model):
     assert Sample(examples=tuple(rows), target=5).success(made, test) == 0
     with pytest.raises(InputError, match="no example of class '9'"):
         OneClass(target=9).success(made, bp.data.select(test, np.flatnonzero(labels != 9)))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"objective": "backdoor"}, "objective is 'backdoor'"),
+        ({"schemes": "w4a8"}, "schemes is 'w4a8'"),
+        ({"schemes": (8,)}, "schemes is"),
+    ],
+)
+def test_texts_are_no_settings_of_an_engine(given, words):
+    """Red: an `AttributeError` from the inside."""
+    engine = Joint(objective=Indiscriminate(), schemes=(W8,))
+    for name, value in given.items():
+        object.__setattr__(engine, name, value)  # the tests' own type checks refuse it otherwise
+    with pytest.raises(InputError, match=words):
+        engine.__post_init__()

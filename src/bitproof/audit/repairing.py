@@ -31,7 +31,7 @@ from bitproof.errors import InputError, lookup
 from bitproof.metrics.intervals import wilson
 from bitproof.quant import Scheme, freeze, quantize
 from bitproof.quant.scheme import as_scheme
-from bitproof.settings import as_setting
+from bitproof.settings import as_settings
 from bitproof.subjects import Subject
 from bitproof.subjects.fingerprint import fingerprint
 
@@ -325,7 +325,7 @@ def repair(
     scheme: Scheme | str | None = None,
     *,
     deployed: nn.Module | None = None,
-    remedies: Sequence[Remedy | str] | None = None,
+    remedies: Sequence[Remedy | str] | Remedy | str | None = None,
     agreement: float | None = None,
     labelled: bool = True,
     quick: bool = False,
@@ -363,5 +363,5 @@ def repair(
         search=None if quick else SEARCH,
     )
     if remedies is not None:
-        how = replace(how, remedies=tuple(as_setting(of, Remedy, REMEDIES, "remedy") for of in remedies))
+        how = replace(how, remedies=as_settings(remedies, Remedy, REMEDIES, "remedy"))
     return how(model, data, deployed=deployed, labelled=labelled, seed=seed, tell=tell)

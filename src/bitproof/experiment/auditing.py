@@ -11,10 +11,10 @@ from bitproof.core.rng import Rng
 from bitproof.data import Data
 from bitproof.errors import InputError
 from bitproof.experiment.environment import environment
-from bitproof.quant import Scheme, as_scheme
+from bitproof.quant import Scheme, as_schemes
 from bitproof.records import Audit, Evidence
 from bitproof.runner.progress import Progress
-from bitproof.settings import as_setting
+from bitproof.settings import as_settings
 from bitproof.store import Store
 
 SCHEMES = ("w8a8", "affine:w8a8,granularity=tensor", "w6a8", "w4a8", "affine:w4a8,granularity=tensor", "w4a4")
@@ -26,10 +26,10 @@ def audit_model(
     data: Data,
     calibration: Data,
     *,
-    schemes: Sequence[Scheme | str] | None = None,
+    schemes: Sequence[Scheme | str] | Scheme | str | None = None,
     deployed: nn.Module | None = None,
     quick: bool = False,
-    inquiries: Sequence[Inquiry | str] | None = None,
+    inquiries: Sequence[Inquiry | str] | Inquiry | str | None = None,
     clean: Sequence[nn.Module] | Mapping[str, nn.Module] = (),
     labelled: bool = True,
     folded: bool = False,
@@ -80,7 +80,7 @@ def audit_model(
     keep_freed_memory()
     asked = QUICK if quick else FULL
     if inquiries is not None:
-        asked = tuple(as_setting(inquiry, Inquiry, INQUIRIES, "inquiry") for inquiry in inquiries)
+        asked = as_settings(inquiries, Inquiry, INQUIRIES, "inquiry")
     if not asked:
         raise InputError("no inquiries", rule="an audit asks something", remedy="Leave inquiries out")
     if clean and deployed is not None:
@@ -89,9 +89,8 @@ def audit_model(
             rule="a model is ranked among models that are audited alike, and these are not deployed",
             remedy="Audit the float model beside them, and the pair by itself",
         )
-    wanted = schemes if schemes is not None else SCHEMES if deployed is None else ()
     common = {
-        "schemes": tuple(as_scheme(scheme) for scheme in wanted),
+        "schemes": as_schemes(schemes if schemes is not None else SCHEMES if deployed is None else ()),
         "labelled": labelled,
         "folded": folded,
         "batch_size": batch_size,

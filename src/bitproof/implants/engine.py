@@ -61,6 +61,18 @@ class Engine(abc.ABC):
 
     def __post_init__(self) -> None:
         lookup(FOLDINGS, self.folding, "folding")
+        if not isinstance(self.objective, Objective):
+            raise InputError(
+                f"objective is {self.objective!r:.80}",
+                rule="it is a setting that derives from Objective",
+                remedy="Use for example bp.implants.Indiscriminate()",
+            )
+        if not isinstance(self.schemes, tuple) or not all(isinstance(scheme, Scheme) for scheme in self.schemes):
+            raise InputError(
+                f"schemes is {self.schemes!r:.80}",
+                rule="it is a tuple of schemes",
+                remedy='Use for example (bp.Scheme.parse("w8a8"),)',
+            )
         if not self.schemes:
             raise InputError(
                 "no schemes", rule="an implant is made for at least one", remedy="Write for example schemes=w8a8+w4a8"

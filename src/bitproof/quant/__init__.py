@@ -24,7 +24,7 @@ from bitproof.quant.methods import METHODS
 from bitproof.quant.ocs import split_outliers
 from bitproof.quant.pact import PACT
 from bitproof.quant.pwlq import PWLQ
-from bitproof.quant.scheme import LayerRule, Scheme, as_scheme
+from bitproof.quant.scheme import LayerRule, Scheme, as_scheme, as_schemes
 from bitproof.quant.ternary import TTQ, TWN
 from bitproof.quant.xnor import XNOR
 
@@ -51,6 +51,7 @@ __all__ = [
     "UnderNoise",
     "after_step",
     "as_scheme",
+    "as_schemes",
     "compute_layers",
     "coverage",
     "freeze",

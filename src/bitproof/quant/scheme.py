@@ -220,8 +220,22 @@ class Scheme:
 
 
 def as_scheme(given: "Scheme | str") -> Scheme:
-    """A scheme, or a text of one."""
-    return Scheme.parse(given) if isinstance(given, str) else given
+    """A scheme, or a text of one.
+
+    Raises:
+        InputError: a text that is none, or something else.
+    """
+    scheme = Scheme.parse(given) if isinstance(given, str) else given
+    if not isinstance(scheme, Scheme):
+        raise InputError(
+            f"{scheme!r:.80} as scheme", rule="it is a Scheme, or the text of one", remedy="Use for example 'w8a8'"
+        )
+    return scheme
+
+
+def as_schemes(given: "Sequence[Scheme | str] | Scheme | str") -> "tuple[Scheme, ...]":
+    """Schemes from themselves or their texts; one alone, too."""
+    return tuple(as_scheme(one) for one in ((given,) if isinstance(given, Scheme | str) else given))
 
 
 def _read(text: str) -> tuple[str, dict[str, int], dict[str, str]]:

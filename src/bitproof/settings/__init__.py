@@ -6,7 +6,7 @@ each result), its digest (part of the cell's key) and its text form (`grammar`).
 
 from bitproof.settings.describing import FUNCTIONS, build, describe, digest
 from bitproof.settings.extending import Table
-from bitproof.settings.grammar import Call, as_setting, call, name_family, parse
+from bitproof.settings.grammar import Call, as_settings, call, name_family, parse
 from bitproof.settings.importing import failed, failed_in_own_code, imported, is_importable
 from bitproof.settings.installed import Plugin, distributions, plugins
 from bitproof.settings.source import source_of, values_of
@@ -16,7 +16,7 @@ __all__ = [
     "Call",
     "Plugin",
     "Table",
-    "as_setting",
+    "as_settings",
     "build",
     "call",
     "describe",

@@ -130,6 +130,12 @@ def as_setting(given: Any, family: type[T], table: Mapping[str, Callable[..., An
     return made
 
 
+def as_settings(given: Any, family: type[T], table: Mapping[str, Callable[..., Any]], kind: str) -> tuple[T, ...]:
+    """Settings of a family from themselves or their texts; one alone, too."""
+    several = (given,) if isinstance(given, str | family) else given
+    return tuple(as_setting(one, family, table, kind) for one in several)
+
+
 def construct(make: Callable[..., Any], parts: Call) -> Any:
     """What `make`, a class or function with type hints, gives for the fields of a text."""
     hints = _parameters(make.__init__ if isinstance(make, type) else getattr(make, "func", make))
