@@ -27,6 +27,24 @@ def test_relu1_at_one_bit_by_hand():
     assert gradient(BoundedActivations(1, 1.0), x).tolist() == [0, 1, 1, 0]
 
 
+@pytest.mark.parametrize("bits", [1, 2, 8])
+@pytest.mark.parametrize("bound", [1.0, 6.0])
+def test_the_ends_of_the_range_have_a_gradient(bits, bound):
+    """Black and white pixels, and what a ReLU lets through, are not masked."""
+    x = T([-0.01, 0.0, bound, 1.01 * bound])
+    assert gradient(BoundedActivations(bits, bound), x).tolist() == [0, 1, 1, 0]
+    several = x.repeat(2, 3, 5, 1)  # of other strides too
+    assert gradient(BoundedActivations(bits, bound), several.transpose(1, 2)).sum() == 2 * 2 * 3 * 5
+
+
+def test_second_derivatives_go_through_the_rounding():
+    weight = T(0.5, requires_grad=True)
+    x = T([0.2, 0.7, 3.0])
+    (first,) = torch.autograd.grad((BoundedActivations(4, 1.0)(weight * x) * x).sum(), weight, create_graph=True)
+    assert first.item() == pytest.approx(0.2**2 + 0.7**2)
+    assert torch.autograd.grad(first, weight, allow_unused=True)[0] in (None, 0)
+
+
 def test_tanh_by_hand():
     x = T([math.atanh(v) for v in (-0.9, -0.5, 0.1, 0.6, 0.7)])
     torch.testing.assert_close(TanhActivations(2, dynamic=False)(x), T([-1, -1 / 3, 1 / 3, 1 / 3, 1]))
