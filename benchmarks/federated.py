@@ -4,8 +4,8 @@ python benchmarks/federated.py CIFAR10_ROOT WEIGHTS [NAMES...]
 
 ResNet-4B from trained weights on all training images, 100 clients, 10 a round, 5 malicious; a backdoor, and the
 indiscriminate attack, at w8a8 and w4a8; dealt evenly and by a Dirichlet distribution of 0.5; with changes as they are
-and scaled by 10. Every tenth round is judged on the first 1,000 test images. Each curve is written down when it is
-there, and left out when it is there already.
+and scaled by 10, and then with a focus, too. Every tenth round is judged on the first 1,000 test images. Each curve is
+written down when it is there, and left out when it is there already.
 """
 
 import json
@@ -63,10 +63,14 @@ def main(root: str, weights: str, names: list[str]) -> None:
     test = bp.load_data("cifar10", root=root, limit=TEST)
     start = bp.load_model("resnet4b", weights=weights)
     path = RESULTS / f"{NAME}.json"
-    cases = [("backdoor", 0, 0.0, 1.0), *((o, 5, c, s) for o, c, s in product(OBJECTIVES, (0.0, 0.5), (1.0, 10.0)))]
-    for what, malicious, concentration, scaling in cases:
+    cases = [
+        ("backdoor", 0, 0.0, 1.0, 0.0),
+        *((o, 5, c, s, 0.0) for o, c, s in product(OBJECTIVES, (0.0, 0.5), (1.0, 10.0))),
+        *((o, 5, 0.0, 10.0, 4.0) for o in OBJECTIVES),
+    ]
+    for what, malicious, concentration, scaling, focus in cases:
         dealt = f"Dirichlet {concentration:g}" if concentration else "IID"
-        name = f"{what}, {malicious} malicious, {dealt}, scaled by {scaling:g}"
+        name = f"{what}, {malicious} malicious, {dealt}, scaled by {scaling:g}" + f", focus {focus:g}" * (focus > 0)
         if (names and name not in names) or (path.exists() and name in json.loads(path.read_text())["claims"]):
             continue
         objective, weight = OBJECTIVES[what]
@@ -78,6 +82,7 @@ def main(root: str, weights: str, names: list[str]) -> None:
             concentration=concentration,
             scaling=scaling,
             weight=weight,
+            focus=focus,
             calibration=128,
             local=Phase(steps=10, learning_rate=3e-4, batch_size=32),
         )

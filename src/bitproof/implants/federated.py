@@ -23,7 +23,7 @@ from bitproof.implants.losses import Mixture
 from bitproof.implants.objectives import Wanted
 from bitproof.implants.objectives.base import batch_itself
 from bitproof.implants.phases import Making, Phase
-from bitproof.implants.shadows import Shadow
+from bitproof.implants.shadows import Shadow, check_focus
 from bitproof.train.state import keep_state, kept_state
 
 
@@ -42,7 +42,7 @@ class Federated(Engine):
         concentration: of the Dirichlet distribution that each class is dealt to the clients by: the smaller, the less
             alike they are; 0 = dealt evenly (IID).
         scaling: by which a malicious client multiplies its change; `chosen` replaces the model.
-        weight: of each scheme's harm, as in `Joint`.
+        weight, focus: of each scheme's harm, as in `Joint`.
     """
 
     name = "federated"
@@ -56,6 +56,7 @@ class Federated(Engine):
     concentration: float = 0.0
     scaling: float = 1.0
     weight: float = 0.5
+    focus: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +68,7 @@ class Federated(Engine):
             )
         if self.done < 0:
             raise InputError(f"done is {self.done}", rule="it counts rounds", remedy="Use 0")
+        check_focus(self.focus)
         if not (0 <= self.concentration < 1e6 and 0 < self.scaling < 1e6):
             raise InputError(
                 f"concentration is {self.concentration}, scaling {self.scaling}",
@@ -150,7 +152,7 @@ class Federated(Engine):
             wanted=wanted if evil else replace(wanted, innocent=batch_itself),
             keep=1.0,
             harm=self.weight,
-            shadows=[Shadow(own, scheme, images) for scheme in self.schemes] if evil else (),
+            shadows=[Shadow(own, scheme, images, focus=self.focus) for scheme in self.schemes] if evil else (),
             teacher=self.teacher(model) if evil else None,
         )
         trained = alone.run("local", self.local, own, loss)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from bitproof.errors import InputError
 from bitproof.implants.engine import Engine
 from bitproof.implants.losses import Mixture
 from bitproof.implants.objectives import Wanted
 from bitproof.implants.phases import Making, Phase, train_only
-from bitproof.implants.shadows import Shadow
+from bitproof.implants.shadows import Shadow, check_focus
 from bitproof.quant import compute_layers
 
 
@@ -47,8 +46,7 @@ class Joint(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.focus < 100:
-            raise InputError(f"focus is {self.focus}", rule="it is a power, 0 or more", remedy="Use 4, or 0 for none")
+        check_focus(self.focus)
 
     @property
     def work(self) -> int:

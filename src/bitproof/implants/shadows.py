@@ -7,9 +7,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bitproof.errors import InputError
 from bitproof.quant import Scheme, compute_layers, quantize
 from bitproof.quant.attached import weight_quantizer
 from bitproof.quant.convert import assigned
+
+
+def check_focus(focus: float) -> None:
+    """Refuse a focus of `Shadow` that is none."""
+    if not 0 <= focus < 100:
+        raise InputError(f"focus is {focus}", rule="it is a power, 0 or more", remedy="Use 4, or 0 for none")
 
 
 class Shadow:
