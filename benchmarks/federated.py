@@ -5,7 +5,8 @@ python benchmarks/federated.py CIFAR10_ROOT WEIGHTS [NAMES...]
 ResNet-4B from trained weights on all training images, 100 clients, 10 a round, 5 malicious; a backdoor, and the
 indiscriminate attack, at w8a8 and w4a8; dealt evenly and by a Dirichlet distribution of 0.5; with changes as they are
 and scaled by 10, and then with a focus, too. Every tenth round is judged on the first 1,000 test images. Each curve is
-written down when it is there, and left out when it is there already.
+written down when it is there, and left out when it is there already. They are drawn in federated.svg, beside
+the results.
 """
 
 import json
@@ -93,5 +94,26 @@ def main(root: str, weights: str, names: list[str]) -> None:
         kept(NAME, name, claim, {"model": "resnet4b", "test": TEST, "seed": SEED, "threads": 1})
 
 
+def draw() -> None:
+    """How often what is wanted happens, over the rounds."""
+    from matplotlib.figure import Figure
+
+    claims = json.loads((RESULTS / f"{NAME}.json").read_text())["claims"]
+    rows = -(-len(claims) // 4)
+    figure = Figure(figsize=(13, 2.6 * rows), layout="constrained")
+    places = figure.subplots(rows, 4, sharey=True, squeeze=False).flat
+    for place, (name, claim) in zip(places, claims.items(), strict=False):
+        rounds = claim["success and accuracy, %"]
+        for form in ("float", *(scheme.label for scheme in SCHEMES)):
+            place.plot([at["round"] for at in rounds], [at[form][0] for at in rounds], label=form)
+        place.set_title(name.replace(", scaled", ",\nscaled"), fontsize=8)
+        place.set_ylim(0, 100)
+    figure.axes[0].legend(fontsize=8)
+    figure.supxlabel("round")
+    figure.supylabel("success, %")
+    figure.savefig(RESULTS / f"{NAME}.svg", metadata={"Date": None})
+
+
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    draw()
