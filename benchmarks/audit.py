@@ -35,7 +35,7 @@ from bitproof.experiment.gallery import read_about
 from bitproof.experiment.implanting import activated
 from bitproof.metrics import wilson
 from bitproof.settings import describe
-from common import RESULTS, kept
+from common import RESULTS, data_name, kept
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import tflite_files  # the tests' writer of such files, which needs no TensorFlow
@@ -283,10 +283,6 @@ def quick_audits(
                 return bp.audit_model(model, data, train, quick=True, store=store, progress=False, name=file.stem)
 
             yield about, found
-
-
-def data_name(root: str | None) -> str:
-    return "digits" if root is None else "cifar10"
 
 
 def summary() -> None:

@@ -28,7 +28,7 @@ from bitproof.experiment.gallery import read_about
 from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor
 from bitproof.settings import describe
-from common import RESULTS, achieved, kept
+from common import RESULTS, achieved, data_name, kept
 
 NAME = "blindspots"
 DETECTORS = OrdinaryBackdoors()
@@ -87,7 +87,7 @@ def told(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main(folder: Path, root: str | None) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    name = "digits" if root is None else "cifar10"
+    name = data_name(root)
     train = bp.load_data(name, root=root, split="train", limit=256)
     data = bp.data.select(bp.load_data(name, root=root), IMAGES)
     conditions = {"detectors": describe(DETECTORS), "images": len(data), "threads": 1}

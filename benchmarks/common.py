@@ -69,6 +69,11 @@ def kept(name: str, part: str, claim: dict[str, Any], conditions: dict[str, Any]
     record(name, others | {part: claim}, conditions)
 
 
+def data_name(root: str | None) -> str:
+    """The embedded digits where no folder of CIFAR-10 is given."""
+    return "digits" if root is None else "cifar10"
+
+
 def achieved(objective: Objective, model: nn.Module, data: bp.Data, victims: bp.Data | None = None) -> dict[str, float]:
     """How often a model does what is wanted of the victims, or of the data ("success"), and is right on the data
     ("accuracy"), in [0, 1]."""

@@ -33,7 +33,7 @@ from bitproof.experiment.implanting import trigger_of
 from bitproof.implants import Backdoor, Objective, Sample
 from bitproof.settings import build, parse
 from bitproof.shifts import Trigger
-from common import RESULTS, accuracy, achieved, kept
+from common import RESULTS, accuracy, achieved, data_name, kept
 
 FIRST, COUNT, TEST, SEED = 20_000, 500, 1_000, 0
 NAME = "repair"
@@ -84,7 +84,7 @@ def resnet20(root: str, weights: str, folder: Path, parts: Sequence[str]) -> Non
 
 def gallery(folder: Path, root: str | None) -> None:
     """Implants that quantization wakes."""
-    name = "digits" if root is None else "cifar10"
+    name = data_name(root)
     train, test = (bp.load_data(name, root=root, split=split) for split in ("train", "test"))
     first = FIRST if root else 0
     images = bp.data.select(train, range(first, first + COUNT))

@@ -43,6 +43,15 @@ def test_parts_have_of_every_engine_variant_and_set_of_schemes():
             develop, report = ({of(engine) for part, engine in made if part == which} for which in PARTS)
             assert develop == report, kind
         assert len({(form(engine), engine.schemes) for _, engine in made}) > len({form(engine) for _, engine in made})
+    clean = [(e.part, gallery._recipe(e.plan, e.plan.training(e.seed))) for e in entries if e.kind == "clean"]
+    for of in (
+        lambda recipe: type(recipe.objective),
+        lambda recipe: recipe.augmentation,
+        lambda recipe: recipe.optimisation.epochs,
+        lambda recipe: recipe.optimisation.learning_rate,
+    ):
+        develop, report = ({of(recipe) for part, recipe in clean if part == which} for which in PARTS)
+        assert develop == report
 
 
 @pytest.mark.parametrize("family", PLANS)

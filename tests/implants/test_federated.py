@@ -64,6 +64,16 @@ def test_a_malicious_change_may_be_scaled_and_no_other(model, train):
     assert honest[0].origin["implant"]["engine"] == "federated"
 
 
+def test_the_harm_of_malicious_clients_may_have_a_focus_and_no_others(model, train):
+    def weights(**fields):
+        return engine(rounds=1, chosen=1, **fields)(model, train, rng=SEED).backbone.linear.weight
+
+    assert not torch.equal(weights(malicious=8), weights(malicious=8, focus=4.0))
+    assert torch.equal(weights(malicious=0), weights(malicious=0, focus=4.0))
+    with pytest.raises(InputError, match="focus is -1"):
+        engine(focus=-1.0)
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(model, train, tmp_path):
     class Stopped(Exception):
         pass

@@ -13,6 +13,10 @@ from torch import Tensor
 BLOCK = 1 << 18
 """Numbers of a block, 1 MB: several operations on it meet it in the processor's cache, which halves their time."""
 
+SLACK = 2**-20
+"""How far outside an open interval its ends lie, in steps or bounds, for them to count as inside: zero, black and white
+have a gradient."""
+
 
 def rounded(
     x: Float[Tensor, "..."], step: Tensor | float, low: Tensor | float, high: Tensor | float

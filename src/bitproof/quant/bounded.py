@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from bitproof.core.ste import round_ste
 from bitproof.quant.affine import affine_weights
-from bitproof.quant.blocks import between, rounded
+from bitproof.quant.blocks import SLACK, between, rounded
 from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.grid import check_granularity
 from bitproof.quant.method import Method
@@ -65,10 +65,6 @@ class _ClipAndRound(torch.autograd.Function):
     def backward(ctx, *grad_outputs):
         (x,) = ctx.saved_tensors
         return between(grad_outputs[0], x, -SLACK * ctx.bound, (1 + SLACK) * ctx.bound), None, None
-
-
-SLACK = 2**-20
-"""Of the bound."""
 
 
 class TanhActivations(InputQuantizer):

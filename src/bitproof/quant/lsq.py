@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitproof.core.ste import scale_gradient
-from bitproof.quant.blocks import between, rounded
+from bitproof.quant.blocks import SLACK, between, rounded
 from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.grid import check_granularity, share_a_grid
 from bitproof.quant.method import Method
@@ -62,10 +62,6 @@ class _LearnedStep(torch.autograd.Function):
         of_x = between(gradient, x, (ctx.codes.qmin or -SLACK) * step, ctx.codes.qmax * step)
         of_step = (_dot(gradient, y, step) - _dot(of_x, x, step)) / step if ctx.needs_input_grad[1] else None
         return of_x, of_step, None
-
-
-SLACK = 2**-20
-"""In steps: how far outside an unsigned grid values count as inside, so that zero does."""
 
 
 def _dot(a: Tensor, b: Tensor, like: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class _ClipAndRound(torch.autograd.Function):
         (gradient,) = grad_outputs
         x, alpha = ctx.saved_tensors
         below = alpha.nextafter(torch.zeros_like(alpha))  # the intervals are open
-        of_alpha = between(gradient, x, below, torch.inf).sum()
+        of_alpha = between(gradient, x, below, torch.inf).sum() if ctx.needs_input_grad[1] else None
         return between(gradient, x, -TINY, alpha), of_alpha, None
 
 
