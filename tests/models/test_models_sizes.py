@@ -29,7 +29,7 @@ def resnet18_stage(a, b):
 
 
 def wide_stage(a, b, blocks):
-    first = norm(a) + conv(a, b, 3) + norm(b) + conv(b, b, 3) + conv(a, b, 1)
+    first = norm(a) + conv(a, b, 3) + norm(b) + conv(b, b, 3) + (a != b) * conv(a, b, 1)
     return first + (blocks - 1) * (2 * norm(b) + 2 * conv(b, b, 3))
 
 
@@ -109,6 +109,7 @@ COUNTS = {
     + keras_block(32, 64)
     + dense(64, 10),
     "resnet18": RESNET18 + dense(512, 10),
+    "wrn_10_1": wide(10, 1),
     "wrn_16_4": wide(16, 4),
     "wrn_28_10": wide(28, 10),
     "vgg16": VGG + 2 * dense(512, 512) + dense(512, 10),

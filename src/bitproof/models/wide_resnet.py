@@ -24,7 +24,7 @@ from bitproof.models.initial import he_normal
 class WideResNet(nn.Module):
     """The Wide ResNet of `depth` = 6n+4 layers and `width` k, for RGB images of any size.
 
-    36,479,194 parameters for WRN-28-10 with 10 classes, 2,748,890 for WRN-16-4.
+    36,479,194 parameters for WRN-28-10 with 10 classes, 2,748,890 for WRN-16-4, 77,850 for WRN-10-1.
     """
 
     def __init__(self, depth: int, width: int, classes: int, *, total: type[nn.Module] = PlainSum) -> None:

@@ -11,6 +11,7 @@ from bitproof.tables.table import Study, Table, source_of
 MACS = {
     "digits_cnn": 820_000,
     "resnet4b": 6_400_000,
+    "wrn_10_1": 12_500_000,
     "bernhard2019_cnn_quarter": 39_000_000,
     "resnet20": 41_000_000,
     "alexnet": 63_000_000,

@@ -1,11 +1,11 @@
 """The tables of Lin, Gan & Han 2019 (arXiv 1904.08444): activations on few bits, with and without their regulariser.
 
     smoke      digits, a small network, 3 epochs on 500 images, eps 25/255 for 8/255
-    reduced    CIFAR-10, ResNet20 (with convex sums for DQ), 4 epochs on 10,000 images
+    reduced    CIFAR-10, Wide ResNet-10-1 (with convex sums for DQ), 6 epochs on 10,000 images, in Table 1 on all
     full       CIFAR-10, the paper's Wide ResNet and epochs
 
-"DQ" is the regulariser and the convex sums together. Beside FGSM, which gradients of few bits mislead, stands APGD, and
-black-box images come from a network of another kind that is trained apart.
+"DQ" is the regulariser and the convex sums together. Beside FGSM, which gradients of few bits mislead, stand stronger
+attacks, and black-box images come from a network of another kind that is trained apart.
 """
 
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ from bitproof.tables.lin2019_defences import (
     white_and_black,
 )
 from bitproof.tables.lin2019_figures import (
+    along_bits,
     amplified,
     amplified_claims,
     sweep,
     sweep_claims,
-    vanilla,
     vanilla_claims,
 )
 from bitproof.tables.making import Trained
@@ -148,7 +148,7 @@ TABLES = (
         number="figure1",
         title="Accuracy without the regulariser, clean and under FGSM, by bits of activations",
         settings=("CIFAR10 VGG-16", "CIFAR10 WRN-28-10"),
-        study=at_scales(vanilla),
+        study=at_scales(along_bits, "vanilla "),
         read=bits_and_betas,
         claims=vanilla_claims,
     ),
@@ -156,7 +156,7 @@ TABLES = (
         number="figure3",
         title="How far apart clean and adversarial activations are, layer by layer",
         settings=("CIFAR10 VGG-16",),
-        study=at_scales(vanilla),
+        study=at_scales(along_bits, ""),
         read=amplified,
         claims=amplified_claims,
         unit="fraction",

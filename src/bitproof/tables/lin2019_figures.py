@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bitproof.analysis.amplification import sizes
+from bitproof.analysis.amplification import ascent, random_signs, sizes
 from bitproof.analysis.watching import LOGITS, layer_inputs
-from bitproof.attacks import FGSM
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
 from bitproof.metrics.statistic import UNBOUNDED
@@ -21,12 +20,13 @@ from bitproof.train.papers.lin2019 import activations_quantized
 
 _PICTURES = 128
 """As many as the paper has (Section 3)."""
+_RANDOM = ", random signs"
 
 
-def vanilla(scale: str, setting: str) -> Study:
-    """Figure 1: the first row of Table 1, on two networks."""
+def along_bits(scale: str, start: str, setting: str) -> Study:
+    """The rows of Table 1 whose names start so, on the network of the setting."""
     study = by_beta(scale, setting)
-    models = {name: making for name, making in study.models.items() if name.startswith("vanilla ")}
+    models = {name: making for name, making in study.models.items() if name.startswith(start)}
     if scale == "full" and setting.endswith("VGG-16"):
         swapped = {n: replace(m, architecture="vgg16_bn") for n, m in models.items() if isinstance(m, Trained)}
         return replace(study, models=swapped, tested=tuple(swapped), network="vgg16_bn")
@@ -39,29 +39,47 @@ def vanilla_claims(measured: Measured) -> Iterator[Claim]:
 
 
 def amplified(measured: Measured) -> list[Reading]:
-    """Figure 3 (b): the relative distance at the input of each layer, images made on each model by FGSM at 8/255."""
+    """Figure 3 (b): the relative distance at the input of each layer, along the gradient's signs and random ones."""
     found: list[Reading] = []
     for name in measured.models:
         model = measured.open(name)
         images, labels = measured.pictures(range(min(_PICTURES, len(measured.test))), model)
-        moved = FGSM(eps=8 / 255)(freeze(model), images, labels, rng=Rng(0, measured.test.ids[: len(images)]))
-        before, after = (layer_inputs(Counted(freeze(model)), x) for x in (images, moved))
-        for place, layer in enumerate((name for name in before if name != LOGITS), 1):
-            clean = sizes(before[layer])
-            scores = (sizes(after[layer] - before[layer]) / clean.clamp(min=1e-12)).cpu().numpy()
-            column = f"layer {place}"
-            found.append(
-                Reading(row=name, column=column, scores=scores[None], statistic=UNBOUNDED, bounds=(0.0, np.inf))
-            )
+        counted, rng = Counted(freeze(model)), Rng(0, measured.test.ids[: len(images)])
+        clean = layer_inputs(counted, images)
+        for way, signs in (("", ascent(counted, images, labels)), (_RANDOM, random_signs(images, rng))):
+            moved = layer_inputs(counted, (images + 8 / 255 * signs).clamp(0, 1))
+            for place, layer in enumerate((layer for layer in clean if layer != LOGITS), 1):
+                distance = sizes(moved[layer] - clean[layer]) / sizes(clean[layer]).clamp(min=1e-12)
+                found.append(
+                    Reading(
+                        row=f"{name}{way}",
+                        column=f"layer {place}",
+                        scores=distance.cpu().numpy()[None],
+                        statistic=UNBOUNDED,
+                        bounds=(0.0, np.inf),
+                    )
+                )
     return found
 
 
 def amplified_claims(measured: Measured) -> Iterator[Claim]:
-    """What Section 3 says of it."""
+    """What Sections 3 and 4 say of it."""
+    models = list(measured.models)
     yield Claim(
         text="the relative distance grows along the layers: at the fourth it is above that of the image",
         source="Section 3, Figure 3b",
-        pairs=pairs_across(measured.models, "layer 4", "layer 1"),
+        pairs=pairs_across(models, "layer 4", "layer 1"),
+    )
+    yield Claim(
+        text="it grows more along the gradient's signs than along random ones (ours)",
+        source="Section 3, Figure 3b",
+        pairs=pairs([(name, f"{name}{_RANDOM}") for name in models], ["layer 4"]),
+    )
+    smaller = [(name, name.replace("vanilla", "DQ 1e-3")) for name in models if name.startswith("vanilla ")]
+    yield Claim(
+        text="the regulariser keeps the distance small",
+        source="Section 4.1",
+        pairs=pairs([(plain, dq) for plain, dq in smaller if dq in models], ["layer 4"]),
     )
 
 
@@ -88,5 +106,5 @@ def sweep_claims(measured: Measured) -> Iterator[Claim]:
     yield Claim(
         text="some of the regulariser makes 4-bit activations more robust than none",
         source="Appendix B, Figure 6",
-        pairs=pairs([(some[len(some) // 2], none)], ["FGSM", "APGD"]) if some else (),
+        pairs=pairs([(some[len(some) // 2], none)], ["FGSM", "AutoAttack"]) if some else (),
     )
