@@ -30,5 +30,5 @@ class StepLearner(nn.Module):
     def hard(self) -> InputQuantizer:
         """The quantizer itself, with the learned step."""
         (quantizer,) = self.quantizer
-        quantizer.set_scale(self.step.detach().clamp(min=torch.finfo(self.step.dtype).tiny))
+        quantizer.set_scale(self.step.detach().abs().clamp(min=torch.finfo(self.step.dtype).tiny))
         return quantizer

@@ -27,7 +27,7 @@ def rounded(
         >>> rounded(torch.tensor([-9.0, 0.75, 9.0]), 0.5, -2, 3).tolist()
         [-1.0, 1.0, 1.5]
     """
-    numbers = _number(step), _number(low), _number(high)  # a clamp between numbers takes half the time
+    numbers = number(step), number(low), number(high)  # a clamp between numbers takes half the time
     if x.device.type != "cpu" or None in numbers:
         return torch.clamp_(torch.div(x, step).round_(), low, high).mul_(step)  # pyright: ignore
     size, lowest, highest = numbers
@@ -41,23 +41,31 @@ def between(
     gradient: Float[Tensor, "..."], x: Float[Tensor, "..."], low: Tensor | float, high: Tensor | float
 ) -> Float[Tensor, "..."]:
     """The gradient where low < x < high, and zero elsewhere."""
-    lowest, highest = _number(low), _number(high)
+    lowest, highest = number(low), number(high)
     if lowest is None or highest is None:
         return gradient * ((x > low) & (x < high))
     return torch.ops.aten.hardtanh_backward(gradient, x, lowest, highest)  # one fused pass: the clamp's own gradient
 
 
-def _number(value: Tensor | float) -> float | None:
+def number(value: Tensor | float) -> float | None:
     """What can be read at no cost: a number, or a tensor of one; not from a GPU, where that waits for all work."""
     if not isinstance(value, Tensor):
         return value
     return value.item() if value.numel() == 1 and value.device.type == "cpu" else None
 
 
+def in_memory(*tensors: Float[Tensor, "..."]) -> list[Tensor] | None:
+    """The numbers of tensors of one shape in the order in which they lie in memory, if that is the same and no gaps."""
+    first, *others = tensors
+    if any(z.stride() != first.stride() for z in others):
+        return None
+    if first.is_contiguous() or (first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)):
+        return [z.as_strided((z.numel(),), (1,)) for z in tensors]
+    return None
+
+
 def _in_blocks(*tensors: Float[Tensor, "..."]) -> Iterable[tuple[Tensor, ...]]:
-    """Views of parts of tensors of one shape, in the order in which they lie in memory if that is the same."""
-    if all(z.dim() == 4 and z.is_contiguous(memory_format=torch.channels_last) for z in tensors):
-        tensors = tuple(z.permute(0, 2, 3, 1) for z in tensors)
-    if all(z.is_contiguous() for z in tensors):
-        return zip(*(z.view(-1).split(BLOCK) for z in tensors), strict=True)
-    return (tensors,)
+    """Parts of tensors of one shape, or the tensors themselves if they are small or lie in memory each in its own way."""
+    if tensors[0].numel() <= BLOCK or (rows := in_memory(*tensors)) is None:
+        return (tensors,)
+    return zip(*(row.split(BLOCK) for row in rows), strict=True)

@@ -23,8 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.ste import scale_gradient
-from bitproof.quant.blocks import SLACK, between, rounded
+from bitproof.quant.blocks import SLACK, between, in_memory, number, rounded
 from bitproof.quant.codes import CodeGrid, Codes
 from bitproof.quant.grid import check_granularity, share_a_grid
 from bitproof.quant.method import Method
@@ -32,8 +31,16 @@ from bitproof.quant.quantizer import InputQuantizer, WeightQuantizer
 from bitproof.quant.ranges import Histogram
 
 
-def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Codes) -> Float[Tensor, "..."]:
-    """Round `x` onto the multiples qmin..qmax of `step` > 0, which broadcasts against it; gradients of Eq. 3 and 5.
+def learned_step(
+    x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Codes, share: float = 1.0
+) -> Float[Tensor, "..."]:
+    """Round `x` onto the multiples qmin..qmax of |step|, which broadcasts against it; gradients of Eq. 3 and 5.
+
+    Args:
+        x: any numbers.
+        step: not zero.
+        codes: qmin..qmax.
+        share: what the gradient of the step is multiplied by, the paper's g.
 
     Example:
         >>> x, step = torch.tensor([-9.0, 0.4, 9.0], requires_grad=True), torch.tensor(0.5, requires_grad=True)
@@ -41,34 +48,41 @@ def learned_step(x: Float[Tensor, "..."], step: Float[Tensor, "..."], codes: Cod
         >>> y.tolist(), x.grad.tolist(), round(step.grad.item(), 3)  # -2 + (1 - 0.8) + 1
         ([-1.0, 0.5, 0.5], [0.0, 1.0, 0.0], -0.8)
     """
-    return _LearnedStep.apply(x, step, codes)  # type: ignore[no-any-return]
+    return _LearnedStep.apply(x, step, codes, share)  # type: ignore[no-any-return]
 
 
 class _LearnedStep(torch.autograd.Function):
     """From Eq. 3 follows ds = (sum(g v^) - sum(g_x v)) / s, where g is the incoming gradient and g_x that of v:
-    two dot products with tensors that exist already. (Outside the grid g_x is zero and v^/s is the bound.)"""
+    two dot products with tensors that exist already. (Outside the grid g_x is zero and v^/s is the bound; the sign of
+    s is that of d|s|/ds.) A step that can be read is a number: in small layers every operation on tensors counts."""
 
     @staticmethod
-    def forward(ctx, x, step, codes):
-        y = rounded(x, step, codes.qmin, codes.qmax)
+    def forward(ctx, x, step, codes, share):
+        y = rounded(x, _size(step), codes.qmin, codes.qmax)
         ctx.save_for_backward(x, step, y)
-        ctx.codes = codes
+        ctx.codes, ctx.share = codes, share
         return y
 
     @staticmethod
     def backward(ctx, *grad_outputs):
         (gradient,) = grad_outputs
         x, step, y = ctx.saved_tensors
-        of_x = between(gradient, x, (ctx.codes.qmin or -SLACK) * step, ctx.codes.qmax * step)
-        of_step = (_dot(gradient, y, step) - _dot(of_x, x, step)) / step if ctx.needs_input_grad[1] else None
-        return of_x, of_step, None
+        size = _size(step)
+        of_x = between(gradient, x, (ctx.codes.qmin or -SLACK) * size, ctx.codes.qmax * size)
+        if not ctx.needs_input_grad[1]:
+            return of_x, None, None, None
+        return of_x, (_dot(gradient, y, step) - _dot(of_x, x, step)).div_(step).mul_(ctx.share), None, None
+
+
+def _size(step: Tensor) -> Tensor | float:
+    size = number(step)
+    return step.abs() if size is None else abs(size)
 
 
 def _dot(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     """The sum of a b over all that shares an element of `like`."""
-    if like.numel() == 1 and a.stride() == b.stride():
-        order = sorted(range(a.dim()), key=a.stride, reverse=True)  # as it lies in memory, channels last or first
-        return torch.dot(a.permute(order).reshape(-1), b.permute(order).reshape(-1)).view_as(like)
+    if like.numel() == 1 and (rows := in_memory(a, b)) is not None:
+        return torch.dot(*rows).view_as(like)
     return (a * b).sum_to_size(like.shape)
 
 
@@ -87,7 +101,7 @@ class LSQWeights(WeightQuantizer):
 
     def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         g = 1 / math.sqrt(weight.numel() / self.step.numel() * self.codes.qmax)
-        return learned_step(weight, scale_gradient(self.step.abs(), g), self.codes)
+        return learned_step(weight, self.step, self.codes, share=g)
 
     def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
         return self.step.abs()
@@ -106,7 +120,7 @@ class LSQActivations(InputQuantizer):
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         g = 1 / math.sqrt(x[0].numel() * self.codes.qmax)
-        return learned_step(x, scale_gradient(self.step.abs(), g), self.codes)
+        return learned_step(x, self.step, self.codes, share=g)
 
     def code_grid(self) -> CodeGrid | str:
         return CodeGrid(scale=self.step.abs(), zero_point=0, codes=self.codes)

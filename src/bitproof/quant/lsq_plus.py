@@ -47,8 +47,8 @@ class LSQPlusActivations(InputQuantizer):
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         g = 1 / math.sqrt(x[0].numel() * self.codes.qmax)
-        step, offset = scale_gradient(self.step.abs(), g), scale_gradient(self.offset, g)
-        return learned_step(x - offset, step, self.codes) + offset
+        offset = scale_gradient(self.offset, g)
+        return learned_step(x - offset, self.step, self.codes, share=g) + offset
 
     def code_grid(self) -> CodeGrid | str:
         if self.offset != 0:
