@@ -26,12 +26,16 @@ def test_one_bit_weights_are_the_scaled_sign():
     torch.testing.assert_close(w.grad, torch.ones(3))
 
 
-def test_the_weight_gradient_passes_through_tanh_and_the_maximum():
-    w = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    DoReFaWeights(3)(w)[2].backward()
+@pytest.mark.parametrize("largest", [(), (3.0,), (3.0, -3.0, 3.0)])
+def test_the_weight_gradient_passes_through_tanh_and_the_maximum(largest):
+    draws = torch.Generator().manual_seed(0)
+    w = torch.cat([torch.randn(7, dtype=torch.float64, generator=draws), T(largest, dtype=torch.float64)])
+    outer = torch.randn(len(w), dtype=torch.float64, generator=draws)
+    w.requires_grad_()
+    (DoReFaWeights(3)(w) * outer).sum().backward()
     smooth = w.detach().clone().requires_grad_()
     squashed = smooth.tanh()  # the same without rounding
-    (squashed[2] / squashed.abs().max()).backward()
+    (squashed / squashed.abs().max() * outer).sum().backward()
     torch.testing.assert_close(w.grad, smooth.grad)
 
 

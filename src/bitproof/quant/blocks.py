@@ -65,7 +65,7 @@ def in_memory(*tensors: Float[Tensor, "..."]) -> list[Tensor] | None:
 
 
 def _in_blocks(*tensors: Float[Tensor, "..."]) -> Iterable[tuple[Tensor, ...]]:
-    """Parts of tensors of one shape, or the tensors themselves if they are small or lie in memory each in its own way."""
+    """Parts of tensors of one shape, or the tensors whole if they are small or lie in memory each in its own way."""
     if tensors[0].numel() <= BLOCK or (rows := in_memory(*tensors)) is None:
         return (tensors,)
     return zip(*(row.split(BLOCK) for row in rows), strict=True)

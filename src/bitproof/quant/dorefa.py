@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bitproof.core.ste import round_ste, straight_through
+from bitproof.core.ste import straight_through
 from bitproof.quant.bounded import BoundedActivations
 from bitproof.quant.draws import Drawing, key_of
 from bitproof.quant.method import Method
@@ -36,16 +36,35 @@ class DoReFaWeights(WeightQuantizer):
         if self.bits == 1:
             mean = weight.abs().mean()
             return straight_through(weight, torch.where(weight < 0, -mean, mean))
-        top = 2**self.bits - 1
-        squashed = weight.tanh()
-        largest = squashed.abs().max().clamp(min=torch.finfo(weight.dtype).tiny)
-        return 2 * round_ste(top * (squashed / (2 * largest) + 0.5)) / top - 1
+        return _SquashAndRound.apply(weight, 2**self.bits - 1)  # type: ignore[no-any-return]
 
     def code_scale(self, weight: Float[Tensor, "out ..."]) -> Tensor | str:
         return magnitude(weight) if self.bits == 1 else torch.tensor(1 / (2**self.bits - 1))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
+
+
+class _SquashAndRound(torch.autograd.Function):
+    """With t = tanh(w) and m = max|t| the weight is t / m, rounded: dt = g / m, dm = -sum(g t) / m^2, which the largest
+    share. One node for all of it, as weights are small and each operation costs."""
+
+    @staticmethod
+    def forward(ctx, weight, top):
+        squashed = weight.tanh()
+        largest = squashed.abs().max().clamp_(min=torch.finfo(weight.dtype).tiny)
+        ctx.save_for_backward(squashed, largest)
+        return (squashed / (2 * largest)).add_(0.5).mul_(top).round_().mul_(2).div_(top).sub_(1)
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        (gradient,) = grad_outputs
+        squashed, largest = ctx.saved_tensors
+        of_largest = (gradient * squashed).sum().div_(largest)
+        ends = (squashed.abs() == largest).nonzero(as_tuple=True)
+        of_squashed = gradient / largest
+        of_squashed[ends] -= squashed[ends].sign() * of_largest / (largest * len(ends[0]))
+        return torch.ops.aten.tanh_backward(of_squashed, squashed), None
 
 
 class DoReFaGradients(Drawing):
