@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from bitproof.metrics import ACCURACY, mcnemar
 from bitproof.tables import Claim, Printed
-from bitproof.tables.claims import FAILS, HOLDS, OPEN, UNTESTED, judge, pairs, pairs_across
+from bitproof.tables.claims import FAILS, HOLDS, OPEN, UNTESTED, Compared, Judged, judge, pairs, pairs_across
 from bitproof.tables.ensemble import rate, votes
+from bitproof.tables.outcome import Outcome
 from bitproof.tables.readings import difference, reading
 from bitproof.tables.verdicts import CONSISTENT, DIFFERENT, INCOMPARABLE, judge_number
 from metric_cells import make_cell
@@ -123,3 +124,20 @@ def test_votes_need_so_many_and_rates_are_of_those_that_answer():
     found = rate("ensemble", "acc", valid, right)
     assert found.n == 3 and found.estimate[0] == pytest.approx(2 / 3)
     assert rate("ensemble", "acc", ~valid & valid, right).estimate is None
+
+
+@pytest.mark.parametrize(
+    ("signs", "said"),
+    [("+", "holds"), ("++", "2 hold"), ("--?", "2 do not hold, 1 undecided"), ("+-", "1 holds, 1 does not hold")],
+)
+def test_conclusions_are_counted_in_a_sentence(signs, said):
+    sized = {"+": (0.5, 0.001), "-": (-0.5, 0.001), "?": (0.1, 0.6)}
+    key = ("row", "column")
+    claims = tuple(
+        Judged(text="", source="", pairs=(Compared(more=key, less=key, difference=size, p_value=p),))
+        for size, p in (sized[sign] for sign in signs)
+    )
+    about = dict.fromkeys(
+        ("paper", "number", "title", "setting", "citation", "scale", "data", "training", "network"), ""
+    )
+    assert Outcome(**about, differs=(), entries=(), claims=claims, unmeasured=0).conclusion == said

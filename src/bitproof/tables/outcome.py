@@ -8,7 +8,7 @@ from typing import Any
 
 from bitproof.errors import InputError
 from bitproof.files import written
-from bitproof.tables.claims import FAILS, HOLDS, Compared, Judged
+from bitproof.tables.claims import FAILS, HOLDS, OPEN, UNTESTED, Compared, Judged
 
 SCHEMA = 1
 """Version of the file."""
@@ -94,7 +94,9 @@ class Outcome:
             return "none to test"
         words = [claim.verdict for claim in self.claims]
         counts = {word: words.count(word) for word in dict.fromkeys(sorted(words, key=_RANK.index))}
-        return ", ".join(f"{count} {word}" if len(words) > 1 else word for word, count in counts.items())
+        if len(words) == 1:
+            return words[0]
+        return ", ".join(f"{n} {word if n == 1 else _OF_SEVERAL.get(word, word)}" for word, n in counts.items())
 
     def save(self, folder: Path) -> Path:
         """Write it as JSON into a folder, made if it is missing; returns the file."""
@@ -105,7 +107,8 @@ class Outcome:
         return path
 
 
-_RANK = (HOLDS, FAILS, "undecided", "not tested")
+_RANK = (HOLDS, FAILS, OPEN, UNTESTED)
+_OF_SEVERAL = {HOLDS: "hold", FAILS: "do not hold"}
 
 
 def read_outcome(path: Path) -> Outcome:
