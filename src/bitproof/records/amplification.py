@@ -23,7 +23,7 @@ class Amplification(Explained):
         layers: their names, in the order of calls; the logits last.
         eps: sizes of the change, in [0, 1] pixel units.
         sums: sum of the distances over the sum of the norms of the clean ones.
-        means: mean over the images of distance over norm.
+        means: mean of distance over norm, over the images for which that is not zero.
         errors: its standard error.
         count: images.
     """
