@@ -5,7 +5,6 @@ folded, outliers split) and, if it is quantized, the scheme, so that it can be o
 calibration. Nothing is ever unpickled.
 """
 
-import copy
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bitproof import models
-from bitproof.core.copying import moved
+from bitproof.core.copying import copied, moved
 from bitproof.data.base import composed
 from bitproof.errors import InputError, kind_of, lookup
 from bitproof.files import written
@@ -202,7 +201,7 @@ def _own(model: nn.Module, weights: str | Path | None, about: "_About | None", f
             rule="a network of your own is opened as it is, with the weights of a file",
             remedy="Pass weights=, and build the network with the classes and the normalisation that it needs",
         )
-    model = copy.deepcopy(model).eval()
+    model = copied(model).eval()
     if about is None:
         load_weights(model, weights)
         return model

@@ -1,5 +1,7 @@
 """Lipschitz estimates, curvature and sharpness: dense matrices, quadratics and linear models say what they are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import bitproof as bp
-from bitproof.analysis import AlongError, LipschitzEstimate, LossCurvature, sharpness_along
+from bitproof.analysis import AlongError, ErrorAmplification, LipschitzEstimate, LossCurvature, sharpness_along
 from bitproof.analysis.curvature import largest_eigenvalue, quadratic_forms, signs
 from bitproof.analysis.forms import forms
 from bitproof.analysis.lipschitz import layer_norms, operator_norm
@@ -231,3 +233,14 @@ def test_questions_without_an_answer_are_refused(model):
         LossCurvature(draws=1)
     with pytest.raises(InputError, match="iterations is 0"):
         LipschitzEstimate(iterations=0)
+
+
+def test_a_network_whose_answer_never_changes_has_no_slope_and_no_curvature():
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3, bias=False))
+    nn.init.zeros_(network[0].weight)  # pyright: ignore
+    nn.init.constant_(network[0].bias, -1.0)  # pyright: ignore - behind the ReLU nothing is left
+    settings: list[Any] = [LipschitzEstimate(iterations=2), LossCurvature(draws=2), ErrorAmplification(eps=(1 / 255,))]
+    slope, bend, grown = (setting({"still": network}, pictures(6), seed=0) for setting in settings)
+    assert (slope.bound, slope.largest, bend.trace, bend.top, bend.converged) == (0, 0, 0, 0, True)
+    assert slope.findings[0].endswith("The bound of the whole is 0: it bounds, and predicts nothing.")
+    assert "goes from 0 to 0 along the gradient's signs" in grown.findings[0]

@@ -44,3 +44,26 @@ def test_weights_in_another_precision_are_refused_with_the_way_out(kind):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).to(kind)
     with pytest.raises(InputError, match=f"'0' is of type {kind}.*float32. Pass model.float"):
         bp.quantize(net, bp.Scheme(), [torch.rand(2, 3, 8, 8)])
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("wrap", [weight_norm, spectral_norm, PRUNED])
+def test_a_copy_whose_hooks_are_settled_reads_its_own_state(wrap, tmp_path):
+    """What `spectral_norm` leaves behind asked each state dict for weights that are gone, at the end of training."""
+    net = nn.Sequential(wrap(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 5))
+    images = torch.rand(8, 3, 8, 8)
+    quantized = bp.quantize(net.eval(), bp.Scheme(), [images])
+    quantized.load_state_dict(quantized.state_dict())
+    bp.save_model(quantized, tmp_path / "net.safetensors", architecture="mine")
+    net(images)  # the weights that the hooks compute now have a history, with which nothing can be copied
+    opened = bp.load_model(net, weights=tmp_path / "net.safetensors")
+    assert torch.equal(opened(images), quantized(images))
+
+
+def test_weights_that_a_hook_has_not_computed_yet_are_not_said_to_change(recwarn):
+    """Before the first pass the weight is not what the hook makes of it: here it is a thousandth."""
+    net = nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3)), nn.Flatten(), nn.Linear(144, 5))
+    with torch.no_grad():
+        net[0].weight_orig.mul_(1e-3)  # pyright: ignore
+    bp.quantize(net.eval(), bp.Scheme("lsq", weight_bits=4, act_bits=32))
+    assert not recwarn.list

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 import bitproof as bp
+from bitproof.analysis import ErrorAmplification
 from bitproof.attacks import FGSM
 from bitproof.conditions import Crafted
 from bitproof.metrics import ACCURACY
 from bitproof.quant import compute_layers
-from bitproof.tables import bernhard2019_rounding, study_of, table_of
+from bitproof.tables import bernhard2019_rounding, lin2019_figures, study_of, table_of
 from bitproof.tables.hong2021_figures import _beside_float
 from bitproof.tables.hong2021_parts import with_noise
 from bitproof.tables.making import Workshop
@@ -107,3 +108,37 @@ def test_defences_of_lin2019_are_those_of_its_data_and_see_squeezed_images(model
     squeezed = full.models["Feature Squeezing"].how(model, None)
     few = (images * 31).round() / 31
     assert torch.equal(squeezed(images), squeezed(few)) and not torch.equal(squeezed(images), model(images))
+
+
+class Lit(nn.Module):
+    """The sum of four pixels above 1, for class 0: nothing of it comes of a dark image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.light, self.out = nn.Linear(4, 1), nn.Linear(1, 2, bias=False)
+        with torch.no_grad():
+            self.light.weight.fill_(1.0)
+            self.light.bias.fill_(-1.0)
+            self.out.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+
+    def forward(self, images):
+        return self.out(self.light(images.flatten(1)).relu())
+
+
+def test_relative_distances_are_of_images_of_which_a_layer_is_given_something():
+    levels = np.array([0, 51, 204, 153], np.uint8)
+    test = bp.from_arrays(np.broadcast_to(levels[:, None, None, None], (4, 1, 2, 2)).copy(), np.zeros(4, int))
+    measured = Measured(cells={}, models=("m",), diverged={}, setting="", test=test, open=lambda _: Lit().eval())
+    found = {reading.key: reading for reading in lin2019_figures.amplified(measured)}
+    assert list(found) == [(row, f"layer {k}") for row in ("m", "m, random signs") for k in (1, 2)]
+    moved, bright = 8 / 255, np.array([0.8, 0.6])
+    first, second = found["m", "layer 1"], found["m", "layer 2"]
+    assert (first.n, second.n) == (3, 2)  # black has no norm; of what is below 1/4 the second layer is given zeros
+    assert first.estimate[0] == pytest.approx(np.mean([0, *(moved / bright)]), rel=1e-4)  # at 0.2 there is no slope
+    assert second.estimate[0] == pytest.approx(np.mean(4 * moved / (4 * bright - 1)), rel=1e-4)
+    control = found["m, random signs", "layer 1"]
+    assert control.n == 3 and control.estimate[0] == pytest.approx(np.mean(moved / np.array([0.2, *bright])), rel=1e-4)
+    record = ErrorAmplification(eps=(moved,))({"m": Lit().eval()}, test, seed=0)
+    assert record.means[0, 0, :2] == pytest.approx([first.estimate[0], second.estimate[0]], rel=1e-4)
+    ratios = 4 * moved / (4 * bright - 1)
+    assert record.errors[0, 0, 1] == pytest.approx(ratios.std(ddof=1) / 2**0.5, rel=1e-4)

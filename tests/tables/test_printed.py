@@ -11,10 +11,11 @@ import pytest
 import bitproof as bp
 from bitproof.conditions import Clean
 from bitproof.conditions.base import as_condition
-from bitproof.tables import PAPERS, TABLES, Printed, published, table_of
+from bitproof.tables import PAPERS, TABLES, Printed, lin2019_bits, lin2019_figures, published, study_of, table_of
 from bitproof.tables.claims import judge
 from bitproof.tables.costs import cost, told
 from bitproof.tables.table import CLEAN, SCALES, Measured
+from bitproof.train import Orthogonality
 from metric_cells import make_cell
 
 SHIPPED = sorted(file.name for file in (files("bitproof.tables") / "published").iterdir())
@@ -146,3 +147,35 @@ def test_costs_grow_with_the_scale_and_are_told():
         assert [c.passes for c in costs] == sorted(c.passes for c in costs) and costs[0].passes < 500_000, table.name
         assert costs[1].hours < 1.5, table.name
     assert all(scale in told(TABLES[0]) for scale in SCALES)
+
+
+def test_the_regulariser_and_convex_sums_are_what_dq_has_and_vanilla_has_not():
+    models = study_of(table_of("lin2019", "table1"), "full").models
+    assert len(models) == 4 * 6
+    for name, making in models.items():
+        row, _, bits = name.rpartition(" ")
+        beta = 0.0 if row == "vanilla" else float(row.removeprefix("DQ "))
+        weights = [part.weight for part in making.recipe.penalties if isinstance(part, Orthogonality)]
+        assert weights == ([beta] if beta else []), name
+        assert making.architecture == ("wrn_28_10_convex" if beta else "wrn_28_10")
+        quantization = making.recipe.quantization
+        assert (32 if quantization is None else quantization.scheme.act_bits) == int(bits)
+
+
+def test_what_lin2019_concludes_is_asked_that_way_round(digits):
+    models = ("vanilla 32", "vanilla 4", "DQ 1e-3 32", "DQ 1e-3 4")
+    measured = Measured(cells={}, models=models, diverged={}, setting="", test=digits, open=lambda _: None)
+    alone, dq, strong = (claim.pairs for claim in lin2019_bits.bits_and_betas_claims(measured))
+    assert alone == ((("vanilla", "FGSM 32 bits"), ("vanilla", "FGSM 4 bits")),)
+    assert dq == ((("DQ 1e-3", "FGSM 4 bits"), ("vanilla", "FGSM 4 bits")),)
+    assert strong == ((("DQ 1e-3", "AutoAttack 4 bits"), ("vanilla", "AutoAttack 4 bits")),)
+    grows, along, small = (claim.pairs for claim in lin2019_figures.amplified_claims(measured))
+    assert grows == tuple(((name, "layer 4"), (name, "layer 1")) for name in models)
+    assert along == tuple(((name, "layer 4"), (f"{name}, random signs", "layer 4")) for name in models)
+    assert small == tuple(((f"vanilla {b}", "layer 4"), (f"DQ 1e-3 {b}", "layer 4")) for b in (32, 4))
+
+
+def test_the_gain_of_quantization_is_the_first_less_the_second():
+    scores = np.array([[1, 1, 1, 0], [0, 0, 1, 0]]).repeat(10, 1) > 0
+    low, high = lin2019_bits.GAIN.interval(scores, 0.95)  # pyright: ignore
+    assert lin2019_bits.GAIN.of(scores) == 0.5 and 0 < low < 0.5 < high

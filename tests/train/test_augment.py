@@ -1,7 +1,9 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitproof.errors import InputError
 from bitproof.train.augment import PADDING, crop_flip
 
 
@@ -38,3 +40,8 @@ def test_the_images_are_left_alone():
     before = images.clone()
     crop_flip(images, torch.rand(2, 3))
     assert torch.equal(images, before)
+
+
+def test_images_without_a_mirror_image_of_their_border_are_named():
+    with pytest.raises(InputError, match="images of 4 x 9 pixels.*Use the augmentation 'crop-flip'"):
+        crop_flip(torch.rand(2, 1, 4, 9), torch.rand(2, 3), border="reflect")

@@ -69,6 +69,22 @@ def test_float_weights_of_all_layers_are_regularised():
     torch.testing.assert_close(Orthogonality()(model), expected)
 
 
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
+def test_weights_that_are_made_of_others_are_regularised_as_they_are_used(norm):
+    torch.manual_seed(0)
+    made = getattr(nn.utils.parametrizations, norm)(nn.Linear(5, 3))
+    network = nn.Sequential(made, nn.ReLU(), nn.Linear(3, 2)).eval()
+    expected = sum(
+        distance(layer.weight).item() - max(0, columns - rows)
+        for layer, rows, columns in ((network[0], 3, 5), (network[2], 2, 3))
+    )
+    quantized = bp.quantize(network, bp.Scheme.parse("lsq:w2a32,first=same,last=same"))
+    value = Orthogonality(weight=2.0)(quantized)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    value.backward()
+    assert all(parameter.grad is not None for name, parameter in quantized.named_parameters() if "original" in name)
+
+
 def test_penalties_are_set_apart():
     recipe = RECIPES["pact"](orthogonality=1e-3)
     assert recipe.penalties == (ClippingLevels(weight=1e-4), Orthogonality(weight=1e-3))

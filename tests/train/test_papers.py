@@ -133,6 +133,19 @@ def test_fresh_binary_weights_are_uniform_between_their_limits():
         assert (uniform - expected).abs().max() < 3 / math.sqrt(len(uniform))  # Kolmogorov-Smirnov
 
 
+def test_binary_weights_that_do_not_learn_stay_as_given():
+    scheme = bp.Scheme("binaryconnect", weight_bits=1, act_bits=32, first="float", last="same")
+    model, images = bp.load_model("digits_cnn"), bp.load_data("digits", split="train", limit=8)
+    names = [name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    model.get_submodule(names[1]).requires_grad_(False)
+    fresh = Quantization(scheme=scheme, initial="uniform")(model, images, RUN)
+    kept = {
+        name: torch.equal(fresh.get_submodule(name).parametrizations.weight.original, model.get_submodule(name).weight)
+        for name in names[1:]  # pyright: ignore
+    }
+    assert kept == {name: name == names[1] for name in names[1:]}
+
+
 def test_reflected_borders_by_hand():
     image = torch.arange(36.0).view(1, 1, 6, 6)
     upper_left = torch.tensor([[0.0, 0.0, 0.0]])  # rows and columns -4 to 1, not mirrored

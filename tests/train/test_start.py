@@ -13,7 +13,7 @@ import bitproof as bp
 from bitproof.errors import InputError
 from bitproof.experiment import train
 from bitproof.train import Distillation, Diverged, Epoch, Matching, Optimisation, changed, qat, standard
-from bitproof.train.alarm import remedies
+from bitproof.train.alarm import Alarm, remedies
 from bitproof.train.divergence import PATIENCE
 from bitproof.train.objectives import fgsm
 from bitproof.train.objectives.matching import last_layer
@@ -206,3 +206,35 @@ def test_a_run_that_is_refused_leaves_no_folder(digits, tmp_path):
                 progress=False,
             )
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_start_that_holds_nan_is_named(digits):
+    """It was the loss that was NaN, and the remedy a smaller rate."""
+    model = flat()
+    model[1].weight.data[0, 0] = torch.nan  # pyright: ignore
+    with pytest.raises(InputError, match=r"'1\.weight' of the model that training starts from holds NaN.*checkpoint"):
+        FAST(model, digits)
+
+
+def test_what_is_infinite_from_the_start_is_no_divergence(digits):
+    """As the buffer of a causal mask is."""
+    model = flat()
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    watched = changed(FAST, objective="n-fgsm(eps=0.1)", alarm=Alarm(every=1))
+    assert torch.equal(watched(model, digits).mask, model.mask)  # pyright: ignore
+
+
+def test_weights_that_become_infinite_are_divergence(digits):
+    class Exploding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flat = flat()
+            self.register_buffer("seen", torch.ones(2))
+
+        def forward(self, images):
+            if self.training:
+                self.seen.mul_(torch.inf)  # pyright: ignore
+            return self.flat(images)
+
+    with pytest.raises(Diverged, match="weights are not finite in epoch 1"):
+        FAST(Exploding(), digits)

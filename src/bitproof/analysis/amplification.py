@@ -68,14 +68,17 @@ class ErrorAmplification(Explanation):
         norms = found["norms"][:, None, None]
         moved = found["distances"].reshape(count, *shape)
         ratios = np.divide(moved, norms, out=np.zeros_like(moved), where=norms > 0)
+        given = (norms > 0).sum(0)  # images for which the layer is given more than zeros
+        means = ratios.sum(0) / np.maximum(given, 1)
+        squares = np.where(norms > 0, (ratios - means) ** 2, 0).sum(0)
+        spread = np.divide(squares, given - 1, out=np.full(shape, np.inf), where=given > 1)
         sums = np.divide(moved.sum(0), norms.sum(0), out=np.zeros(shape), where=norms.sum(0) > 0)
-        errors = ratios.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.full(shape, np.inf)
         return {
             "layers": tuple(names),
             "eps": self.eps,
             "sums": sums,
-            "means": ratios.mean(0),
-            "errors": errors,
+            "means": means,
+            "errors": np.sqrt(spread / np.maximum(given, 1)),
             "count": count,
         }
 

@@ -200,4 +200,4 @@ def _bend(slope: tuple[Tensor, ...], parameters: Vector, v: Vector) -> Vector:
 
 def _unit(v: Vector) -> Vector:
     size = torch.stack([value.double().square().sum() for value in v.values()]).sum().sqrt()
-    return {name: (value / size.clamp(min=torch.finfo(size.dtype).tiny)).to(value) for name, value in v.items()}
+    return {name: (value / size.clamp(min=torch.finfo(torch.float32).tiny)).to(value) for name, value in v.items()}

@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from bitproof.core.calling import answer, device_of, plain_context, unwrapped
 from bitproof.core.copying import copied, moved
 from bitproof.errors import InputError
-from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers
+from bitproof.quant.attached import GRADIENT_QUANTIZER, INPUT_QUANTIZER, compute_layers, unquantized
 from bitproof.quant.calibration import Calibration, batches_of
 from bitproof.quant.draws import shift_draws
 from bitproof.quant.layer import LayerScheme
@@ -82,7 +82,7 @@ def quantize(
             quantizer = here.method.inputs(here.act_bits, histograms[name])
             layer.add_module(INPUT_QUANTIZER, quantizer.to(device_of(layer)).eval())
     shift_draws(quantized, seed)
-    if found := _rescaled(model, quantized, scheme):
+    if found := _rescaled(quantized, scheme):
         warnings.warn(found, stacklevel=3)
     return quantized
 
@@ -145,19 +145,18 @@ def _check_layers(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _rescaled(model: nn.Module, quantized: nn.Module, scheme: Scheme) -> str | None:
+def _rescaled(model: nn.Module, scheme: Scheme) -> str | None:
     """What to say of weights that are far larger or smaller than before in a network that does not normalise.
 
     DoReFa, PACT, BinaryConnect and BinaryNet put weights on fixed levels up to 1 and rely on the BatchNorm behind.
     """
     if any(isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm) for module in model.modules()):
         return None
-    before = dict(compute_layers(model))
-    times = {
-        name: (layer.weight.norm() / before[name].weight.norm().clamp(min=torch.finfo(torch.float32).tiny)).item()
-        for name, layer, here in assigned(quantized, scheme)
-        if here.weight_bits < 32
-    }
+    layers = {name: layer for name, layer, here in assigned(model, scheme) if here.weight_bits < 32}
+    with unquantized(model):  # what a hook computes (`settling`) the float model itself may not have yet
+        before = {name: layer.weight.norm() for name, layer in layers.items()}
+    tiny = torch.finfo(torch.float32).tiny
+    times = {name: (layer.weight.norm() / before[name].clamp(min=tiny)).item() for name, layer in layers.items()}
     changed = {name: by for name, by in times.items() if by and not 1 / LOST < by < LOST}
     if not changed:
         return None

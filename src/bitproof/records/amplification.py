@@ -23,7 +23,7 @@ class Amplification(Explained):
         layers: their names, in the order of calls; the logits last.
         eps: sizes of the change, in [0, 1] pixel units.
         sums: sum of the distances over the sum of the norms of the clean ones.
-        means: mean over the images of distance over norm.
+        means: mean of distance over norm, over the images for which that is not zero.
         errors: its standard error.
         count: images.
     """
@@ -46,7 +46,9 @@ class Amplification(Explained):
         said = []
         for at in dict.fromkeys((0, len(self.eps) - 1)):
             first, last = self.sums[:, at, 0], self.sums[:, at, -1]
-            grown = [f"{a:.3g} to {b:.3g} ({b / a:.1f} times)" for a, b in zip(first, last, strict=True)]
+            grown = [
+                f"{a:.3g} to {b:.3g}" + (f" ({b / a:.1f} times)" if a else "") for a, b in zip(first, last, strict=True)
+            ]
             said.append(
                 f"From the first layer to the logits the change of {255 * self.eps[at]:.4g}/255 goes from {grown[0]} "
                 f"along the gradient's signs, from {grown[1]} along random ones."

@@ -60,10 +60,8 @@ class Lipschitz(Explained):
         if self.bound is None:
             whole = f"The whole has no known bound ({', '.join(self.unknown)})."
         else:
-            whole = (
-                f"The bound of the whole is {self.bound:.3g}, {2**0.5 * self.bound / max(self.largest, 1e-30):.2g} "
-                "times what is seen: it bounds, and predicts nothing."
-            )
+            times = f", {2**0.5 * self.bound / self.largest:.2g} times what is seen" if self.largest else ""
+            whole = f"The bound of the whole is {self.bound:.3g}{times}: it bounds, and predicts nothing."
         return [
             f"At {self.count:,} images the margin changes by at most {self.largest:.3g} for each unit of l2 distance "
             f"({self.local:.3g} on average). {whole}",

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from bitproof.analysis.amplification import ascent, random_signs, sizes
 from bitproof.analysis.watching import LOGITS, layer_inputs
 from bitproof.core.passes import Counted
 from bitproof.core.rng import Rng
-from bitproof.metrics.statistic import UNBOUNDED
+from bitproof.metrics.statistic import SHARE, UNBOUNDED, Statistic
 from bitproof.quant import freeze
 from bitproof.tables.claims import Claim, pairs, pairs_across
 from bitproof.tables.lin2019_bits import NETWORKS, bits_and_betas_claims, by_beta, recipe_of
@@ -21,6 +22,13 @@ from bitproof.train.papers.lin2019 import activations_quantized
 _PICTURES = 128
 """As many as the paper has (Section 3)."""
 _RANDOM = ", random signs"
+RELATIVE = Statistic(
+    value=SHARE.value,
+    interval=lambda scores, confidence: UNBOUNDED.interval(scores[1:, scores[0] > 0], confidence),
+    among=SHARE.among,
+)
+"""The mean of the second score over the images that have the first: where a layer is given nothing but zeros, as at one
+bit, no distance is relative to that."""
 
 
 def along_bits(scale: str, start: str, setting: str) -> Study:
@@ -49,13 +57,14 @@ def amplified(measured: Measured) -> list[Reading]:
         for way, signs in (("", ascent(counted, images, labels)), (_RANDOM, random_signs(images, rng))):
             moved = layer_inputs(counted, (images + 8 / 255 * signs).clamp(0, 1))
             for place, layer in enumerate((layer for layer in clean if layer != LOGITS), 1):
-                distance = sizes(moved[layer] - clean[layer]) / sizes(clean[layer]).clamp(min=1e-12)
+                norm, distance = sizes(clean[layer]), sizes(moved[layer] - clean[layer])
+                relative = torch.where(norm > 0, distance / norm, 0)
                 found.append(
                     Reading(
                         row=f"{name}{way}",
                         column=f"layer {place}",
-                        scores=distance.cpu().numpy()[None],
-                        statistic=UNBOUNDED,
+                        scores=torch.stack([(norm > 0).to(relative), relative]).cpu().numpy(),
+                        statistic=RELATIVE,
                         bounds=(0.0, np.inf),
                     )
                 )

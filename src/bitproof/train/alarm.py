@@ -96,7 +96,7 @@ class Guard:
         if rings(fgsm, pgd, run.now.robust):
             go_back(run)
             run.now.alarms.append(step)
-        elif is_finite(run.model):
+        elif is_finite(run.model, run.now.good["model"]):
             run.now.robust = max(run.now.robust, pgd)
             keep(run)
 

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from bitproof.errors import InputError
+
 PADDING = 4
 
 
@@ -23,6 +25,12 @@ def crop_flip(
             Komodakis 2016, Section 3).
     """
     _, _, height, width = images.shape
+    if border == "reflect" and min(height, width) <= PADDING:
+        raise InputError(
+            f"crop-flip-reflect of images of {height} x {width} pixels",
+            rule=f"the mirror image of the border has {PADDING} pixels, so the image has more",
+            remedy="Use the augmentation 'crop-flip' or 'none'",
+        )
     top, left = (draws[:, :2] * (2 * PADDING + 1)).long().unbind(1)
     rows = top[:, None] + torch.arange(height)
     columns = left[:, None] + torch.arange(width)

@@ -1,8 +1,10 @@
 """Training that leads nowhere: a loss that is no number, or accuracy at chance; "NC" in the papers' tables."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from bitproof.errors import InputError
 
@@ -24,9 +26,16 @@ class Diverged(InputError):
         self.model = model
 
 
-def is_finite(model: nn.Module) -> bool:
-    """Whether weights and statistics are. Statistics may be infinite before the loss of a batch is."""
-    return all(bool(value.isfinite().all()) for value in model.state_dict().values())
+def is_finite(model: nn.Module, before: Mapping[str, Tensor]) -> bool:
+    """Whether weights and statistics are, but for what was infinite `before`, as the buffer of a mask is.
+
+    Statistics may be infinite before the loss of a batch is.
+    """
+    return all(
+        bool((value.isfinite() | (value == before[name])).all())
+        for name, value in model.state_dict().items()
+        if value.is_floating_point()
+    )
 
 
 def not_finite(what: str, epoch: int, model: nn.Module) -> Diverged:

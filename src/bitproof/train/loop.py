@@ -69,7 +69,7 @@ def fit(
                 _train_epoch(run, batches, minimised, average, guard, file, advance)
             except _NoNumber as error:
                 raise not_finite(f"loss is {error.value}", len(now.history) + 1, _last_good(run)) from None
-            if not is_finite(run.model):
+            if not is_finite(run.model, run.now.good["model"]):
                 raise not_finite("weights are not finite", len(now.history) + 1, _last_good(run))
             model = shown()
             _end_epoch(model, now, batches)

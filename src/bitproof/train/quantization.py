@@ -25,7 +25,8 @@ class Quantization:
         noise: standard deviation of Gaussian noise that these images are seen under, for a model that is trained on
             such noise; 0 = none.
         initial: "given" for the weights of the model that training starts from, or "uniform" for fresh ones in place of
-            those that a quantizer keeps within limits (binary ones), uniform between these; others stay as given.
+            those that learn and that a quantizer keeps within limits (binary ones), uniform between these; others
+            stay as given.
     """
 
     scheme: Scheme
@@ -48,5 +49,6 @@ class Quantization:
         quantized = quantize(model, self.scheme, seen)
         if self.initial == "uniform":
             for number, (weight, limit) in enumerate(limited_weights(quantized)):
-                weight.copy_(limit * (2 * rng.fold("initial", number).uniform(tuple(weight.shape))[0] - 1))
+                if weight.requires_grad:
+                    weight.copy_(limit * (2 * rng.fold("initial", number).uniform(tuple(weight.shape))[0] - 1))
         return quantized

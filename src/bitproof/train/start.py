@@ -16,8 +16,8 @@ def check_trainable(model: nn.Module, data: Data) -> None:
 
     Raises:
         InputError: no parameter that learns, one in half precision (most steps of training are too small for it, and
-            Adam divides by a root that is zero there), fewer outputs than classes among the labels, or a model that
-            cannot take the images.
+            Adam divides by a root that is zero there) or that holds NaN, fewer outputs than classes among the labels,
+            or a model that cannot take the images.
     """
     learned = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not learned:
@@ -32,6 +32,12 @@ def check_trainable(model: nn.Module, data: Data) -> None:
                 f"{name!r} is of type {parameter.dtype}",
                 rule="training adds up small steps, which half precision rounds away",
                 remedy="Pass model.float(); precision='bfloat16' computes in half precision and learns in float32",
+            )
+        if parameter.isnan().any():
+            raise InputError(
+                f"{name!r} of the model that training starts from holds NaN",
+                rule="no step of training makes a number of it",
+                remedy="Check the checkpoint that it was loaded from",
             )
     with torch.no_grad():
         logits = answer(copied(model).eval(), data.images(range(2)))

@@ -3,7 +3,7 @@ Parseval networks (Cisse et al. 2017, arXiv 1704.08847).
 
     (beta / 2) sum_l ||W_l^T W_l - I||_F^2,    gradient 2 beta (W W^T - I) W = 2 beta W (W^T W - I)
 
-where W_l [c_out, c_in k k] is the weight of every convolution and linear layer, the float one where it is quantized.
+where W_l [c_out, c_in k k] is the weight of every convolution and linear layer, before its quantizer where it has one.
 For m rows and n columns, ||W^T W - I||^2 = ||W W^T - I||^2 + n - m exactly, so the smaller product gives the same
 gradient for less; the constant, from which nothing follows, is left out of the loss.
 
@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from bitproof.errors import InputError
 from bitproof.quant import compute_layers
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import unquantized, weight_quantizer
 from bitproof.train.penalties.base import Penalty
 
 
@@ -52,7 +52,12 @@ class Orthogonality(Penalty):
 
 def float_weight(layer: Any) -> Float[Tensor, "out ..."]:
     """What a layer's quantizer rounds, or its weight."""
-    return layer.weight if weight_quantizer(layer) is None else layer.parametrizations.weight.original
+    if weight_quantizer(layer) is None:
+        return layer.weight
+    if len(layer.parametrizations.weight) == 1:
+        return layer.parametrizations.weight.original
+    with unquantized(layer):  # `weight_norm` and its like make it of others
+        return layer.weight
 
 
 def distance(weight: Float[Tensor, "out ..."]) -> Float[Tensor, ""]:
