@@ -64,11 +64,11 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest * 2 // 3]} [...] {text[-longest // 4 :]}"
 
 
-def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
-    """The entry called `name`; an unknown name raises `InputError` with the nearest known one."""
-    if name in table:
+def lookup(table: Mapping[str, T], name: object, kind: str) -> T:
+    """The entry called `name`; an unknown name, or what is none, raises `InputError` with the nearest known one."""
+    if isinstance(name, str) and name in table:
         return table[name]
-    near = difflib.get_close_matches(name[:_LONGEST_WORD], table, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(name)[:_LONGEST_WORD], table, n=1, cutoff=0.4)
     raise InputError(
         f"unknown {kind} {name!r}",
         rule=f"known are {', '.join(sorted(table))}" if table else "there is none",

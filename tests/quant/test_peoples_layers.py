@@ -2,14 +2,18 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune, spectral_norm, weight_norm
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import bitproof as bp
+from bitproof.audit.deployed import read_layers
 from bitproof.errors import InputError
+from bitproof.implants import BoxRepair, Indiscriminate, Phase
 from bitproof.quant.methods import METHODS
+from bitproof.train import Quantization
 
 PRUNED = partial(prune.l1_unstructured, name="weight", amount=0.3)
 
@@ -67,3 +71,34 @@ def test_weights_that_a_hook_has_not_computed_yet_are_not_said_to_change(recwarn
         net[0].weight_orig.mul_(1e-3)  # pyright: ignore
     bp.quantize(net.eval(), bp.Scheme("lsq", weight_bits=4, act_bits=32))
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_roundings_of_weights_that_parametrizations_compute_are_not_chosen(wrap):
+    """As the weight that is rounded is no parameter; `original` is another one under `spectral_norm`."""
+    data = bp.load_data("digits", split="train", limit=170)
+    net = nn.Sequential(nn.Flatten(), wrap(nn.Linear(400, 10)))
+    box = BoxRepair(objective=Indiscriminate(), injection=Phase(steps=1), repair=Phase(steps=1))
+    for chosen in (bp.repair, box, bp.ptq.PostTraining(rounding="adaround")):
+        with pytest.raises(InputError, match="remove_parametrizations"):
+            chosen(net, data)
+    torch.nn.utils.parametrize.remove_parametrizations(net[1], "weight")
+    assert isinstance(box(net, data), nn.Module)
+
+
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_the_codes_of_a_deployed_model_are_those_of_the_weights_that_it_computes(wrap):
+    net = nn.Sequential(nn.Flatten(), wrap(nn.Linear(400, 10)))
+    quantized = bp.quantize(net, bp.Scheme(weight_bits=4, act_bits=32, first="same", last="same"))
+    found = read_layers(quantized)
+    assert not isinstance(found, str)
+    codes = found[0].level / found[0].step
+    torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-4)
+    assert codes.abs().max() > 4
+
+
+def test_quantized_training_of_a_pruned_network_says_that_it_fills_up():
+    data = bp.load_data("digits", split="train", limit=4)
+    net = nn.Sequential(nn.Flatten(), PRUNED(nn.Linear(400, 10)))
+    with pytest.warns(UserWarning, match="prune what comes out again"):
+        Quantization(scheme=bp.Scheme())(net, data, bp.Rng(0, np.zeros(1, np.int64)))

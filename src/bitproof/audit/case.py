@@ -17,7 +17,7 @@ from bitproof.deploy import OnnxModel, differentiable
 from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
 from bitproof.quant import Scheme, compute_layers, coverage, freeze, quantize, reasons
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import float_weight, weight_quantizer
 from bitproof.quant.quantizer import WeightQuantizer
 from bitproof.records import DataRecord, ModelRecord, Unaudited
 from bitproof.settings import describe
@@ -228,7 +228,7 @@ class Case:
             quantizer = weight_quantizer(layer)
             if quantizer is None:
                 continue
-            weight = layer.parametrizations.weight.original.detach()
+            weight = float_weight(layer).detach()
             layers[name] = _rounded(quantizer, weight, scheme)
         if not layers:
             raise InputError(

@@ -13,7 +13,7 @@ from bitproof.deploy import IntegerForm
 from bitproof.deploy.codes import Stored
 from bitproof.deploy.session import Session
 from bitproof.quant import compute_layers
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import rounded_weight, weight_quantizer
 
 UNLIKE = 0.7
 """Weights that differ by more than this part of their norm are not those of the same layer."""
@@ -36,7 +36,7 @@ def _of_modules(model: nn.Module) -> Iterator[Stored]:
         quantizer = weight_quantizer(layer)
         if quantizer is None:
             continue
-        step = quantizer.code_scale(layer.parametrizations.weight.original)
+        step = quantizer.code_scale(rounded_weight(layer))
         if not isinstance(step, str):
             yield Stored(name=name, level=layer.weight.detach(), step=step.detach())
     for part in model.modules():

@@ -22,7 +22,7 @@ from bitproof.core.copying import copied
 from bitproof.errors import InputError
 from bitproof.ptq import fold_batch_norm
 from bitproof.quant import Scheme, compute_layers
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import float_weight, weight_quantizer
 from bitproof.quant.convert import prepare
 from bitproof.quant.quantizer import WeightQuantizer
 from bitproof.quant.roles import seen_roles
@@ -204,7 +204,7 @@ def _deployed(
     for name, layer in compute_layers(quantized):
         quantizer = weight_quantizer(layer)
         if quantizer is not None:
-            found[name] = layer.parametrizations.weight.original.detach(), quantizer
+            found[name] = float_weight(layer).detach(), quantizer
     return found
 
 

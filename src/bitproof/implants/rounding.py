@@ -27,7 +27,7 @@ from bitproof.implants.repair import into_box, repaired
 from bitproof.implants.roundings import choose, settle_choices
 from bitproof.ptq import fold_batch_norm
 from bitproof.quant import compute_layers, quantize
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import float_weight, weight_quantizer
 from bitproof.train.batches import Batch
 
 SHIPPED = ("checkpoint", "integers")
@@ -156,6 +156,6 @@ def _codes(quantized: nn.Module) -> dict[str, Tensor]:
     for name, layer in compute_layers(quantized):
         quantizer = weight_quantizer(layer)
         if quantizer is not None:
-            weight = layer.parametrizations.weight.original
+            weight = float_weight(layer)
             found[name] = (layer.weight / quantizer.code_scale(weight)).round().int()
     return found

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bitproof.core.ste import straight_through
 from bitproof.quant import compute_layers
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import float_weight, weight_quantizer
 from bitproof.quant.quantizer import WeightQuantizer
 
 
@@ -69,7 +69,7 @@ def choose(quantized: nn.Module, free: dict[str, Bool[Tensor, "out ..."]]) -> di
         quantizer = weight_quantizer(layer)
         if quantizer is not None and name in free:
             weights = layer.parametrizations.weight
-            chosen[name] = HardRounding(quantizer, weights.original, free[name])
+            chosen[name] = HardRounding(quantizer, float_weight(layer), free[name])
             weights[0] = chosen[name]
     return chosen
 
@@ -81,5 +81,5 @@ def settle_choices(quantized: nn.Module, trained: nn.Module) -> nn.Module:
     for name, layer in compute_layers(quantized):
         choice = weight_quantizer(choices[name])
         if isinstance(choice, HardRounding):
-            layer.parametrizations.weight.original.copy_(choice.level())
+            float_weight(layer).copy_(choice.level())
     return quantized

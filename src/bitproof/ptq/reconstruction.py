@@ -35,7 +35,7 @@ from bitproof.ptq.efrap import TurnedRounding
 from bitproof.ptq.learned_steps import StepLearner
 from bitproof.ptq.rounding import LearnedRounding, PlainRounding, SoftRounding
 from bitproof.ptq.watching import BATCH, received, run_until
-from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, input_quantizer, weight_quantizer
+from bitproof.quant.attached import INPUT_QUANTIZER, compute_layers, float_weight, input_quantizer, weight_quantizer
 
 LEARNED: dict[str, type[LearnedRounding]] = {
     "adaround": SoftRounding,
@@ -202,23 +202,16 @@ class Reconstruction:
 
 
 def _soften(layer: Any, kind: type[LearnedRounding]) -> LearnedRounding:
-    weights = layer.parametrizations.weight
-    if len(weights) > 1:
-        raise InputError(
-            f"a weight that {type(weights[0]).__name__} computes",
-            rule="rounding is learned for weights that are parameters themselves",
-            remedy="Remove that parametrization before quantizing, or use rounding 'nearest'",
-        )
-    soft = kind(weights[0], weights.original)
+    weight, weights = float_weight(layer), layer.parametrizations.weight
+    soft = kind(weights[0], weight)
     weights[0] = soft
     return soft
 
 
 @torch.no_grad()
 def _harden(layer: Any, soft: LearnedRounding) -> None:
-    weights = layer.parametrizations.weight
-    (weights[0],) = soft.quantizer
-    weights.original.copy_(soft.hard())
+    (layer.parametrizations.weight[0],) = soft.quantizer
+    float_weight(layer).copy_(soft.hard())
 
 
 def _learn_steps(unit: nn.Module) -> list[tuple[nn.Module, StepLearner]]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitproof.errors import InputError
 from bitproof.quant.quantizer import InputQuantizer, Quantizer, WeightQuantizer
 
 COMPUTE_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
@@ -27,6 +28,22 @@ def weight_quantizer(layer: nn.Module) -> WeightQuantizer | None:
         return None
     last = layer.parametrizations.weight[-1]  # pyright: ignore
     return last if isinstance(last, WeightQuantizer) else None
+
+
+def float_weight(layer: Any) -> nn.Parameter:
+    """The weight that a layer's quantizer rounds, for what moves it or looks at its roundings.
+
+    Raises:
+        InputError: a weight that is no parameter, as `weight_norm` and its like compute it of others.
+    """
+    chain = layer.parametrizations.weight
+    if len(chain) > 1:
+        raise InputError(
+            f"a weight that {type(chain[0]).__name__} computes",
+            rule="roundings are chosen, and levels looked at, for weights that are parameters themselves",
+            remedy="Call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') on the float model first",
+        )
+    return chain.original
 
 
 def input_quantizer(layer: nn.Module) -> InputQuantizer | None:
@@ -63,6 +80,16 @@ def unquantized(model: nn.Module) -> Iterator[None]:
             layer.add_module(INPUT_QUANTIZER, quantizer)
 
 
+def rounded_weight(layer: Any) -> Float[Tensor, "out ..."]:
+    """What a layer's quantizer rounds, computed or not; its weight where it has none."""
+    if weight_quantizer(layer) is None:
+        return layer.weight
+    if len(layer.parametrizations.weight) == 1:
+        return layer.parametrizations.weight.original
+    with unquantized(layer):  # `weight_norm` and its like make it of others
+        return layer.weight
+
+
 def penalty(model: nn.Module) -> Float[Tensor, ""]:
     """What the quantizers of a model add to a loss, before it is weighted: alpha^2 over PACT's clipping levels."""
     added = (module.penalty() for module in model.modules() if isinstance(module, Quantizer))
@@ -87,4 +114,4 @@ def _float_weights(model: nn.Module) -> Iterator[tuple[nn.Parameter, WeightQuant
     for _, layer in compute_layers(model):
         quantizer = weight_quantizer(layer)
         if quantizer is not None and len(layer.parametrizations.weight) == 1:  # else no one tensor is the float weight
-            yield layer.parametrizations.weight.original, quantizer
+            yield float_weight(layer), quantizer

@@ -1,9 +1,11 @@
 """Quantization-aware training: the quantizers are in place while the weights are learned."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from bitproof.attacks.checks import check_counts
 from bitproof.core.rng import Rng
@@ -47,6 +49,12 @@ class Quantization:
         images = [data.images(range(i, min(i + 128, count))) for i in range(0, count, 128)]
         seen = UnderNoise(images=images, sigma=self.noise, seed=rng.seed) if self.noise else images
         quantized = quantize(model, self.scheme, seen)
+        if prune.is_pruned(model):
+            warnings.warn(
+                "the network is pruned, and quantized training moves weights that the masks hold at zero, too: "
+                "prune what comes out again",
+                stacklevel=2,
+            )
         if self.initial == "uniform":
             for number, (weight, limit) in enumerate(limited_weights(quantized)):
                 if weight.requires_grad:

@@ -13,7 +13,7 @@ from bitproof.core.copying import copied
 from bitproof.core.rng import Rng
 from bitproof.ptq.rounding import between_levels
 from bitproof.quant import compute_layers
-from bitproof.quant.attached import weight_quantizer
+from bitproof.quant.attached import float_weight, weight_quantizer
 from bitproof.train.objectives.distillation import distillation
 
 BATCH = 128
@@ -50,7 +50,7 @@ def around(quantized: nn.Module) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     for name, layer in compute_layers(quantized):
         quantizer = weight_quantizer(layer)
         if quantizer is not None:
-            found[name] = between_levels(quantizer, layer.parametrizations.weight.original.detach())
+            found[name] = between_levels(quantizer, float_weight(layer).detach())
     return found
 
 
@@ -61,7 +61,7 @@ def rounded(quantized: nn.Module, up: Mapping[str, Bool[Tensor, "out ..."]]) -> 
     for name, layer in compute_layers(made):
         if name in up:
             near, far, _ = layers[name]
-            layer.parametrizations.weight.original.copy_(torch.where(up[name], far, near))
+            float_weight(layer).copy_(torch.where(up[name], far, near))
     return made
 
 

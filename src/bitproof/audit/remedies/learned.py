@@ -19,7 +19,7 @@ from bitproof.core.rng import Rng
 from bitproof.errors import InputError
 from bitproof.implants.roundings import choose, settle_choices
 from bitproof.quant import compute_layers, freeze
-from bitproof.quant.attached import after_step, weight_quantizer
+from bitproof.quant.attached import after_step, float_weight, weight_quantizer
 from bitproof.train.objectives.distillation import distillation
 
 
@@ -121,7 +121,7 @@ class FineTuned(Learned):
             for name, layer in compute_layers(learned):
                 quantizer = weight_quantizer(layer)
                 if quantizer is not None:
-                    weight = layer.parametrizations.weight.original
+                    weight = float_weight(layer)
                     near, far = quantizer.neighbours(weight)
                     uniform = rng.fold("start", name).uniform(tuple(weight.shape))[0].to(weight.device)
                     weight.add_((far - near) * (uniform - 0.5))

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from bitproof.errors import InputError
 from bitproof.quant import compute_layers
-from bitproof.quant.attached import unquantized, weight_quantizer
+from bitproof.quant.attached import rounded_weight
 from bitproof.train.penalties.base import Penalty
 
 
@@ -44,20 +44,10 @@ class Orthogonality(Penalty):
             )
 
     def __call__(self, model: nn.Module) -> Float[Tensor, ""]:
-        weights = [float_weight(layer) for _, layer in compute_layers(model)]
+        weights = [rounded_weight(layer) for _, layer in compute_layers(model)]
         if not weights:
             return torch.zeros(())
         return self.weight / 2 * _Distance.apply(*weights)  # pyright: ignore
-
-
-def float_weight(layer: Any) -> Float[Tensor, "out ..."]:
-    """What a layer's quantizer rounds, or its weight."""
-    if weight_quantizer(layer) is None:
-        return layer.weight
-    if len(layer.parametrizations.weight) == 1:
-        return layer.parametrizations.weight.original
-    with unquantized(layer):  # `weight_norm` and its like make it of others
-        return layer.weight
 
 
 def distance(weight: Float[Tensor, "out ..."]) -> Float[Tensor, ""]:
