@@ -63,12 +63,14 @@ NUMBERED = [name for name in MODELS if name.startswith(("resnet", "wrn", "vgg"))
 
 @pytest.mark.parametrize("name", NUMBERED)
 def test_a_network_has_as_many_layers_as_its_name_says(name):
-    """ResNets do not count the 1x1 projections of their shortcuts; WRN counts them, but not the linear layer."""
+    """ResNets do not count the 1x1 projections of their shortcuts; WRN counts them, but not the linear layer. A WRN of
+    width 1 has none in its first stage."""
     with torch.device("meta"):
         layers = [m for m in MODELS[name].build(10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     projections = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
     depth = int("".join(c if c.isdigit() else " " for c in name).split()[0])
-    assert len(layers) - (1 if name.startswith("wrn") else len(projections)) == depth
+    uncounted = len(projections) - 2 if name.startswith("wrn") else len(projections)
+    assert len(layers) - uncounted == depth
 
 
 def test_starting_weights_have_a_variance_of_2_over_fan_in():

@@ -141,11 +141,15 @@ def test_a_weak_attack_has_a_strong_one_beside_it(table, digits):
             assert kinds & {"APGD", "AutoAttack"}, (scale, kinds)
 
 
+UNBROKEN = ("lin2019 table1", "lin2019 figure1", "lin2019 figure3", "lin2019 figure6")
+"""Their costs are bounds for models that AutoAttack breaks nowhere; it breaks them within a hundredth of that."""
+
+
 def test_costs_grow_with_the_scale_and_are_told():
     for table in TABLES:
         costs = [cost(table, scale) for scale in SCALES]
         assert [c.passes for c in costs] == sorted(c.passes for c in costs) and costs[0].passes < 500_000, table.name
-        assert costs[1].hours < 1.5, table.name
+        assert costs[1].hours < (12 if table.name in UNBROKEN else 1.5), table.name
     assert all(scale in told(TABLES[0]) for scale in SCALES)
 
 

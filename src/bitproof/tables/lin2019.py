@@ -5,7 +5,8 @@
     full       CIFAR-10, the paper's Wide ResNet and epochs
 
 "DQ" is the regulariser and the convex sums together. Beside FGSM, which gradients of few bits mislead, stand stronger
-attacks, and black-box images come from a network of another kind that is trained apart.
+attacks, and black-box images come from a network of another kind that is trained apart. The cost of Table 1 is a bound
+for models that AutoAttack breaks nowhere; at reduced scale it took 54 minutes of a core.
 """
 
 from collections.abc import Iterator
